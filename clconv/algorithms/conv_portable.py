@@ -1,0 +1,80 @@
+"""The portable convolution: one work-item gathers one element of the result (kernels/conv.cl, kernels/sums.cl)."""
+
+from __future__ import annotations
+
+import math
+
+from clconv.plan import Launch, Plan
+from clconv.problem import ConvProblem
+
+__all__ = ["plan_bwd_bias", "plan_bwd_data", "plan_bwd_weights", "plan_fwd"]
+
+#: A sum with fewer terms than this is not worth cutting in two.
+_TERMS_PER_PART = 256
+#: Work-items that keep a large device busy: sums are cut into parts until there are about as many.
+_WORK_ITEMS = 8192
+
+
+def plan_fwd(problem: ConvProblem) -> Plan:
+    """Plan ``y = x * w (+ b)``: operands x, w, b, y."""
+    items = problem.N * problem.G * problem.OCG * _outputs(problem)
+    numbers = {**problem.sizes(), "has_bias": int(problem.bias and not problem.transposed)}
+    return Plan((_launch("conv.cl", "conv_fwd", problem, items, ("x", "w", "b", "y"), numbers),))
+
+
+def plan_bwd_data(problem: ConvProblem) -> Plan:
+    """Plan the gradient of the data, or the transposed convolution with its bias: operands dy, w, b, dx."""
+    items = problem.N * problem.G * problem.ICG * _extents(problem)
+    numbers = {**problem.sizes(), "has_bias": int(problem.bias and problem.transposed)}
+    return Plan((_launch("conv.cl", "conv_bwd_data", problem, items, ("dy", "w", "b", "dx"), numbers),))
+
+
+def plan_bwd_weights(problem: ConvProblem) -> Plan:
+    """Plan the gradient of the weight: operands x, dy, dw."""
+    channels, taps = problem.G * problem.OCG, [window.kernel for window in problem.windows]
+    weights = channels * problem.ICG * math.prod(taps)
+    parts = _parts(problem.N * _outputs(problem), weights)
+    sizes = {"N": channels, "C": problem.ICG, **dict(zip("DHW", taps, strict=True))}
+    partial = _launch(
+        "conv.cl", "conv_bwd_weights", problem, parts * weights, ("x", "dy"), {**problem.sizes(), "PARTS": parts}, part="dw_parts"
+    )
+    return _summed(problem, partial, "dw", weights, parts, sizes)
+
+
+def plan_bwd_bias(problem: ConvProblem) -> Plan:
+    """Plan the gradient of the bias, the sum of the output's gradient ``a`` over all but channels: operands a, db."""
+    channels = problem.bias_shape[0]
+    spatial = [window.extent if problem.transposed else window.output for window in problem.windows]
+    parts = _parts(problem.N * math.prod(spatial), channels)
+    numbers = {"N": problem.N, "C": channels, **dict(zip("DHW", spatial, strict=True)), "PARTS": parts}
+    partial = _launch("sums.cl", "channel_sums", problem, parts * channels, ("a",), numbers, part="db_parts")
+    return _summed(problem, partial, "db", channels, parts, {"N": 1, "C": channels, "D": 1, "H": 1, "W": 1})
+
+
+def _summed(problem: ConvProblem, partial: Launch, result: str, count: int, parts: int, sizes: dict[str, int]) -> Plan:
+    """Return the plan that computes partial sums and adds them into ``result``."""
+    part = partial.arrays["part"]
+    total = Launch(
+        "sums.cl", "sum_parts", problem.defines, count, {"part": part, "sum": result}, {**sizes, "PARTS": parts}, parts * count
+    )
+    return Plan((partial, total), {part: parts * count * problem.real_bytes})
+
+
+def _launch(
+    file: str, kernel: str, problem: ConvProblem, items: int, arrays: tuple[str, ...], numbers: dict[str, int], **named: str
+) -> Launch:
+    bound = {**{name: name for name in arrays}, **named}
+    return Launch(file, kernel, problem.defines, items, bound, numbers, 2 * problem.macs)
+
+
+def _parts(terms: int, sums: int) -> int:
+    """Return into how many parts sums of ``terms`` are cut: a function of the shapes alone, so results repeat."""
+    return max(1, min(terms // _TERMS_PER_PART, -(-_WORK_ITEMS // max(sums, 1))))
+
+
+def _outputs(problem: ConvProblem) -> int:
+    return math.prod(window.output for window in problem.windows)
+
+
+def _extents(problem: ConvProblem) -> int:
+    return math.prod(window.extent for window in problem.windows)

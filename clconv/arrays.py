@@ -1,0 +1,101 @@
+"""The arrays that users pass: NumPy's or pyopencl's, of one floating type."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from clconv.host_memory import overlaps_itself, share_memory
+
+__all__ = ["DTYPES", "check_arrays", "check_out", "element_strides", "is_device_array"]
+
+DTYPES = ("float16", "float32", "float64")
+
+
+def is_device_array(array: Any) -> bool:
+    """Return whether this is a ``pyopencl.array.Array``, without importing pyopencl."""
+    module = sys.modules.get("pyopencl.array")
+    return module is not None and isinstance(array, module.Array)
+
+
+def check_arrays(**arrays: Any) -> tuple[dict[str, Any], str]:
+    """Return the arrays in native byte order, and their common dtype's name; None stays None.
+
+    Raises
+    ------
+    TypeError
+        If one is no array that clconv takes, has another type than a real floating one, or if they differ.
+    """
+    given = {name: array for name, array in arrays.items() if array is not None}
+    for name, array in given.items():
+        _check_kind(name, array)
+        _check_dtype(name, array.dtype)
+    (first, leader), *others = given.items()
+    for name, array in others:
+        if is_device_array(array) != is_device_array(leader):
+            raise TypeError(
+                f"arrays must all be NumPy's or all pyopencl's, but {first} is {_kind(leader)} and {name} is {_kind(array)}: "
+                "pyopencl.array.to_device(queue, array) and array.get() convert them"
+            )
+        if array.dtype.name != leader.dtype.name:
+            raise TypeError(
+                f"arrays must have one dtype: {first}.dtype={leader.dtype.name}, {name}.dtype={array.dtype.name}"
+            )
+    return {name: array if array is None else _native_order(array) for name, array in arrays.items()}, leader.dtype.name
+
+
+def check_out(out: Any, shape: tuple[int, ...], dtype: str, inputs: dict[str, Any]) -> None:
+    """Refuse an ``out`` that cannot take the result as it is."""
+    _check_kind("out", out)
+    leader = next(array for array in inputs.values() if array is not None)
+    if is_device_array(out) != is_device_array(leader):
+        raise TypeError(f"out must be an array of the inputs' kind: out is {_kind(out)}, the inputs are {_kind(leader)}")
+    if tuple(out.shape) != shape:
+        raise ValueError(f"out must have the output's shape {shape}: out.shape={tuple(out.shape)}")
+    if out.dtype.name != dtype or not out.dtype.isnative:
+        raise TypeError(f"out must have the inputs' dtype {dtype}, in native byte order: out.dtype={out.dtype}")
+    if is_device_array(out):
+        if any(array is not None and array.base_data == out.base_data for array in inputs.values()):
+            raise ValueError("out must not share its buffer with an input")
+        return
+    if not out.flags.writeable:
+        raise ValueError("out must be writeable: out.flags.writeable=False")
+    if overlaps_itself(out):
+        raise ValueError(f"out must not have two indices for one element: out.strides={out.strides}, out.shape={out.shape}")
+    for name, array in inputs.items():
+        if array is not None and share_memory(out, array):
+            raise ValueError(f"out must not overlap an input, but it shares memory with {name}")
+
+
+def element_strides(array: Any) -> tuple[int, ...]:
+    """Return the strides of an array in elements."""
+    return tuple(stride // array.dtype.itemsize for stride in array.strides)
+
+
+def _native_order(array: Any) -> Any:
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def _kind(array: Any) -> str:
+    return "a pyopencl array" if is_device_array(array) else "a NumPy array"
+
+
+def _check_kind(name: str, array: Any) -> None:
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array, which has no values where it is masked: pass {name}.filled(value)")
+    if isinstance(array, np.ndarray) or is_device_array(array):
+        return
+    kind = f"{type(array).__module__}.{type(array).__qualname__}"
+    advice = {
+        "torch.Tensor": f"pass {name}.detach().numpy()",
+        "builtins.list": f"pass numpy.asarray({name}, dtype=...)",
+        "builtins.tuple": f"pass numpy.asarray({name}, dtype=...)",
+    }.get(kind, "convert it to one of these")
+    raise TypeError(f"{name} takes a numpy.ndarray or a pyopencl.array.Array, not {kind}: {advice}")
+
+
+def _check_dtype(name: str, dtype: np.dtype[Any]) -> None:
+    if dtype.kind != "f" or dtype.name not in DTYPES:
+        raise TypeError(f"{name} takes dtype float16, float32 or float64, not {dtype.name}: convert it with {name}.astype(...)")

@@ -1,0 +1,164 @@
+"""Which device an operation runs on.
+
+An argument goes before ``with use(...)``, that before the environment's CLCONV_DEVICE, then PYOPENCL_CTX, then a GPU
+that OpenCL finds, then native. What somebody chose is never replaced; only the default falls back.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from clconv import opencl
+from clconv.arrays import is_device_array
+from clconv.errors import Unsupported
+from clconv.executor import Executor
+from clconv.native import executor as native_executor
+
+__all__ = ["DeviceInfo", "devices", "executor_for", "use"]
+
+_log = logging.getLogger("clconv")
+_chosen: contextvars.ContextVar[Any] = contextvars.ContextVar("clconv device", default=None)
+
+
+class DeviceInfo(NamedTuple):
+    """A device as :func:`devices` lists it.
+
+    Attributes
+    ----------
+    name : str
+        What ``device=`` takes to choose it.
+    kind : str
+        "native", "gpu", "cpu" or "accelerator".
+    description : str
+        The device's own name, and for native the level and the number of threads.
+    version : str
+        Versions of OpenCL and of the driver; empty for native.
+    memory : int
+        Bytes of memory, 0 if unknown.
+    fp64, fp16 : bool
+        Whether it computes in double, and has half arithmetic (clconv stores half on every device).
+    problem : str or None
+        Why it cannot be used; None if it can.
+    """
+
+    name: str
+    kind: str
+    description: str
+    version: str
+    memory: int
+    fp64: bool
+    fp16: bool
+    problem: str | None
+
+
+def devices() -> list[DeviceInfo]:
+    """Return every device that clconv knows of here, the unusable ones with the reason.
+
+    Each OpenCL device has built and run a small kernel, and its result was checked, before it is called usable.
+
+    Examples
+    --------
+    >>> import clconv
+    >>> clconv.devices()[0].name
+    'native'
+    """
+    problem = native_executor.why_unusable()
+    description = problem or f"level {native_executor.level()}, {native_executor.get_num_threads()} threads"
+    native = DeviceInfo("native", "native", description, "", _host_memory(), True, True, problem)
+    return [native, *(DeviceInfo(*facts) for facts in opencl.listing())]
+
+
+@contextmanager
+def use(device: Any) -> Iterator[None]:
+    """Choose the device for the operations inside a ``with`` block.
+
+    Parameters
+    ----------
+    device : str or pyopencl.Device or pyopencl.Context or pyopencl.CommandQueue
+        ``"native"``, ``"opencl"``, ``"opencl:<platform>"`` or ``"opencl:<platform>:<device>"``, where platform and device
+        are numbers or parts of names; or an object of pyopencl.
+
+    Raises
+    ------
+    Unsupported
+        If no such device is usable; the message gives each device's reason.
+
+    Examples
+    --------
+    >>> import numpy, clconv
+    >>> with clconv.use("native"):
+    ...     clconv.conv1d(numpy.ones((1, 4), "float32"), numpy.ones((1, 1, 3), "float32"))
+    array([[3., 3.]], dtype=float32)
+    """
+    token = _chosen.set(_executor_named(device))
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
+def executor_for(device: Any, array: Any, dtype: str) -> Executor:
+    """Return what runs an operation on ``array``: for a pyopencl array its own queue, else the device in force."""
+    executor = opencl.executor_for_array(array, device) if is_device_array(array) else _executor_in_force(device)
+    executor.check_dtype(dtype)
+    return executor
+
+
+def _executor_in_force(device: Any) -> Executor:
+    if device is not None:
+        return _executor_named(device)
+    chosen: Executor | None = _chosen.get()
+    if chosen is not None:
+        return chosen
+    for variable, prefix in (("CLCONV_DEVICE", ""), ("PYOPENCL_CTX", "opencl:")):
+        name = os.environ.get(variable)
+        if name:
+            return _executor_named(prefix + name)
+    return _default()
+
+
+def _executor_named(device: Any) -> Executor:
+    if isinstance(device, str) and device != "native" and device != "opencl" and not device.startswith("opencl:"):
+        raise ValueError(
+            'device takes "native", "opencl", "opencl:<platform>", "opencl:<platform>:<device>" or an object of pyopencl: '
+            f"device={device!r}"
+        )
+    return native_executor.native() if device == "native" else opencl.executor_named(device)
+
+
+_default_executors: dict[int, Executor] = {}
+
+
+def _default() -> Executor:
+    """Return the best GPU's executor, or native; looked for once in a process."""
+    executor = _default_executors.get(os.getpid())
+    if executor is None:
+        executor = _default_executors[os.getpid()] = _find_default()
+    return executor
+
+
+def _find_default() -> Executor:
+    gpu, reason = opencl.best_gpu()
+    if gpu is not None:
+        return gpu
+    unusable = native_executor.why_unusable()
+    if unusable is None:
+        _log.info("%s: running on the native device, level %s", reason, native_executor.level())
+        return native_executor.native()
+    _log.warning("%s, and %s: running on an OpenCL CPU device", reason, unusable)
+    try:
+        return opencl.executor_named("opencl")
+    except Unsupported as error:
+        raise Unsupported(f"the native device is not usable ({unusable}), and {error}") from error
+
+
+def _host_memory() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 0

@@ -1,0 +1,69 @@
+"""What the two executors have in common: operands, and the order of a kernel's arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from clconv import kernel_source
+from clconv.plan import Launch, Plan
+
+__all__ = ["Executor", "Operand", "ordered_arguments"]
+
+
+@dataclass(frozen=True)
+class Operand:
+    """An array as a kernel walks it.
+
+    Attributes
+    ----------
+    array : numpy.ndarray, pyopencl.array.Array or None
+        None stands for an operand that the plan does not read.
+    start : int
+        Where the walk starts, in elements from the array's first one.
+    strides : tuple of int
+        Steps along the kernel's axes, in elements.
+    """
+
+    array: Any
+    start: int
+    strides: tuple[int, ...]
+
+
+class Executor(Protocol):
+    """Runs plans on one device."""
+
+    name: str
+
+    def check_dtype(self, dtype: str) -> None:
+        """Raise Unsupported if the device cannot compute in this type."""
+
+    def usable(self, array: Any) -> Any:
+        """Return the array, or a copy of it that this executor can walk by its strides."""
+
+    def writes_in_place(self, out: Any) -> bool:
+        """Return whether a result can be written straight into this array."""
+
+    def empty(self, shape: tuple[int, ...], dtype: str, like: Any) -> Any:
+        """Return a new array of the same kind as ``like``."""
+
+    def run(self, plan: Plan, operands: Mapping[str, Operand]) -> None:
+        """Run all launches of a plan; operands that no launch names are ignored."""
+
+
+def ordered_arguments(launch: Launch, operands: Mapping[str, Operand]) -> list[Any]:
+    """Return the kernel's arguments in its order: names of operands or workspace for arrays, and numbers.
+
+    An array parameter ``a`` is followed somewhere by ``a_start`` and the strides ``a_*`` in the order of its axes.
+    """
+    values: list[Any] = []
+    walks = {name: iter((operand.start, *operand.strides)) for name, operand in operands.items()}
+    for _, name, is_array, _ in kernel_source.signatures(launch.file)[launch.kernel]:
+        if is_array:
+            values.append(launch.arrays[name])
+        elif name in launch.numbers:
+            values.append(launch.numbers[name])
+        else:
+            values.append(next(walks[launch.arrays[name.rpartition("_")[0]]]))
+    return values

@@ -1,0 +1,118 @@
+"""Forward and backward of a convolution problem, plain or transposed: which pass computes what, on which arrays.
+
+A transposed convolution is the backward-data pass of a forward problem. So its output takes the place of that problem's
+data x, its input that of the result's gradient dy, and its own gradients are the forward pass and the weight pass.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from clconv.arrays import check_arrays, check_out
+from clconv.devices import executor_for
+from clconv.executor import Operand
+from clconv.functional._run import activation, check_mask, check_shape, plan_all, result_array, run, vector, weight
+from clconv.problem import ConvProblem
+
+__all__ = ["ConvGradients", "Geometry", "backward", "forward"]
+
+
+class ConvGradients(NamedTuple):
+    """Gradients of a convolution's arguments; None where masked, or where there is no bias."""
+
+    input: Any
+    weight: Any
+    bias: Any
+
+
+class Geometry(NamedTuple):
+    """The arguments of a convolution that are no arrays; output_padding is None unless transposed."""
+
+    rank: int
+    stride: Any
+    padding: Any
+    dilation: Any
+    groups: Any
+    padding_mode: Any
+    flip: Any
+    output_padding: Any = None
+
+    def problem(self, arrays: dict[str, Any], dtype: str) -> ConvProblem:
+        """Return the problem that these arguments and the shapes of the arrays make."""
+        shapes = arrays["input"].shape, arrays["weight"].shape
+        if len(shapes[1]) != self.rank + 2:
+            raise ValueError(
+                f"weight takes {self.rank + 2} axes (2 for channels, {self.rank} spatial): "
+                f"weight.shape={tuple(shapes[1])} has {len(shapes[1])}"
+            )
+        arguments = self._asdict() | {"bias": arrays["bias"] is not None, "dtype": dtype}
+        rank, output_padding = arguments.pop("rank"), arguments.pop("output_padding")
+        if output_padding is None:
+            problem = ConvProblem.from_shapes(*shapes, **arguments)
+        else:
+            problem = ConvProblem.from_transposed_shapes(*shapes, output_padding=output_padding, **arguments)
+        assert problem.rank == rank
+        if arrays["bias"] is not None:
+            check_shape("bias", arrays["bias"], problem.bias_shape, "one value for each output channel, shape")
+        return problem
+
+
+def forward(geometry: Geometry, input: Any, weight_array: Any, bias: Any, out: Any, device: Any) -> Any:
+    """Check the arguments, then compute the output."""
+    arrays, dtype = check_arrays(input=input, weight=weight_array, bias=bias)
+    problem = geometry.problem(arrays, dtype)
+    if out is not None:
+        check_out(out, problem.output_shape, dtype, arrays)
+    executor = executor_for(device, arrays["input"], dtype)
+    arrays = {name: array if array is None else executor.usable(array) for name, array in arrays.items()}
+    result = result_array(executor, out, problem.output_shape, dtype, arrays["input"])
+    source, target = ("dy", "dx") if problem.transposed else ("x", "y")
+    operands = {
+        source: activation(problem, arrays["input"]),
+        "w": weight(problem, arrays["weight"]),
+        "b": vector(arrays["bias"]),
+        target: activation(problem, result),
+    }
+    plan = plan_all(["conv_bwd_data" if problem.transposed else "conv_fwd"], problem)
+    return run(executor, plan, operands, result, out)
+
+
+def backward(
+    geometry: Geometry, grad_output: Any, input: Any, weight_array: Any, bias: Any, output_mask: Any, device: Any
+) -> ConvGradients:
+    """Check the arguments, then compute the gradients that the mask asks for, each array read in place."""
+    mask = check_mask(output_mask, ConvGradients._fields)
+    arrays, dtype = check_arrays(input=input, weight=weight_array, bias=bias, grad_output=grad_output)
+    problem = geometry.problem(arrays, dtype)
+    check_shape("grad_output", arrays["grad_output"], problem.output_shape, "the output's shape")
+    executor = executor_for(device, arrays["input"], dtype)
+    arrays = {name: array if array is None else executor.usable(array) for name, array in arrays.items()}
+
+    def gradient_of(name: str, wanted: bool) -> Any:
+        array = arrays[name]
+        return executor.empty(tuple(array.shape), dtype, arrays["input"]) if wanted and array is not None else None
+
+    gradients = ConvGradients(*map(gradient_of, ConvGradients._fields, mask))
+    data, result, data_pass, data_gradient = (
+        ("grad_output", "input", "conv_fwd", "y") if problem.transposed else ("input", "grad_output", "conv_bwd_data", "dx")
+    )
+    operands = {
+        "x": activation(problem, arrays[data]),
+        "dy": activation(problem, arrays[result]),
+        "a": activation(problem, arrays["grad_output"]),
+        "w": weight(problem, arrays["weight"]),
+        "b": Operand(None, 0, (0,)),
+    }
+    passes = []
+    if gradients.input is not None:
+        operands[data_gradient] = activation(problem, gradients.input)
+        passes.append(data_pass)
+    if gradients.weight is not None:
+        operands["dw"] = weight(problem, gradients.weight)
+        passes.append("conv_bwd_weights")
+    if gradients.bias is not None:
+        start, strides = 0, (0, vector(gradients.bias).strides[0], 0, 0, 0)
+        operands["db"] = Operand(gradients.bias, start, strides)
+        passes.append("conv_bwd_bias")
+    executor.run(plan_all(passes, problem), operands)
+    return gradients

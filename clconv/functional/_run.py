@@ -1,0 +1,69 @@
+"""The steps that all operations share between checking their arrays and running a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from clconv.algorithms import plan_for
+from clconv.arguments import flag
+from clconv.arrays import element_strides
+from clconv.executor import Executor, Operand
+from clconv.plan import Plan
+from clconv.problem import ConvProblem, WindowProblem
+
+__all__ = ["activation", "check_mask", "check_shape", "plan_all", "result_array", "run", "vector", "weight"]
+
+
+def check_shape(name: str, array: Any, shape: tuple[int, ...], rule: str) -> None:
+    """Refuse an array whose shape is not the one that the others imply."""
+    if tuple(array.shape) != shape:
+        raise ValueError(f"{name} must have {rule} {shape}: {name}.shape={tuple(array.shape)}")
+
+
+def check_mask(output_mask: Any, fields: Sequence[str]) -> tuple[bool, ...]:
+    """Return which gradients are wanted: all where no mask is given."""
+    if output_mask is None:
+        return (True,) * len(fields)
+    if not isinstance(output_mask, (tuple, list)) or len(output_mask) != len(fields):
+        raise ValueError(f"output_mask takes one bool for each of {', '.join(fields)}: output_mask={output_mask!r}")
+    return tuple(flag(wanted, "output_mask") for wanted in output_mask)
+
+
+def activation(problem: ConvProblem, array: Any) -> Operand:
+    """Return an input or output array as the convolution kernels walk it."""
+    return Operand(array, 0, problem.activation_strides(element_strides(array)))
+
+
+def weight(problem: ConvProblem, array: Any) -> Operand:
+    """Return a weight array as the convolution kernels walk it: backwards if the problem is flipped."""
+    return Operand(array, *problem.weight_view(element_strides(array)))
+
+
+def vector(array: Any) -> Operand:
+    """Return a bias, or none, as the kernels walk it."""
+    return Operand(array, 0, (0,) if array is None else element_strides(array))
+
+
+def result_array(executor: Executor, out: Any, shape: tuple[int, ...], dtype: str, like: Any) -> Any:
+    """Return the array that a plan writes: ``out`` if the executor can write there, else a new one."""
+    if out is not None and executor.writes_in_place(out):
+        return out
+    return executor.empty(shape, dtype, like)
+
+
+def run(executor: Executor, plan: Plan, operands: Mapping[str, Operand], result: Any, out: Any) -> Any:
+    """Run a plan that writes ``result``, and return it as ``out`` where the caller gave one."""
+    executor.run(plan, operands)
+    if out is None or result is out:
+        return result
+    out[...] = result
+    return out
+
+
+def plan_all(operations: Sequence[str], problem: ConvProblem | WindowProblem) -> Plan:
+    """Return one plan for several passes over the same arrays."""
+    plan = Plan(())
+    for operation in operations:
+        plan += plan_for(operation, problem)
+    return plan

@@ -1,0 +1,64 @@
+"""NumPy arrays as memory: allocation with clconv's error, alignment, spans and overlap."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from clconv.errors import DeviceMemoryError
+
+__all__ = ["aligned", "empty", "overlaps_itself", "share_memory", "span"]
+
+#: How many steps NumPy may take to decide whether two arrays share an element.
+_OVERLAP_EFFORT = 10_000
+
+
+def empty(shape: tuple[int, ...], dtype: str) -> np.ndarray[Any, Any]:
+    """Return a new NumPy array, or raise DeviceMemoryError with its size."""
+    try:
+        return np.empty(shape, dtype)
+    except (MemoryError, ValueError) as error:
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        raise DeviceMemoryError(f"the host has no {size} bytes for an array of shape {shape} and dtype {dtype}") from error
+
+
+def aligned(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return the array, or a contiguous copy if its elements do not lie at multiples of their size.
+
+    Such views come from packed record arrays; kernels count strides in elements.
+    """
+    size = array.itemsize
+    whole = array.__array_interface__["data"][0] % size == 0 and all(stride % size == 0 for stride in array.strides)
+    return array if whole else np.ascontiguousarray(array)
+
+
+def span(array: np.ndarray[Any, Any]) -> tuple[int, int]:
+    """Return the addresses of the first byte that a non-empty view touches and of the first one after it."""
+    first = last = array.__array_interface__["data"][0]
+    for extent, stride in zip(array.shape, array.strides, strict=True):
+        if stride < 0:
+            first += (extent - 1) * stride
+        else:
+            last += (extent - 1) * stride
+    return first, last + array.itemsize
+
+
+def share_memory(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
+    """Return whether two arrays have an element in common, or may have where that is hard to decide."""
+    try:
+        return np.shares_memory(one, other, max_work=_OVERLAP_EFFORT)
+    except np.exceptions.TooHardError if hasattr(np, "exceptions") else np.TooHardError:
+        return True
+
+
+def overlaps_itself(array: np.ndarray[Any, Any]) -> bool:
+    """Return whether two indices of a view may name the same memory, as in a broadcast view."""
+    reach = array.itemsize
+    for stride, extent in sorted((abs(stride), extent) for stride, extent in zip(array.strides, array.shape, strict=True)):
+        if extent > 1:
+            if stride < reach:
+                return True
+            reach += stride * (extent - 1)
+    return False

@@ -1,0 +1,157 @@
+"""Runs plans on the host's processor through the compiled kernels."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clconv import kernel_source
+from clconv.arguments import integer
+from clconv.errors import Unsupported
+from clconv.executor import Operand, ordered_arguments
+from clconv.host_memory import aligned, empty
+from clconv.native.table import LEVELS, defines_text
+from clconv.plan import Plan
+
+try:
+    from clconv.native import _native
+except ImportError as error:
+    _native = None
+    _import_error = str(error)
+
+__all__ = ["NativeExecutor", "get_num_threads", "level", "native", "set_num_threads", "why_unusable"]
+
+#: Waking the pool takes longer than a core needs for this many operations.
+_OPERATIONS_WORTH_THREADS = 1_000_000
+
+_threads: int | None = None
+
+
+def set_num_threads(count: int) -> None:
+    """Set how many threads the native device uses, the caller's included. Results do not depend on it.
+
+    Parameters
+    ----------
+    count : int
+        At least 1. The default is CLCONV_NUM_THREADS, or the number of processors that this process may use.
+
+    Examples
+    --------
+    >>> import clconv
+    >>> clconv.set_num_threads(2)
+    >>> clconv.get_num_threads()
+    2
+    """
+    global _threads
+    _threads = integer(count, "count", least=1)
+
+
+def get_num_threads() -> int:
+    """Return how many threads the native device uses, the caller's included."""
+    if _threads is None:
+        set_num_threads(_default_threads())
+    assert _threads is not None
+    return _threads
+
+
+def _default_threads() -> int:
+    text = os.environ.get("CLCONV_NUM_THREADS")
+    if text is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"CLCONV_NUM_THREADS must be an integer of at least 1: CLCONV_NUM_THREADS={text!r}")
+    return int(text)
+
+
+@functools.cache
+def why_unusable() -> str | None:
+    """Return why there is no native device, or None if there is one."""
+    if _native is None:
+        note = Path(__file__).parent / "not_built.txt"
+        reason = note.read_text(encoding="utf-8").strip() if note.is_file() else _import_error
+        return f"the native extension was not built ({reason})"
+    if _native.sources_hash() != kernel_source.sources_hash():
+        return "the native extension was compiled from other kernel files: run `pip install -e .` again"
+    if not _levels_that_run():
+        return f"this processor runs none of the levels {', '.join(LEVELS)}"
+    wanted = os.environ.get("CLCONV_NATIVE_LEVEL")
+    if wanted is not None and wanted not in _levels_that_run():
+        return f"CLCONV_NATIVE_LEVEL={wanted!r} is none of the levels that this processor runs: {', '.join(_levels_that_run())}"
+    return None
+
+
+def level() -> str:
+    """Return the level that kernels run at: the highest one, or the one that CLCONV_NATIVE_LEVEL names."""
+    return os.environ.get("CLCONV_NATIVE_LEVEL") or _levels_that_run()[-1]
+
+
+def _levels_that_run() -> list[str]:
+    return [name for name in LEVELS if _native.level_runs(name)]
+
+
+def native() -> NativeExecutor:
+    """Return the native device.
+
+    Raises
+    ------
+    Unsupported
+        If there is none; the message says why.
+    """
+    reason = why_unusable()
+    if reason is not None:
+        raise Unsupported(f"the native device is not usable: {reason}")
+    return _executor()
+
+
+@functools.cache
+def _executor() -> NativeExecutor:
+    return NativeExecutor()
+
+
+class NativeExecutor:
+    """Runs plans on the host, on NumPy arrays in place."""
+
+    name = "native"
+
+    def __init__(self) -> None:
+        chosen = level()
+        self._kernels = {key: index for (key, name), index in _native.kernels().items() if name == chosen}
+
+    def check_dtype(self, dtype: str) -> None:
+        """Accept every type."""
+
+    def usable(self, array: Any) -> Any:
+        """Return the array, or a copy if its elements are not aligned."""
+        return aligned(array)
+
+    def writes_in_place(self, out: Any) -> bool:
+        """Return whether the elements are aligned."""
+        return aligned(out) is out
+
+    def empty(self, shape: tuple[int, ...], dtype: str, like: Any) -> Any:
+        """Return a new NumPy array."""
+        return empty(shape, dtype)
+
+    def run(self, plan: Plan, operands: Mapping[str, Operand]) -> None:
+        """Run all launches, on more than one thread where there is enough to do."""
+        workspace = {name: empty((size,), "uint8") for name, size in plan.workspace.items() if name not in operands}
+        addresses = {name: _address(operand.array) for name, operand in operands.items()}
+        addresses |= {name: _address(array) for name, array in workspace.items()}
+        for launch in plan.launches:
+            if launch.items == 0:
+                continue
+            arguments = [
+                addresses[value] if isinstance(value, str) else value for value in ordered_arguments(launch, operands)
+            ]
+            index = self._kernels[f"{launch.file} {launch.kernel} {defines_text(launch.defines)}"]
+            threads = get_num_threads() if launch.operations > _OPERATIONS_WORTH_THREADS else 1
+            _native.run(index, arguments, launch.items, threads)
+
+
+def _address(array: np.ndarray | None) -> int:
+    return 0 if array is None else array.__array_interface__["data"][0]

@@ -1,0 +1,130 @@
+/* A small pool of threads that share out the work-items of one kernel at a time.
+ *
+ * Work-items are handed out in chunks through an atomic counter. Each writes its own results only, so they do not
+ * depend on who computes what. A caller that finds the pool at work for another does its own work alone. The threads
+ * are daemons: they wait for work and end with the process. A forked child starts with an empty pool of its own.
+ */
+#include "clconv_native.h"
+
+#if defined(__unix__) || defined(__APPLE__)
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+
+enum { MOST_WORKERS = 1023, CHUNKS_PER_THREAD = 8 };
+
+struct job {
+    clconv_function function;
+    const union clconv_argument *arguments;
+    int64_t items, chunk;
+    _Atomic int64_t next;
+};
+
+static pthread_mutex_t busy = PTHREAD_MUTEX_INITIALIZER;  /* held by the caller whose job runs */
+static pthread_mutex_t state = PTHREAD_MUTEX_INITIALIZER; /* guards what follows */
+static pthread_cond_t work_is_there = PTHREAD_COND_INITIALIZER;
+static pthread_cond_t work_is_done = PTHREAD_COND_INITIALIZER;
+static struct job job;
+static unsigned long generation; /* counts the jobs */
+static int workers;              /* threads started */
+static int wanted;               /* how many of them take part in this job */
+static int unfinished;           /* how many of those have not ended it */
+static pthread_once_t fork_handler = PTHREAD_ONCE_INIT;
+
+static void work_on_job(void)
+{
+    for (;;) {
+        const int64_t begin = atomic_fetch_add(&job.next, job.chunk);
+        if (begin >= job.items) return;
+        const int64_t end = job.items - begin < job.chunk ? job.items : begin + job.chunk;
+        job.function(job.arguments, begin, end);
+    }
+}
+
+static void *worker(void *start)
+{
+    const int rank = (int)(intptr_t)start;
+    /* The generation that started this thread is the first one that it works on. */
+    pthread_mutex_lock(&state);
+    unsigned long seen = generation - 1;
+    for (;;) {
+        while (seen == generation) pthread_cond_wait(&work_is_there, &state);
+        seen = generation;
+        if (rank >= wanted) continue;
+        pthread_mutex_unlock(&state);
+        work_on_job();
+        pthread_mutex_lock(&state);
+        if (--unfinished == 0) pthread_cond_signal(&work_is_done);
+    }
+    return 0;
+}
+
+/* Only the forking thread lives on in the child: whatever the others held or did there is gone. */
+static void empty_pool_of_child(void)
+{
+    pthread_mutex_init(&busy, 0);
+    pthread_mutex_init(&state, 0);
+    pthread_cond_init(&work_is_there, 0);
+    pthread_cond_init(&work_is_done, 0);
+    workers = 0;
+}
+
+static void install_fork_handler(void) { pthread_atfork(0, 0, empty_pool_of_child); }
+
+/* Starts threads until there are `count`, or as many as the system gives; called with `state` held. */
+static void start_workers(const int count)
+{
+    sigset_t all, previous;
+    pthread_attr_t attributes;
+    if (workers >= count || pthread_attr_init(&attributes) != 0) return;
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    sigfillset(&all); /* signals belong to the program's own threads */
+    pthread_sigmask(SIG_SETMASK, &all, &previous);
+    while (workers < count) {
+        pthread_t thread;
+        if (pthread_create(&thread, &attributes, worker, (void *)(intptr_t)workers) != 0) break;
+        workers++;
+    }
+    pthread_sigmask(SIG_SETMASK, &previous, 0);
+    pthread_attr_destroy(&attributes);
+}
+
+void clconv_run(clconv_function function, const union clconv_argument *arguments, const int64_t items, int threads)
+{
+    if (threads > items) threads = (int)items;
+    if (threads > MOST_WORKERS) threads = MOST_WORKERS;
+    if (threads <= 1 || pthread_mutex_trylock(&busy) != 0) {
+        function(arguments, 0, items);
+        return;
+    }
+    pthread_once(&fork_handler, install_fork_handler);
+    pthread_mutex_lock(&state);
+    job.function = function;
+    job.arguments = arguments;
+    job.items = items;
+    job.chunk = items / ((int64_t)threads * CHUNKS_PER_THREAD) + 1;
+    atomic_store(&job.next, 0);
+    generation++;
+    start_workers(threads - 1);
+    wanted = unfinished = workers < threads - 1 ? workers : threads - 1;
+    pthread_cond_broadcast(&work_is_there);
+    pthread_mutex_unlock(&state);
+
+    work_on_job();
+
+    pthread_mutex_lock(&state);
+    while (unfinished > 0) pthread_cond_wait(&work_is_done, &state);
+    pthread_mutex_unlock(&state);
+    pthread_mutex_unlock(&busy);
+}
+
+#else /* no pthreads: the caller's thread does it all */
+
+void clconv_run(clconv_function function, const union clconv_argument *arguments, const int64_t items, int threads)
+{
+    (void)threads;
+    function(arguments, 0, items);
+}
+
+#endif

@@ -1,0 +1,38 @@
+"""Everything that the native extension is compiled from: kernel files, define sets and processor levels.
+
+Standard library only: ``setup.py`` loads this module before anything is installed.
+"""
+
+from __future__ import annotations
+
+import platform
+
+__all__ = ["DEFINE_SETS", "LEVELS", "defines_text"]
+
+Defines = tuple[tuple[str, int], ...]
+
+_ELEMENTS: tuple[Defines, ...] = tuple((("ELEMENT", bits),) for bits in (16, 32, 64))
+
+#: The define sets that each kernel file may run with. A native plan picks from these only.
+DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
+    "conv.cl": _ELEMENTS,
+    "sums.cl": _ELEMENTS,
+    "unfold.cl": _ELEMENTS,
+}
+
+_X86_LEVELS = {
+    "v2": ("-msse4.2", "-mpopcnt"),
+    "v3": ("-mavx2", "-mfma", "-mf16c", "-mpopcnt"),
+    "v4": ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma", "-mf16c", "-mpopcnt"),
+}
+
+#: Compiler options of each processor level, from the lowest to the highest. Options rather than -march=x86-64-v3, which
+#: gcc knows from version 11 on only.
+LEVELS: dict[str, tuple[str, ...]] = (
+    _X86_LEVELS if platform.machine().lower() in ("x86_64", "amd64") else {"generic": ()}
+)
+
+
+def defines_text(defines: Defines) -> str:
+    """Return a define set as text, ``"ELEMENT=32"``."""
+    return " ".join(f"{name}={value}" for name, value in defines)

@@ -1,0 +1,59 @@
+"""The OpenCL executor. pyopencl is imported by this package only, and not before somebody asks for a device."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from clconv.errors import Unsupported
+
+if TYPE_CHECKING:
+    from clconv.opencl.executor import OpenCLExecutor
+
+__all__ = ["best_gpu", "executor_for_array", "executor_named", "listing"]
+
+
+def listing() -> list[tuple[Any, ...]]:
+    """Return the fields of DeviceInfo for every OpenCL device; a single unusable one stands for OpenCL's absence."""
+    try:
+        from clconv.opencl.devices import found
+    except ImportError as error:
+        return [("opencl", "opencl", "no OpenCL", "", 0, False, False, _absence(error))]
+    try:
+        return [device.facts() for device in found()]
+    except Unsupported as error:
+        return [("opencl", "opencl", "no OpenCL device", "", 0, False, False, str(error))]
+
+
+def best_gpu() -> tuple[OpenCLExecutor | None, str]:
+    """Return the executor of the best usable GPU, or None and why there is none."""
+    try:
+        from clconv.opencl.devices import ranked
+    except ImportError as error:
+        return None, _absence(error)
+    try:
+        gpu = next((device for device in ranked() if device.kind == "gpu" and device.problem is None), None)
+    except Unsupported as error:
+        return None, str(error)
+    return (gpu.executor, "") if gpu else (None, "no usable OpenCL GPU")
+
+
+def executor_named(device: Any) -> OpenCLExecutor:
+    """Return the executor of the device that a name, or an object of pyopencl, stands for."""
+    try:
+        from clconv.opencl.devices import choose
+    except ImportError as error:
+        raise Unsupported(f"device={device!r} needs OpenCL, but {_absence(error)}") from error
+    return choose(device)
+
+
+def executor_for_array(array: Any, device: Any) -> OpenCLExecutor:
+    """Return the executor of a pyopencl array's queue, which must belong to ``device`` if that is given."""
+    from clconv.opencl.devices import of_array
+
+    return of_array(array, device)
+
+
+def _absence(error: ImportError) -> str:
+    if error.name == "pyopencl":
+        return 'pyopencl is not installed (pip install "clconv[opencl]")'
+    return f"pyopencl cannot be imported ({error})"

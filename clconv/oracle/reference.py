@@ -1,0 +1,65 @@
+"""The definition of every operation, in float64.
+
+Names, argument names, order and defaults are those of torch.nn.functional; what torch lacks is keyword-only.
+Each operation has a ``NAME_backward(grad_output, *the same arguments, output_mask=None)``, which returns a
+named tuple with the gradient of ``sum(grad_output * NAME(...))`` for each array argument.
+
+- Input may come without a batch axis, as in torch; output and gradients then have none either.
+- Real arrays of any type are converted to float64; what float64 cannot hold (integers beyond 2**53, long
+  double) is rounded. Integers come out exactly as long as no sum of magnitudes exceeds 2**53.
+- Every sum of products is taken by scipy.signal.correlate with method="direct", never by FFT, whose error is
+  that of the whole image. Strides and dilations are zeros put between elements: **the reference is for finite
+  data**, since such a zero times infinity is NaN where the definition has no product at all. `unfold`, a
+  copy, takes any data.
+- An empty batch gives empty output and zero weight gradients; no input channels give the bias everywhere.
+  Empty spatial axes are refused, as torch does.
+- Padding is taken from NumPy's `pad`, and its adjoint from the same `pad` of an array of indices.
+
+It is meant for problems of up to some millions of products.
+
+Examples
+--------
+>>> import numpy as np
+>>> from clconv.oracle import reference
+>>> x, w = np.arange(5.0).reshape(1, 1, 5), np.array([[[1.0, 2.0, 4.0]]])
+>>> y = reference.conv1d(x, w, stride=2, padding="same_upper")
+>>> y
+array([[[ 4., 17., 11.]]])
+>>> dx = reference.conv1d_backward(y, x, w, stride=2, padding="same_upper").input
+>>> float(np.sum(y * y)) == float(np.sum(x * dx))
+True
+"""
+
+from ._blocks import FoldGradients, UnfoldGradients, fold, fold_backward, unfold, unfold_backward
+from ._conv import conv1d, conv1d_backward, conv2d, conv2d_backward, conv3d, conv3d_backward
+from ._conv_transpose import (
+    conv_transpose1d,
+    conv_transpose1d_backward,
+    conv_transpose2d,
+    conv_transpose2d_backward,
+    conv_transpose3d,
+    conv_transpose3d_backward,
+)
+from ._layer import ConvGradients
+
+__all__ = [
+    "ConvGradients",
+    "FoldGradients",
+    "UnfoldGradients",
+    "conv1d",
+    "conv1d_backward",
+    "conv2d",
+    "conv2d_backward",
+    "conv3d",
+    "conv3d_backward",
+    "conv_transpose1d",
+    "conv_transpose1d_backward",
+    "conv_transpose2d",
+    "conv_transpose2d_backward",
+    "conv_transpose3d",
+    "conv_transpose3d_backward",
+    "fold",
+    "fold_backward",
+    "unfold",
+    "unfold_backward",
+]

@@ -1,0 +1,448 @@
+"""What an operation is to compute: the sizes of its arrays and everything that follows from them.
+
+A problem is made once from shapes and arguments, validated while it is made, and then trusted. It is stored with three
+spatial axes, the leading ones of extent 1, so that one kernel serves one, two and three dimensions; messages speak of
+the user's own axes. The algebra of a single axis is in ``window.py``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clconv.arguments import flag, integer, per_axis
+from clconv.window import AXES, PADDING_MODES, Window, transposed_windows, windows_over
+
+__all__ = ["ConvProblem", "WindowProblem"]
+
+#: Offsets, and counts of terms times the slices of a sum, stay far from the end of 64 bits.
+_MOST_ELEMENTS = 2**47
+_ITEMSIZE = {"float16": 2, "float32": 4, "float64": 8}
+
+
+@dataclass(frozen=True)
+class WindowProblem:
+    """Windows over a batch of channels, without weights: unfold and fold.
+
+    Attributes
+    ----------
+    N, C : int
+        Batch and channels.
+    windows : tuple of Window
+        One per spatial axis, always three.
+    padding_mode : str
+        What the padding holds.
+    dtype : str
+        "float16", "float32" or "float64".
+    rank : int
+        The user's number of spatial axes.
+    batched : bool
+        Whether the user's arrays have a batch axis.
+    """
+
+    N: int
+    C: int
+    windows: tuple[Window, Window, Window]
+    padding_mode: str
+    dtype: str
+    rank: int
+    batched: bool
+
+    @classmethod
+    def for_unfold(
+        cls, input_shape: Sequence[int], kernel_size: Any, dilation: Any, padding: Any, stride: Any, *, padding_mode: str, dtype: str
+    ) -> WindowProblem:
+        """Make the problem of ``unfold`` from its arguments."""
+        rank = _rank_of(kernel_size)
+        batch, channels, extents = _split_shape("input", input_shape, rank)
+        kernels = per_axis(kernel_size, "kernel_size", rank, least=1)
+        windows = windows_over(extents, kernels, stride, padding, dilation, padding_mode)
+        problem = cls(batch, channels, windows, padding_mode, dtype, rank, len(input_shape) == rank + 2)
+        problem._check_elements()
+        return problem
+
+    @classmethod
+    def for_fold(
+        cls,
+        input_shape: Sequence[int],
+        output_size: Any,
+        kernel_size: Any,
+        dilation: Any,
+        padding: Any,
+        stride: Any,
+        *,
+        padding_mode: str,
+        dtype: str,
+    ) -> WindowProblem:
+        """Make the problem of ``fold``, the adjoint of the unfold whose input has extents ``output_size``."""
+        rank = _rank_of(output_size if isinstance(kernel_size, int) else kernel_size)
+        if len(input_shape) not in (2, 3):
+            raise ValueError(
+                "input takes 3 axes (batch, channels * taps, windows), or 2 without the batch: "
+                f"input.shape={tuple(input_shape)} has {len(input_shape)}"
+            )
+        extents = per_axis(output_size, "output_size", rank, least=1)
+        kernels = per_axis(kernel_size, "kernel_size", rank, least=1)
+        windows = windows_over(extents, kernels, stride, padding, dilation, padding_mode, extent_name="output_size")
+        batched = len(input_shape) == 3
+        columns, count = input_shape[-2:]
+        taps, outputs = math.prod(kernels), math.prod(window.output for window in windows)
+        if columns % taps:
+            raise ValueError(
+                f"input takes a multiple of {taps} rows, the number of taps of the kernel, but it has {columns}: "
+                f"input.shape={tuple(input_shape)}, kernel_size={kernels}"
+            )
+        if count != outputs:
+            raise ValueError(
+                f"input takes {outputs} columns, one for each window over output_size={extents}, but it has {count}: "
+                f"input.shape={tuple(input_shape)}"
+            )
+        batch = input_shape[0] if batched else 1
+        problem = cls(batch, columns // taps, windows, padding_mode, dtype, rank, batched)
+        problem._check_elements()
+        return problem
+
+    @property
+    def data_shape(self) -> tuple[int, ...]:
+        """Shape of what unfold takes and fold returns: ``(N, C, *extents)``, without N if unbatched."""
+        return _shape(self.batched, self.N, self.C, _extents(self.windows, self.rank))
+
+    @property
+    def columns_shape(self) -> tuple[int, ...]:
+        """Shape of what unfold returns and fold takes: ``(N, C * taps, outputs)``, without N if unbatched."""
+        outputs = math.prod(window.output for window in self.windows)
+        return _shape(self.batched, self.N, self.C * self.taps, (outputs,))
+
+    @property
+    def taps(self) -> int:
+        """The number of taps of a window."""
+        return math.prod(window.kernel for window in self.windows)
+
+    @property
+    def defines(self) -> tuple[tuple[str, int], ...]:
+        """What kernels are compiled with for arrays of this type."""
+        return (("ELEMENT", 8 * _ITEMSIZE[self.dtype]),)
+
+    def data_strides(self, strides: Sequence[int]) -> tuple[int, ...]:
+        """Return the strides of an array of ``data_shape`` along the five canonical axes."""
+        return _canonical(strides, self.batched, self.rank)
+
+    def columns_strides(self, strides: Sequence[int]) -> tuple[int, ...]:
+        """Return the strides of an array of ``columns_shape`` along batch, rows and windows."""
+        return tuple(strides) if self.batched else (0, *strides)
+
+    def sizes(self) -> dict[str, int]:
+        """Return the kernels' size arguments by their names."""
+        return {"N": self.N, "C": self.C, **_window_sizes(self.windows, self.padding_mode)}
+
+    def _check_elements(self) -> None:
+        _check_elements({"input": self.data_shape, "output": self.columns_shape})
+
+
+@dataclass(frozen=True)
+class ConvProblem:
+    """A convolution: the sizes of its arrays and its windows.
+
+    A transposed convolution is stored as the forward convolution whose backward-data pass it is: its output is that
+    convolution's data. Make one with :meth:`from_shapes` or :meth:`from_transposed_shapes`.
+
+    Attributes
+    ----------
+    N, G, ICG, OCG : int
+        Batch, groups, and the forward convolution's input and output channels in each group.
+    windows : tuple of Window
+        One per spatial axis, always three, over the forward convolution's data.
+    padding_mode : str
+        What the padding holds: "zeros", "reflect", "replicate", "circular" or "symmetric".
+    flip : bool
+        Whether the kernel is rotated by 180 degrees (the mathematical convolution).
+    dtype : str
+        "float16", "float32" or "float64".
+    bias : bool
+        Whether a bias is added.
+    rank : int
+        The user's number of spatial axes.
+    batched, transposed : bool
+        Whether the arrays have a batch axis; whether this is a transposed convolution.
+
+    Examples
+    --------
+    >>> problem = ConvProblem.from_shapes((8, 3, 224, 224), (64, 3, 7, 7), stride=2, padding=3, bias=True)
+    >>> problem.output_shape, problem.parameters, problem.macs
+    ((8, 64, 112, 112), 9472, 944111616)
+    """
+
+    N: int
+    G: int
+    ICG: int
+    OCG: int
+    windows: tuple[Window, Window, Window]
+    padding_mode: str
+    flip: bool
+    dtype: str
+    bias: bool
+    rank: int
+    batched: bool
+    transposed: bool
+
+    @classmethod
+    def from_shapes(
+        cls,
+        input_shape: Sequence[int],
+        weight_shape: Sequence[int],
+        *,
+        bias: bool = False,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+        padding_mode: str = "zeros",
+        flip: bool = False,
+        dtype: str = "float32",
+    ) -> ConvProblem:
+        """Make the problem of ``conv1d``, ``conv2d`` or ``conv3d`` from the shapes of its arrays.
+
+        Parameters
+        ----------
+        input_shape : sequence of int
+            ``(N, IC, *extents)``, or ``(IC, *extents)`` without a batch.
+        weight_shape : sequence of int
+            ``(OC, IC / groups, *kernel)``; its length gives the number of spatial axes.
+        bias : bool
+            Whether a bias is added to the output.
+        stride, padding, dilation, groups, padding_mode, flip
+            As :func:`clconv.conv2d` takes them.
+        dtype : str
+            Type of all arrays.
+
+        Raises
+        ------
+        ValueError
+            If the shapes and arguments do not fit each other; the message names the argument, its value and the rule.
+        TypeError
+            If an argument has the wrong type.
+        """
+        rank = _weight_rank(weight_shape)
+        batch, channels, extents = _split_shape("input", input_shape, rank)
+        G = integer(groups, "groups", least=1)
+        OC, ICG, kernels = weight_shape[0], weight_shape[1], _kernel(weight_shape)
+        if channels != ICG * G:
+            raise ValueError(
+                f"weight takes {ICG} channels in each of {G} groups, {ICG * G} in all, but input has {channels}: "
+                f"input.shape={tuple(input_shape)}, weight.shape={tuple(weight_shape)}"
+            )
+        if OC % G:
+            raise ValueError(
+                f"groups must divide weight's {OC} output channels: groups={G}, weight.shape={tuple(weight_shape)}"
+            )
+        windows = windows_over(extents, kernels, stride, padding, dilation, padding_mode)
+        batched = len(input_shape) == rank + 2
+        problem = cls(batch, G, ICG, OC // G, windows, padding_mode, flag(flip, "flip"), dtype, bias, rank, batched, transposed=False)
+        problem._check_elements()
+        return problem
+
+    @classmethod
+    def from_transposed_shapes(
+        cls,
+        input_shape: Sequence[int],
+        weight_shape: Sequence[int],
+        *,
+        bias: bool = False,
+        stride: Any = 1,
+        padding: Any = 0,
+        output_padding: Any = 0,
+        groups: int = 1,
+        dilation: Any = 1,
+        padding_mode: str = "zeros",
+        flip: bool = False,
+        dtype: str = "float32",
+    ) -> ConvProblem:
+        """Make the problem of a transposed convolution from the shapes of its arrays.
+
+        Parameters
+        ----------
+        input_shape : sequence of int
+            ``(N, IC, *extents)``, or ``(IC, *extents)`` without a batch.
+        weight_shape : sequence of int
+            ``(IC, OC / groups, *kernel)``.
+        output_padding : int or sequence of int
+            How many positions longer than the least possible the output is, below stride or dilation.
+        bias, stride, padding, groups, dilation, padding_mode, flip, dtype
+            As for :meth:`from_shapes`.
+
+        Examples
+        --------
+        >>> ConvProblem.from_transposed_shapes((1, 8, 5, 5), (8, 4, 3, 3), stride=2, padding=1).output_shape
+        (1, 4, 9, 9)
+        """
+        rank = _weight_rank(weight_shape)
+        batch, channels, extents = _split_shape("input", input_shape, rank)
+        G = integer(groups, "groups", least=1)
+        kernels = _kernel(weight_shape)
+        if channels != weight_shape[0]:
+            raise ValueError(
+                f"weight takes {weight_shape[0]} input channels, its first axis, but input has {channels}: "
+                f"input.shape={tuple(input_shape)}, weight.shape={tuple(weight_shape)}"
+            )
+        if channels % G:
+            raise ValueError(f"groups must divide input's {channels} channels: groups={G}, input.shape={tuple(input_shape)}")
+        if not all(extents):
+            raise ValueError(f"input must have at least 1 position along each spatial axis: input.shape={tuple(input_shape)}")
+        windows = transposed_windows(extents, kernels, stride, padding, output_padding, dilation, padding_mode)
+        batched = len(input_shape) == rank + 2
+        problem = cls(
+            batch, G, weight_shape[1], channels // G, windows, padding_mode, flag(flip, "flip"), dtype, bias, rank, batched, transposed=True
+        )
+        problem._check_elements()
+        return problem
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of the user's input."""
+        return self._result_shape if self.transposed else self._data_shape
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of the user's output: ``(N, OC, *outputs)``, without N if the input has none."""
+        return self._data_shape if self.transposed else self._result_shape
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """Shape of the weight: ``(OC, IC / G, *kernel)`` of the forward convolution."""
+        return (self.G * self.OCG, self.ICG, *(window.kernel for window in self.windows[AXES - self.rank :]))
+
+    @property
+    def bias_shape(self) -> tuple[int]:
+        """Shape of a bias: one value per channel of the output."""
+        return (self.G * (self.ICG if self.transposed else self.OCG),)
+
+    @property
+    def parameters(self) -> int:
+        """Number of learned values: weight and bias."""
+        return math.prod(self.weight_shape) + (self.bias_shape[0] if self.bias else 0)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of one pass, those of taps over padding counted."""
+        return math.prod(self._result_shape) * self.ICG * math.prod(window.kernel for window in self.windows)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of input, weight, bias and output: what a pass must move at least once."""
+        elements = math.prod(self.input_shape) + math.prod(self.output_shape) + self.parameters
+        return elements * _ITEMSIZE[self.dtype]
+
+    @property
+    def _data_shape(self) -> tuple[int, ...]:
+        return _shape(self.batched, self.N, self.G * self.ICG, _extents(self.windows, self.rank))
+
+    @property
+    def _result_shape(self) -> tuple[int, ...]:
+        outputs = tuple(window.output for window in self.windows[AXES - self.rank :])
+        return _shape(self.batched, self.N, self.G * self.OCG, outputs)
+
+    @property
+    def defines(self) -> tuple[tuple[str, int], ...]:
+        """What kernels are compiled with for arrays of this type."""
+        return (("ELEMENT", 8 * _ITEMSIZE[self.dtype]),)
+
+    @property
+    def real_bytes(self) -> int:
+        """Bytes of the type that sums are held in: float for half."""
+        return max(4, _ITEMSIZE[self.dtype])
+
+    def activation_strides(self, strides: Sequence[int]) -> tuple[int, ...]:
+        """Return the strides of an input or output array along the five canonical axes."""
+        return _canonical(strides, self.batched, self.rank)
+
+    def weight_view(self, strides: Sequence[int]) -> tuple[int, tuple[int, ...]]:
+        """Return start and canonical strides of a weight array: flipped, it is walked from its last tap backwards."""
+        canonical = _canonical(strides, True, self.rank)
+        if not self.flip:
+            return 0, canonical
+        taps = canonical[2:]
+        start = sum((window.kernel - 1) * stride for window, stride in zip(self.windows, taps, strict=True))
+        return start, canonical[:2] + tuple(-stride for stride in taps)
+
+    def sizes(self) -> dict[str, int]:
+        """Return the kernels' size arguments by their names."""
+        return {
+            "N": self.N,
+            "G": self.G,
+            "ICG": self.ICG,
+            "OCG": self.OCG,
+            **_window_sizes(self.windows, self.padding_mode),
+        }
+
+    def _check_elements(self) -> None:
+        _check_elements({"input": self.input_shape, "weight": self.weight_shape, "output": self.output_shape})
+
+
+def _rank_of(kernel_size: Any) -> int:
+    """Return the number of spatial axes that a size stands for: its length, or 2 for an integer, as in torch."""
+    rank = len(kernel_size) if isinstance(kernel_size, Sequence) else 2
+    if not 1 <= rank <= AXES:
+        raise ValueError(f"kernel_size takes 1 to 3 spatial axes: kernel_size={kernel_size!r} has {rank}")
+    return rank
+
+
+def _weight_rank(weight_shape: Sequence[int]) -> int:
+    rank = len(weight_shape) - 2
+    if not 1 <= rank <= AXES:
+        raise ValueError(f"weight takes 3 to 5 axes, 2 for channels and 1 to 3 spatial: weight.shape={tuple(weight_shape)}")
+    return rank
+
+
+def _kernel(weight_shape: Sequence[int]) -> tuple[int, ...]:
+    kernel = tuple(weight_shape[2:])
+    if not all(kernel):
+        raise ValueError(f"weight must have at least 1 tap along each spatial axis: weight.shape={tuple(weight_shape)}")
+    return kernel
+
+
+def _split_shape(name: str, shape: Sequence[int], rank: int) -> tuple[int, int, tuple[int, ...]]:
+    """Return batch (1 if there is none), channels and spatial extents."""
+    if len(shape) not in (rank + 1, rank + 2):
+        raise ValueError(
+            f"{name} takes {rank + 2} axes (batch, channels and {rank} spatial), or {rank + 1} without the batch: "
+            f"{name}.shape={tuple(shape)} has {len(shape)}"
+        )
+    batch = shape[0] if len(shape) == rank + 2 else 1
+    return batch, shape[-rank - 1], tuple(shape[-rank:])
+
+
+def _shape(batched: bool, batch: int, channels: int, spatial: tuple[int, ...]) -> tuple[int, ...]:
+    return (batch, channels, *spatial) if batched else (channels, *spatial)
+
+
+def _extents(windows: tuple[Window, ...], rank: int) -> tuple[int, ...]:
+    return tuple(window.extent for window in windows[AXES - rank :])
+
+
+def _canonical(strides: Sequence[int], batched: bool, rank: int) -> tuple[int, ...]:
+    """Insert strides for the axes that a user's array lacks: they have one position, so any stride is right."""
+    outer, spatial = tuple(strides[:-rank]), tuple(strides[-rank:])
+    return (*(outer if batched else (0, *outer)), *(0,) * (AXES - rank), *spatial)
+
+
+def _window_sizes(windows: tuple[Window, ...], padding_mode: str) -> dict[str, int]:
+    sizes = {"padding_mode": PADDING_MODES.index(padding_mode)}
+    for axis, window in zip("DHW", windows, strict=True):
+        sizes |= {
+            f"I{axis}": window.extent,
+            f"O{axis}": window.output,
+            f"K{axis}": window.kernel,
+            f"S{axis}": window.stride,
+            f"D{axis}": window.dilation,
+            f"P{axis}": window.low,
+            f"HIGH_{axis}": window.high,
+        }
+    return sizes
+
+
+def _check_elements(shapes: dict[str, tuple[int, ...]]) -> None:
+    for name, shape in shapes.items():
+        if math.prod(shape) > _MOST_ELEMENTS:
+            raise ValueError(f"{name} must have at most 2**47 elements: {name}.shape={shape}")

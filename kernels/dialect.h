@@ -1,0 +1,76 @@
+/* The common subset of OpenCL C 1.2 and C that every kernel here is written in.
+ *
+ * An OpenCL driver compiles a kernel file as it is. The host's C compiler compiles the same file into the native
+ * extension, where a kernel becomes a plain function that handles one work-item. This header is the only place that
+ * spells what the two languages write differently; a lint keeps the raw forms out of the other files.
+ *
+ * ELEMENT is the width in bits of an array element: 16, 32 or 64. `element` is its type in memory, `real` the type that
+ * arithmetic is done in. Half is a storage format only: its arithmetic is float's, so no device needs cl_khr_fp16.
+ */
+#ifndef CLCONV_DIALECT_H
+#define CLCONV_DIALECT_H
+
+#ifndef ELEMENT
+#define ELEMENT 32
+#endif
+
+#if ELEMENT != 16 && ELEMENT != 32 && ELEMENT != 64
+#error "ELEMENT must be 16, 32 or 64"
+#endif
+
+#if defined(__OPENCL_VERSION__) || defined(__OPENCL_C_VERSION__)
+
+#if ELEMENT == 64 && defined(cl_khr_fp64)
+#pragma OPENCL EXTENSION cl_khr_fp64 : enable
+#endif
+
+/* 64 bits on every device and host: C's long has 32 on some. */
+typedef long index64;
+
+/* OpenCL keeps the index of the work-item in the device; C passes it as the kernel's first argument. */
+#define WORK_ITEM
+#define WORK_ITEM_INDEX ((index64)get_global_id(0))
+
+#if ELEMENT == 16
+typedef half element;
+typedef float real;
+static inline real load(global const element *array, const index64 i) { return vload_half(i, array); }
+static inline void store(global element *array, const index64 i, const real value) { vstore_half_rte(value, i, array); }
+#endif
+
+#else /* C */
+
+#include <stdint.h>
+#include <string.h>
+
+#define kernel static
+#define global
+typedef int64_t index64;
+
+#define WORK_ITEM const int64_t clconv_work_item,
+#define WORK_ITEM_INDEX clconv_work_item
+
+#if ELEMENT == 16
+#include "half.h"
+typedef uint16_t element;
+typedef float real;
+static inline real load(const element *array, const index64 i) { return float_from_half(array[i]); }
+static inline void store(element *array, const index64 i, const real value) { array[i] = half_from_float(value); }
+#endif
+
+#endif
+
+#if ELEMENT == 32
+typedef float element;
+typedef float real;
+#elif ELEMENT == 64
+typedef double element;
+typedef double real;
+#endif
+
+#if ELEMENT != 16
+static inline real load(global const element *array, const index64 i) { return array[i]; }
+static inline void store(global element *array, const index64 i, const real value) { array[i] = value; }
+#endif
+
+#endif
