@@ -116,12 +116,12 @@ def transposed_windows(
     # "same" keeps the extents of input and output in the ratio of the strides, so the output's are known beforehand.
     stretched = tuple(extent * step for extent, step in zip(extents, strides, strict=True))
     pairs = _pairs(padding, stretched, kernels, strides, dilations)
-    if padding in ("same_upper", "same_lower") and any(additions):
+    if isinstance(padding, str) and padding.startswith("same") and any(additions):
         raise ValueError(f"padding={padding!r} determines the output's extents and takes no output_padding: output_padding={additions}")
     windows = []
     for axis, (low, high) in enumerate(pairs):
         window = Window(0, kernels[axis], strides[axis], dilations[axis], low, high, output=extents[axis])
-        extent = stretched[axis] if padding in ("same_upper", "same_lower") else window.smallest_extent + additions[axis]
+        extent = stretched[axis] if isinstance(padding, str) and padding.startswith("same") else window.smallest_extent + additions[axis]
         if extent < 1:
             raise ValueError(
                 f"the output would have {extent} positions on spatial axis {axis}: (input - 1) * stride + "
@@ -173,6 +173,8 @@ def _checked(windows: Sequence[Window], padding_mode: str, extent_name: str) -> 
         where = f"spatial axis {axis} of {extent_name}, {window.extent} positions padded by {(window.low, window.high)}"
         if window.padded > LARGEST or window.span > LARGEST:
             raise ValueError(f"an axis takes at most 2**30 - 1 positions, padding and window included: {where}, window {window.span}")
+        if window.extent < 1:
+            raise ValueError(f"{extent_name} must have at least 1 position along each spatial axis: {where}")
         if window.largest_output < 1:
             raise ValueError(
                 f"the window is larger than the padded input: dilation * (kernel - 1) + 1 = {window.dilation} * "
@@ -187,12 +189,12 @@ def _check_padding_depth(window: Window, padding_mode: str, where: str) -> None:
     deepest = {
         "zeros": None,
         "reflect": window.extent - 1,
-        "replicate": None if window.extent else 0,
+        "replicate": None,
         "circular": window.extent,
         "symmetric": window.extent,
     }[padding_mode]
-    if deepest is not None and max(window.low, window.high) > max(deepest, 0):
-        raise ValueError(f"padding_mode={padding_mode!r} takes padding of at most {max(deepest, 0)} here: {where}")
+    if deepest is not None and max(window.low, window.high) > deepest:
+        raise ValueError(f"padding_mode={padding_mode!r} takes padding of at most {deepest} here: {where}")
 
 
 class ReceptiveField(NamedTuple):

@@ -11,8 +11,8 @@ import numpy as np
 import pyopencl as cl
 
 from clconv.errors import Unsupported
-from clconv.opencl.executor import OpenCLExecutor
-from clconv.opencl.programs import Programs
+from clconv.opencl.executor import OpenCLExecutor, has_double
+from clconv.opencl.programs import Programs, build
 from clconv.opencl.runtimes import platforms
 
 __all__ = ["choose", "found", "of_array", "ranked"]
@@ -74,15 +74,10 @@ class FoundDevice:
 
     def matches(self, platform: str, device: str) -> bool:
         """Return whether parts of a name mean this device: a number is an index, a text a part of the name."""
-        platform_index, device_index = self.name.split(":")[1:]
+        _, platform_index, device_index = self.name.split(":")
         return _matches(platform, platform_index, f"{self.platform.name} {self.platform.version}") and _matches(
             device, device_index, self.device.name
         )
-
-
-def has_double(device: Any) -> bool:
-    """Return whether a device computes in double."""
-    return bool({"cl_khr_fp64", "cl_amd_fp64"} & set(device.extensions.split())) or bool(device.double_fp_config)
 
 
 _lock = threading.Lock()
@@ -123,16 +118,16 @@ def ranked() -> list[FoundDevice]:
 def choose(device: Any) -> OpenCLExecutor:
     """Return the executor of the device that a name, or an object of pyopencl, stands for."""
     if isinstance(device, str):
-        return _choose_by_name(device)
+        return _usable(_named(device), device).executor
     if isinstance(device, cl.Device):
-        return _executor(cl.Context([device]), device, None) if _tried_by_hand(device) else _known(device)
+        return _usable([entry for entry in found() if entry.device == device], device).executor
     if isinstance(device, cl.CommandQueue):
-        return _executor(device.context, device.device, device)
+        return _on(device.context, device.device, device)
     if isinstance(device, cl.Context):
-        return _executor(device, device.devices[0], None)
+        return _on(device, device.devices[0], None)
     raise TypeError(
         "device takes a name, or a Device, Context or CommandQueue of pyopencl, "
-        f"not {type(device).__module__}.{type(device).__qualname__}"
+        f"not {type(device).__module__}.{type(device).__qualname__}: device={device!r}"
     )
 
 
@@ -140,11 +135,69 @@ def of_array(array: Any, device: Any) -> OpenCLExecutor:
     """Return the executor of an array's queue, which must belong to ``device`` if that is given."""
     if array.queue is None:
         raise ValueError("a pyopencl array must have a queue: array.with_queue(queue) gives it one")
-    if device is not None:
-        wanted = choose(device) if device != "native" else None
-        if wanted is None or wanted.device != array.queue.device:
-            raise ValueError(
-                f"pyopencl arrays stay on their device: device={device!r}, but the input's queue is on "
-                f"{array.queue.device.name.strip()!r}"
-            )
-    return _executor(array.queue.context, array.queue.device, array.queue)
+    owner = array.queue.device
+    if device is not None and (device == "native" or choose(device).device != owner):
+        raise ValueError(f"pyopencl arrays stay on their device: device={device!r}, but the input is on {owner.name.strip()!r}")
+    return _on(array.queue.context, owner, array.queue)
+
+
+def _named(name: str) -> list[FoundDevice]:
+    """Return the devices that a name stands for, the best first."""
+    platform, _, device = name.removeprefix("opencl").removeprefix(":").partition(":")
+    return [entry for entry in ranked() if entry.matches(platform, device)]
+
+
+def _usable(candidates: list[FoundDevice], asked: Any) -> FoundDevice:
+    """Return the first candidate that works."""
+    for entry in candidates:
+        if entry.problem is None:
+            return entry
+    if candidates:
+        reasons = "; ".join(f"{entry.name} {entry.device.name.strip()!r}: {entry.problem}" for entry in candidates)
+        raise Unsupported(f"device={asked!r} is not usable: {reasons}")
+    names = ", ".join(f"{entry.name} {entry.device.name.strip()!r} of {entry.platform.name.strip()!r}" for entry in found())
+    raise Unsupported(f"device={asked!r} is no device of OpenCL here; there are: {names}")
+
+
+@functools.lru_cache(maxsize=64)
+def _programs(context: Any, device: Any) -> Programs:
+    return Programs(context, device)
+
+
+def _on(context: Any, device: Any, queue: Any) -> OpenCLExecutor:
+    return OpenCLExecutor(_programs(context, device), device.name.strip(), queue)
+
+
+def _matches(part: str, index: str, text: str) -> bool:
+    return part in ("", index) if part.isdecimal() or not part else part.lower() in text.lower()
+
+
+def _devices_of(platform: Any) -> list[Any]:
+    try:
+        return list(platform.get_devices())
+    except cl.Error:  # a platform may be installed for hardware that is not there
+        return []
+
+
+def _probe(device: Any) -> str | None:
+    """Return what is wrong with a device, after trying it."""
+    if not device.available or not device.compiler_available:
+        return "the driver says that the device, or its compiler, is not available"
+    if not device.endian_little:
+        return "its byte order is not the host's"
+    count = 70
+    context = cl.Context([device])
+    queue = cl.CommandQueue(context)
+    program = build(cl.Program(context, _PROBE), ["-cl-std=CL1.2"], device)
+    x = np.arange(count, dtype=np.float32)
+    y = np.full(count, np.nan, np.float32)
+    flags = cl.mem_flags
+    source = cl.Buffer(context, flags.READ_ONLY | flags.COPY_HOST_PTR, hostbuf=x)
+    target = cl.Buffer(context, flags.READ_WRITE | flags.COPY_HOST_PTR, hostbuf=y)
+    kernel = cl.Kernel(program, "probe")
+    for position, argument in enumerate((source, target, np.int32(count))):
+        kernel.set_arg(position, argument)
+    cl.enqueue_nd_range_kernel(queue, kernel, (count,), None)
+    cl.enqueue_copy(queue, y, target)
+    queue.finish()
+    return None if np.array_equal(y, 4 * x) else "a small kernel gave wrong results"

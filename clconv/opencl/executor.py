@@ -1,0 +1,184 @@
+"""Runs plans on an OpenCL device."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pyopencl as cl
+import pyopencl.array
+
+from clconv import kernel_source
+from clconv.arrays import is_device_array
+from clconv.errors import DeviceMemoryError, Unsupported
+from clconv.executor import Operand, ordered_arguments
+from clconv.host_memory import empty
+from clconv.opencl.memory import HostBuffers, one_span_or_contiguous, runs_in_host_memory
+from clconv.opencl.programs import Programs
+from clconv.plan import Launch, Plan
+
+__all__ = ["OpenCLExecutor", "has_double"]
+
+#: Work-items of a group: whole wavefronts on every GPU, and one number for all launches, because some CPU drivers compile
+#: a kernel anew for every group size.
+_LOCAL_SIZE = 64
+
+_NUMBERS = {"int": np.int32, "index64": np.int64}
+_NO_MEMORY = ("MEM_OBJECT_ALLOCATION_FAILURE", "OUT_OF_RESOURCES", "OUT_OF_HOST_MEMORY", "INVALID_BUFFER_SIZE")
+
+
+def has_double(device: Any) -> bool:
+    """Return whether a device computes in double."""
+    return bool(device.double_fp_config) or "cl_khr_fp64" in device.extensions.split()
+
+
+class OpenCLExecutor:
+    """Runs plans on one device: on the caller's queue, or on one queue for each thread."""
+
+    def __init__(self, programs: Programs, name: str, queue: Any = None) -> None:
+        self.name = name
+        self.device = programs.device
+        self.in_host_memory = runs_in_host_memory(programs.device)
+        self._programs = programs
+        self._own_queue = queue
+        self._of_thread = threading.local()
+        self._process = os.getpid()
+
+    def check_dtype(self, dtype: str) -> None:
+        """Refuse float64 on a device without it."""
+        if dtype == "float64" and not has_double(self.device):
+            raise Unsupported(f"{self.device.name.strip()} ({self.name}) has no double precision (cl_khr_fp64), which float64 needs")
+
+    def usable(self, array: Any) -> Any:
+        """Return the array, or a copy that can be walked by strides in elements, and fits the device's memory tightly."""
+        if is_device_array(array):
+            size = array.dtype.itemsize
+            whole = array.offset % size == 0 and all(stride % size == 0 for stride in array.strides)
+            return array if whole else array.copy()
+        return one_span_or_contiguous(array, self.in_host_memory)
+
+    def writes_in_place(self, out: Any) -> bool:
+        """Return whether a kernel can write straight into this array, or its memory be copied back whole."""
+        if is_device_array(out) or self.in_host_memory:
+            return self.usable(out) is out
+        return bool(out.flags.c_contiguous and out.flags.aligned)
+
+    def empty(self, shape: tuple[int, ...], dtype: str, like: Any) -> Any:
+        """Return a new array: on the queue and from the allocator of a pyopencl array, else NumPy's."""
+        if not is_device_array(like):
+            return empty(shape, dtype)
+        with _memory_errors(int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize, self.name):
+            return cl.array.empty(like.queue, shape, dtype, allocator=like.allocator)
+
+    def run(self, plan: Plan, operands: Mapping[str, Operand]) -> None:
+        """Run all launches: to their end for NumPy arrays, only enqueued for pyopencl's."""
+        if os.getpid() != self._process:
+            from clconv.opencl.devices import check_process
+
+            check_process(self._process)
+        launches = [launch for launch in plan.launches if launch.items]
+        written = {name for launch in launches for name in _written(launch)}
+        with _memory_errors(_bytes_of(plan, operands), self.name):
+            if any(is_device_array(operand.array) for operand in operands.values()):
+                self._run_on_device_arrays(launches, plan.workspace, operands, written)
+            else:
+                self._run_on_host_arrays(launches, plan.workspace, operands, written)
+
+    def _run_on_host_arrays(
+        self, launches: list[Launch], workspace: Mapping[str, int], operands: Mapping[str, Operand], written: set[str]
+    ) -> None:
+        queue = self._queue()
+        used = {name for launch in launches for name in launch.arrays.values()}
+        buffers = HostBuffers(self._programs.context, self.in_host_memory)
+        arrays = {name: operand.array for name, operand in operands.items() if name in used}
+        moved = buffers.add(arrays, written)
+        walked = {
+            name: Operand(operand.array, operand.start + moved.get(name, 0), operand.strides) for name, operand in operands.items()
+        }
+        memory = {**buffers.by_name, **self._workspace(workspace, buffers.by_name)}
+        event = self._enqueue(queue, launches, walked, memory, None)
+        buffers.read_back(queue, event)
+
+    def _run_on_device_arrays(
+        self, launches: list[Launch], workspace: Mapping[str, int], operands: Mapping[str, Operand], written: set[str]
+    ) -> None:
+        arrays = {name: operand.array for name, operand in operands.items()}
+        given = {name: array for name, array in arrays.items() if array is not None}
+        queue = self._own_queue
+        for name, array in given.items():
+            if array.context != queue.context or (array.queue is not None and array.queue.device != queue.device):
+                raise ValueError(f"arrays must be of one context and device, but {name} is not on the input's")
+        walked = {
+            name: Operand(array, operands[name].start + (array.offset // array.dtype.itemsize if array is not None else 0), operands[name].strides)
+            for name, array in arrays.items()
+        }
+        memory = {name: array.base_data if array is not None and array.size else None for name, array in arrays.items()}
+        memory |= self._workspace(workspace, memory)
+        events = [event for array in given.values() for event in array.events]
+        event = self._enqueue(queue, launches, walked, memory, events)
+        if event is not None:
+            for name in written & given.keys():
+                given[name].add_event(event)
+
+    def _enqueue(
+        self,
+        queue: Any,
+        launches: list[Launch],
+        operands: Mapping[str, Operand],
+        memory: Mapping[str, Any],
+        wait_for: list[Any] | None,
+    ) -> Any:
+        """Enqueue the launches, each after the one before it; return the last one's event."""
+        event = None
+        for launch in launches:
+            kernel = self._programs.kernel(launch.file, launch.kernel, launch.defines)
+            parameters = kernel_source.signatures(launch.file)[launch.kernel]
+            for position, (parameter, value) in enumerate(zip(parameters, ordered_arguments(launch, operands), strict=True)):
+                kernel.set_arg(position, memory[value] if parameter.is_array else _NUMBERS[parameter.type](value))
+            most = kernel.get_work_group_info(cl.kernel_work_group_info.WORK_GROUP_SIZE, self.device)
+            local = min(_LOCAL_SIZE, most, self.device.max_work_item_sizes[0])
+            size = -(-launch.items // local) * local
+            event = cl.enqueue_nd_range_kernel(queue, kernel, (size,), (local,), wait_for=wait_for)
+            wait_for = [event]
+        return event
+
+    def _workspace(self, workspace: Mapping[str, int], given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return buffers for the workspace that the caller has not given."""
+        flags = cl.mem_flags.READ_WRITE
+        return {
+            name: cl.Buffer(self._programs.context, flags, max(size, 1)) for name, size in workspace.items() if name not in given
+        }
+
+    def _queue(self) -> Any:
+        if self._own_queue is not None:
+            return self._own_queue
+        if not hasattr(self._of_thread, "queue"):
+            self._of_thread.queue = cl.CommandQueue(self._programs.context, self.device)
+        return self._of_thread.queue
+
+
+def _written(launch: Launch) -> Iterator[str]:
+    """Return the names of the operands and workspace that a launch writes."""
+    for parameter in kernel_source.signatures(launch.file)[launch.kernel]:
+        if parameter.is_written:
+            yield launch.arrays[parameter.name]
+
+
+def _bytes_of(plan: Plan, operands: Mapping[str, Operand]) -> int:
+    arrays = [operand.array for operand in operands.values() if operand.array is not None]
+    return sum(plan.workspace.values()) + sum(array.nbytes for array in arrays)
+
+
+@contextmanager
+def _memory_errors(size: int, name: str) -> Iterator[None]:
+    """Turn the driver's words for exhausted memory into clconv's."""
+    try:
+        yield
+    except cl.Error as error:
+        if isinstance(error, cl.MemoryError) or any(word in str(error) for word in _NO_MEMORY):
+            raise DeviceMemoryError(f"{name} has no memory for this call, which handles {size} bytes: {error}") from error
+        raise

@@ -1,0 +1,98 @@
+"""NumPy arrays as OpenCL buffers: in place where the device works in host memory, copied once each way elsewhere."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyopencl as cl
+
+from clconv.host_memory import aligned, span
+
+__all__ = ["HostBuffers", "one_span_or_contiguous", "runs_in_host_memory"]
+
+
+def runs_in_host_memory(device: Any) -> bool:
+    """Return whether a device works on the host's own memory.
+
+    oclgrind's device, which names every type at once, tracks what was written to a buffer and would miss the host's writes.
+    """
+    return bool(device.type & ~cl.device_type.DEFAULT == cl.device_type.CPU)
+
+
+def one_span_or_contiguous(array: np.ndarray[Any, Any], in_place: bool) -> np.ndarray[Any, Any]:
+    """Return the array where its memory is used in place or is tight enough to be copied as it lies, else a contiguous copy.
+
+    A broadcast view is tighter than its copy, a sparse one wider.
+    """
+    array = aligned(array)
+    if in_place or not array.size:
+        return array
+    first, last = span(array)
+    return array if last - first <= array.nbytes else np.ascontiguousarray(array)
+
+
+class HostBuffers:
+    """The buffers of one call's NumPy arrays."""
+
+    def __init__(self, context: Any, in_place: bool) -> None:
+        self.by_name: dict[str, Any] = {}
+        self._context = context
+        self._in_place = in_place
+        self._results: list[tuple[Any, Any]] = []
+        self._spans: dict[tuple[int, int], Any] = {}
+
+    def add(self, arrays: Mapping[str, Any], written: set[str]) -> dict[str, int]:
+        """Make a buffer for every array, and return by how many elements each array's first one lies into its buffer."""
+        moved = {}
+        # Results first: OpenCL leaves open what overlapping buffers in host memory do, so an input that shares its span
+        # with a result, as interleaved views do, gets a copy.
+        for name in sorted(arrays, key=lambda name: name not in written):
+            array = arrays[name]
+            if array is None or not array.size:
+                self.by_name[name] = None  # a null pointer, which no kernel follows
+                continue
+            first, last = span(array)
+            self.by_name[name] = self._result(first, last) if name in written else self._input(first, last)
+            moved[name] = (array.__array_interface__["data"][0] - first) // array.itemsize
+        return moved
+
+    def read_back(self, queue: Any, event: Any) -> None:
+        """Wait for the results and make them visible in their arrays."""
+        wait_for = None if event is None else [event]
+        for memory, buffer in self._results:
+            if self._in_place:
+                mapped, _ = cl.enqueue_map_buffer(
+                    queue, buffer, cl.map_flags.READ, 0, memory.shape, memory.dtype, wait_for=wait_for
+                )
+                mapped.base.release(queue)
+            else:
+                cl.enqueue_copy(queue, memory, buffer, wait_for=wait_for)
+        queue.finish()
+
+    def _result(self, first: int, last: int) -> Any:
+        flags = cl.mem_flags.READ_WRITE
+        memory = _bytes_at(first, last)
+        if self._in_place:
+            buffer = cl.Buffer(self._context, flags | cl.mem_flags.USE_HOST_PTR, hostbuf=memory)
+            self._spans[first, last] = buffer
+        else:
+            buffer = cl.Buffer(self._context, flags, last - first)
+        self._results.append((memory, buffer))
+        return buffer
+
+    def _input(self, first: int, last: int) -> Any:
+        if (first, last) in self._spans and self._spans[first, last] not in [buffer for _, buffer in self._results]:
+            return self._spans[first, last]
+        overlapping = any(first < other_last and other_first < last for other_first, other_last in self._spans)
+        how = cl.mem_flags.USE_HOST_PTR if self._in_place and not overlapping else cl.mem_flags.COPY_HOST_PTR
+        buffer = cl.Buffer(self._context, cl.mem_flags.READ_ONLY | how, hostbuf=_bytes_at(first, last))
+        self._spans[first, last] = buffer
+        return buffer
+
+
+def _bytes_at(first: int, last: int) -> np.ndarray[Any, Any]:
+    """Return memory as an array of bytes; whoever holds the array that it belongs to keeps it alive."""
+    return np.ctypeslib.as_array((ctypes.c_ubyte * (last - first)).from_address(first))
