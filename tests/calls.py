@@ -1,0 +1,88 @@
+"""Calls of clconv beside the same calls of the oracle, with fences, repeated and compared."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import clconv
+from clconv.devices import executor_for
+from clconv.oracle import bounds, reference
+from tests.fences import fenced
+from tests.strategies import laid_out
+
+
+def integers(random, shape, dtype, terms):
+    """Draw integers whose sums of ``terms`` products are exact in any order."""
+    largest = min(bounds.largest_exact_integer(terms, dtype), 1000)
+    return random.integers(-largest, largest, shape, endpoint=True).astype(dtype)
+
+
+def reals(random, shape, dtype, terms):
+    """Draw normal numbers, a tenth of them scaled by powers of two, so that sums cancel and magnitudes differ."""
+    values = random.standard_normal(shape)
+    powers = np.where(random.random(shape) < 0.1, random.integers(-4, 5, shape), 0)
+    return (values * 2.0**powers).astype(dtype)
+
+
+def arrays_of(case, values):
+    """Return input, weight, bias (or None) and gradient of the output for a drawn convolution."""
+    random = np.random.default_rng(case.seed)
+
+    def draw(shape, layout):
+        return laid_out(values(random, shape, case.dtype, case.terms), layout)
+
+    bias = draw((case.output_channels,), case.layouts[1]) if case.bias else None
+    x, w, dy = (
+        draw(shape, layout)
+        for shape, layout in zip((case.input_shape, case.weight_shape, case.output_shape), case.layouts, strict=True)
+    )
+    return x, w, bias, dy
+
+
+def run_twice(operation, device, record, *arrays, **arguments):
+    """Call an operation twice between fences, and return its result; the two must agree bit for bit, inputs unchanged."""
+    given = [array for array in arrays if isinstance(array, np.ndarray)]
+    before = [array.copy() for array in given]
+    executor = executor_for(device, given[0], given[0].dtype.name)
+    with fenced(executor, record, device):
+        one = getattr(clconv, operation)(*arrays, **arguments, device=device)
+        two = getattr(clconv, operation)(*arrays, **arguments, device=device)
+    for array, copy in zip(given, before, strict=True):
+        np.testing.assert_array_equal(array, copy, err_msg="an input was changed")
+    for first, second in zip(as_tuple(one), as_tuple(two), strict=True):
+        assert (first is None) == (second is None)
+        if first is not None:
+            assert first.tobytes() == second.tobytes(), "the same call gave other bits"
+    return one
+
+
+def as_tuple(result):
+    return result if isinstance(result, tuple) else (result,)
+
+
+def assert_exact(operation, device, record, *arrays, **arguments):
+    """Assert that clconv's result on integers is the reference's, rounded to the dtype, bit for bit."""
+    got = run_twice(operation, device, record, *arrays, **arguments)
+    expected = getattr(reference, operation)(*arrays, **arguments)
+    for ours, exact in zip(as_tuple(got), as_tuple(expected), strict=True):
+        assert (ours is None) == (exact is None)
+        if ours is not None:
+            with np.errstate(over="ignore"):
+                np.testing.assert_array_equal(ours, exact.astype(ours.dtype), strict=True)
+    record.cases[device] += 1
+
+
+def assert_within_bound(operation, device, record, *arrays, **arguments):
+    """Assert that no element of clconv's result is farther from the reference than its own bound."""
+    got = run_twice(operation, device, record, *arrays, **arguments)
+    native_order = [a.astype(a.dtype.newbyteorder("=")) if isinstance(a, np.ndarray) else a for a in arrays]
+    expected = getattr(reference, operation)(*native_order, **arguments)
+    dtype = native_order[0].dtype
+    limits = bounds.bound(operation, *native_order, dtype=dtype, **arguments)
+    for ours, exact, limit in zip(as_tuple(got), as_tuple(expected), as_tuple(limits), strict=True):
+        assert (ours is None) == (exact is None)
+        if ours is not None and np.isfinite(limit).all():
+            ratio = bounds.worst_ratio(ours, exact, limit)
+            record.worst[device] = max(record.worst[device], ratio)
+            assert ratio <= 1, f"an error is {ratio} times its bound"
+    record.cases[device] += 1

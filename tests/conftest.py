@@ -1,0 +1,84 @@
+"""Options, the devices under test, hypothesis's profiles, and the record of what ran."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+import clconv
+
+hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.register_profile("explore", deadline=None, max_examples=2000, print_blob=True)
+hypothesis.settings.load_profile("repeatable")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--devices", help="comma-separated devices to test, all that are usable by default; an absent one is an error"
+    )
+    parser.addoption("--record", type=Path, help="folder for what ran: kernels per device, cases, worst ratio to a bound")
+
+
+def tested_devices(config) -> list[str]:
+    """Return the names of the devices under test; a name that was asked for and is not usable raises."""
+    chosen = config.getoption("--devices")
+    if chosen is None:
+        return [device.name for device in clconv.devices() if device.problem is None]
+    names = chosen.split(",")
+    for name in names:
+        with clconv.use(name):
+            pass
+    return names
+
+
+def pytest_configure(config):
+    config.tested_devices = tested_devices(config)
+
+
+def pytest_report_header(config):
+    listed = [f"{device.name}: {device.description}, {device.problem or 'usable'}" for device in clconv.devices()]
+    return [f"clconv {clconv.__version__} tests {', '.join(config.tested_devices)}", *listed]
+
+
+def pytest_generate_tests(metafunc):
+    if "device" in metafunc.fixturenames:
+        metafunc.parametrize("device", metafunc.config.tested_devices, scope="session")
+
+
+class Record:
+    """What ran on each device: launches, property-test cases, and the largest error in units of its bound."""
+
+    def __init__(self):
+        self.launches = defaultdict(set)
+        self.cases = defaultdict(int)
+        self.worst = defaultdict(float)
+
+    def launched(self, device, launch):
+        self.launches[device].add(f"{launch.file} {launch.kernel} " + " ".join(f"{k}={v}" for k, v in launch.defines))
+
+    def write(self, path):
+        content = {
+            device: {"launches": sorted(self.launches[device]), "cases": self.cases[device], "worst": self.worst[device]}
+            for device in {*self.launches, *self.cases, *self.worst}
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, indent=1))
+
+
+RECORD = Record()
+
+
+@pytest.fixture(scope="session")
+def record():
+    return RECORD
+
+
+def pytest_sessionfinish(session):
+    folder = session.config.getoption("--record")
+    if folder is not None and (RECORD.launches or RECORD.cases):
+        worker = getattr(session.config, "workerinput", {}).get("workerid", "main")
+        RECORD.write(folder / f"{worker}-{'-'.join(session.config.tested_devices).replace(':', '_')[:80]}.json")
