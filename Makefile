@@ -12,7 +12,7 @@ SOURCES := pyproject.toml setup.py $(wildcard kernels/*.* kernels/gpu/*.*) clcon
 
 # Only one make at a time installs; the second one then finds that it has been done. macOS has no flock.
 LOCK := $(if $(shell command -v flock),flock Makefile)
-INSTALLED = @$(LOCK) $(MAKE) --no-print-directory $(VENV)
+INSTALLED = @$(LOCK) $(MAKE) -s $(VENV)
 
 .NOTPARALLEL:
 .PHONY: help demo test lint clean tools
@@ -42,7 +42,7 @@ clean:
 $(VENV)/demo.stamp: EXTRAS = demo,cpu
 $(VENV)/test.stamp: EXTRAS = test,cpu,oracle
 $(VENV)/demo.stamp $(VENV)/test.stamp: $(SOURCES)
-	@$(MAKE) --no-print-directory tools
+	@$(MAKE) -s tools
 	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv --clear $(VENV)
 	@echo 'Installing clconv[$(EXTRAS)] and compiling its kernels: some minutes the first time'
 	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -e '.[$(EXTRAS)]'

@@ -69,10 +69,13 @@ def _block(device: DeviceInfo, width: int) -> str:
         "device": device.description if device.description != device.problem else "",
         "version": device.version,
         "memory": f"{device.memory / 2**30:.1f} GiB" if device.memory else "",
-        "fp64": "yes" if device.fp64 else "no",
-        "fp16": "yes" if device.fp16 else "no arithmetic; float16 arrays work all the same",
-        "usable": "yes" if device.problem is None else f"no: {device.problem}",
     }
+    if device.problem is None:
+        facts["fp64"] = "yes" if device.fp64 else "no"
+        facts["fp16"] = "yes" if device.fp16 else "no arithmetic; float16 arrays work all the same"
+        facts["usable"] = "yes"
+    else:
+        facts["usable"] = f"no: {device.problem}"
     lines = [device.name]
     for name, value in facts.items():
         if value:
