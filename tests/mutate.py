@@ -2,16 +2,20 @@
 
     python -m tests.mutate [--device opencl] [--jobs 2] [--file conv.cl ...]
 
-Every mutant is a copy of the checkout with one token changed, in which the device tests run until the first failure.
+Every mutant is a copy of the kernels with one token changed, with which the device tests run until the first failure.
 The kernels are compiled by an OpenCL device, which needs no rebuild; half.h, which only C sees, by the test that compiles
-it. Survivors are printed with their line; the exit code is 1 if there are any.
+it. Mutants run one after the other in worker processes, so that a crash or an endless loop is a kill like any other.
+Survivors are printed with their line; the exit code is 1 if there are any.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import queue
 import re
+import select
 import shutil
 import subprocess
 import sys
@@ -24,6 +28,7 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = ["tests/test_matrix.py", "tests/test_edges.py", "tests/test_unfold.py", "tests/test_convolution.py"]
 HALF_TESTS = ["tests/test_native.py", "-k", "half"]
+SECONDS = 200  # that the tests may take with a mutant
 
 SIGNS = {
     " + ": " - ", " - ": " + ", " * ": " + ", " / ": " % ", " % ": " / ", " += ": " -= ", " -= ": " += ", "++": "--",
@@ -67,26 +72,65 @@ def mutants(path):
                     yield number, line, mutated
 
 
-def survives(file, number, mutated, device, folder):
-    """Return whether the tests pass with one line of a kernel file replaced."""
-    with tempfile.TemporaryDirectory(dir=folder) as copy:
-        for part in ("clconv", "kernels", "tests", "pyproject.toml"):
-            source = ROOT / part
-            if source.is_dir():
-                shutil.copytree(source, Path(copy, part), ignore=shutil.ignore_patterns("__pycache__", "*.c"))
-            else:
-                shutil.copy(source, copy)
-        path = Path(copy, "kernels", file)
-        lines = path.read_text(encoding="utf-8").splitlines()
-        lines[number - 1] = mutated
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        tests = HALF_TESTS if file == "half.h" else [*TESTS, "--devices", device]
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
-        environment = {**os.environ, "PYTHONPATH": copy, "CLCONV_CACHE_DIR": str(Path(copy, "cache"))}
-        try:
-            return subprocess.run(command, cwd=copy, env=environment, capture_output=True, timeout=300, check=False).returncode == 0
-        except subprocess.TimeoutExpired:
+def work(device):
+    """Judge the mutants that come in as lines of JSON: the loop of a worker process."""
+    import pytest
+
+    import clconv
+    from clconv import algorithms, kernel_source
+    from clconv.opencl import devices
+
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    assert any(entry.problem is None for entry in clconv.devices())
+    original = kernel_source.folder()
+    for request in sys.stdin:
+        file, number, mutated = json.loads(request)
+        with tempfile.TemporaryDirectory() as folder:
+            kernels = Path(folder, "kernels")
+            shutil.copytree(original, kernels)
+            lines = (original / file).read_text(encoding="utf-8").splitlines()
+            lines[number - 1] = mutated
+            (kernels / file).write_text("\n".join(lines) + "\n", encoding="utf-8")
+            kernel_source.folder = lambda kernels=kernels: kernels
+            kernel_source.expanded.cache_clear()
+            kernel_source.signatures.cache_clear()
+            algorithms.plan_for.cache_clear()
+            for entry in devices.found():
+                entry.__dict__.pop("executor", None)
+            os.environ["CLCONV_CACHE_DIR"] = folder
+            tests = HALF_TESTS if file == "half.h" else [*TESTS, "--devices", device, "--hypothesis-profile", "mutation"]
+            code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests])
+        print(json.dumps(int(code)), file=answers, flush=True)
+
+
+class Worker:
+    """A process that judges mutants, replaced when one kills it or keeps it busy for too long."""
+
+    def __init__(self, device):
+        self.command = [sys.executable, "-m", "tests.mutate", "--worker", "--device", device]
+        self.process = None
+
+    def survives(self, file, number, mutated):
+        """Return whether the tests pass with one line of a kernel file replaced."""
+        if self.process is None:
+            self.process = subprocess.Popen(
+                self.command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            )
+        self.process.stdin.write(json.dumps([file, number, mutated]) + "\n")
+        self.process.stdin.flush()
+        ready, _, _ = select.select([self.process.stdout], [], [], SECONDS)
+        answer = self.process.stdout.readline() if ready else ""
+        if not answer:
+            self.close()
             return False
+        return json.loads(answer) == 0
+
+    def close(self):
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
 
 
 def main():
@@ -94,21 +138,39 @@ def main():
     parser.add_argument("--device", default="opencl", help="the OpenCL device that compiles the mutants")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--file", nargs="*", help="kernel files, all by default")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.worker:
+        work(options.device)
+        return 0
     files = options.file or [path.name for path in sorted((ROOT / "kernels").iterdir()) if path.is_file()]
-    work = [(file, *mutant) for file in files for mutant in mutants(ROOT / "kernels" / file)]
-    print(f"{len(work)} mutants of {', '.join(files)}")
+    every = [(file, *mutant) for file in files for mutant in mutants(ROOT / "kernels" / file)]
+    print(f"{len(every)} mutants of {', '.join(files)}")
+    idle = queue.SimpleQueue()
+    for _ in range(options.jobs):
+        idle.put(Worker(options.device))
+
+    def judge(file, number, mutated):
+        worker = idle.get()
+        try:
+            return worker.survives(file, number, mutated)
+        finally:
+            idle.put(worker)
+
+    first_line = (ROOT / "kernels" / files[0]).read_text(encoding="utf-8").splitlines()[0]
+    if not judge(files[0], 1, first_line):
+        print("the tests fail without any change")
+        return 2
     survivors = 0
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.jobs) as threads:
-        if not survives(files[0], 1, (ROOT / "kernels" / files[0]).read_text().splitlines()[0], options.device, folder):
-            print("the tests fail without any change")
-            return 2
-        outcomes = threads.map(lambda w: survives(w[0], w[1], w[3], options.device, folder), work)
-        for (file, number, line, mutated), survived in tqdm(zip(work, outcomes, strict=True), total=len(work)):
+    with ThreadPoolExecutor(options.jobs) as threads:
+        outcomes = threads.map(lambda mutant: judge(mutant[0], mutant[1], mutant[3]), every)
+        for (file, number, line, mutated), survived in tqdm(zip(every, outcomes, strict=True), total=len(every)):
             if survived:
                 survivors += 1
                 tqdm.write(f"{file}:{number}: survives\n    {line.strip()}\n    {mutated.strip()}")
-    print(f"{len(work) - survivors} of {len(work)} mutants killed, {survivors} survive")
+    while not idle.empty():
+        idle.get().close()
+    print(f"{len(every) - survivors} of {len(every)} mutants killed, {survivors} survive")
     return int(survivors > 0)
 
 
