@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextvars
 import logging
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -123,23 +124,36 @@ def _executor_in_force(device: Any) -> Executor:
 
 
 def _executor_named(device: Any) -> Executor:
-    if isinstance(device, str) and device != "native" and device != "opencl" and not device.startswith("opencl:"):
+    if isinstance(device, str) and device not in ("native", "opencl") and not device.startswith("opencl:"):
         raise ValueError(
             'device takes "native", "opencl", "opencl:<platform>", "opencl:<platform>:<device>" or an object of pyopencl: '
             f"device={device!r}"
         )
-    return native_executor.native() if device == "native" else opencl.executor_named(device)
+    native = isinstance(device, str) and device == "native"
+    return native_executor.native() if native else opencl.executor_named(device)
 
 
-_default_executors: dict[int, Executor] = {}
+_default_executor: Executor | None = None
+_default_lock = threading.Lock()
+
+
+def _forget_default() -> None:
+    """Look again in a forked child, where OpenCL is gone and the thread that held the lock may be, too."""
+    global _default_executor, _default_lock
+    _default_executor, _default_lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_default)
 
 
 def _default() -> Executor:
     """Return the best GPU's executor, or native; looked for once in a process."""
-    executor = _default_executors.get(os.getpid())
-    if executor is None:
-        executor = _default_executors[os.getpid()] = _find_default()
-    return executor
+    global _default_executor
+    with _default_lock:
+        if _default_executor is None:
+            _default_executor = _find_default()
+        return _default_executor
 
 
 def _find_default() -> Executor:

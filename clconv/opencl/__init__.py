@@ -15,11 +15,7 @@ __all__ = ["best_gpu", "executor_for_array", "executor_named", "listing"]
 def listing() -> list[tuple[Any, ...]]:
     """Return the fields of DeviceInfo for every OpenCL device; a single unusable one stands for OpenCL's absence."""
     try:
-        from clconv.opencl.devices import found
-    except ImportError as error:
-        return [("opencl", "opencl", "no OpenCL", "", 0, False, False, _absence(error))]
-    try:
-        return [device.facts() for device in found()]
+        return [device.facts() for device in _devices().found()]
     except Unsupported as error:
         return [("opencl", "opencl", "no OpenCL device", "", 0, False, False, str(error))]
 
@@ -27,11 +23,7 @@ def listing() -> list[tuple[Any, ...]]:
 def best_gpu() -> tuple[OpenCLExecutor | None, str]:
     """Return the executor of the best usable GPU, or None and why there is none."""
     try:
-        from clconv.opencl.devices import ranked
-    except ImportError as error:
-        return None, _absence(error)
-    try:
-        gpu = next((device for device in ranked() if device.kind == "gpu" and device.problem is None), None)
+        gpu = next((device for device in _devices().ranked() if device.kind == "gpu" and device.problem is None), None)
     except Unsupported as error:
         return None, str(error)
     return (gpu.executor, "") if gpu else (None, "no usable OpenCL GPU")
@@ -40,20 +32,25 @@ def best_gpu() -> tuple[OpenCLExecutor | None, str]:
 def executor_named(device: Any) -> OpenCLExecutor:
     """Return the executor of the device that a name, or an object of pyopencl, stands for."""
     try:
-        from clconv.opencl.devices import choose
-    except ImportError as error:
-        raise Unsupported(f"device={device!r} needs OpenCL, but {_absence(error)}") from error
+        choose = _devices().choose
+    except Unsupported as error:
+        raise Unsupported(f"device={device!r} needs OpenCL, but {error}") from error
     return choose(device)
 
 
 def executor_for_array(array: Any, device: Any) -> OpenCLExecutor:
     """Return the executor of a pyopencl array's queue, which must belong to ``device`` if that is given."""
-    from clconv.opencl.devices import of_array
-
-    return of_array(array, device)
+    return _devices().of_array(array, device)
 
 
-def _absence(error: ImportError) -> str:
-    if error.name == "pyopencl":
-        return 'pyopencl is not installed (pip install "clconv[opencl]")'
-    return f"pyopencl cannot be imported ({error})"
+def _devices() -> Any:
+    """Return the module that needs pyopencl."""
+    try:
+        from clconv.opencl import devices
+    except ModuleNotFoundError as error:
+        if error.name == "pyopencl":
+            raise Unsupported('pyopencl is not installed (pip install "clconv[opencl]")') from error
+        raise Unsupported(f"pyopencl cannot be imported ({error})") from error
+    except Exception as error:  # one that was built for another NumPy, or finds no loader, fails in many ways
+        raise Unsupported(f"pyopencl cannot be imported ({error})") from error
+    return devices
