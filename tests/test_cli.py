@@ -27,7 +27,8 @@ def test_devices_are_listed_with_the_reason_why_one_is_unusable(
     lines = capsys.readouterr().out.splitlines()
     assert lines[:4] == ["native", "  kind     native", "  device   level v3, 2 threads", "  memory   3.0 GiB"]
     assert "  usable   yes" in lines
-    assert "opencl:7:0" in lines and "  version  OpenCL 1.1" in lines
+    assert "opencl:7:0" in lines
+    assert "  version  OpenCL 1.1" in lines
     assert "  usable   no: it does not build kernels does not build kernels does not build" in lines
     assert max(map(len, lines)) <= 80
 
