@@ -29,7 +29,7 @@ demo:
 
 test:
 	$(INSTALLED)/test.stamp
-	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	@$(VENV)/bin/python -m pytest -n 2 $(PYTEST_ARGS)
 
 lint:
 	$(INSTALLED)/lint.stamp

@@ -51,7 +51,9 @@ def padding_pairs(value: Any, name: str, rank: int) -> tuple[Pair, ...]:
 def choice(value: Any, name: str, choices: Sequence[str]) -> str:
     """Return ``value`` if it is one of ``choices``."""
     if not isinstance(value, str):
-        raise TypeError(f"{name} takes one of {', '.join(map(repr, choices))}, not {type(value).__name__}: {name}={value!r}")
+        raise TypeError(
+            f"{name} takes one of {', '.join(map(repr, choices))}, not {type(value).__name__}: {name}={value!r}"
+        )
     if value not in choices:
         raise ValueError(f"{name} takes one of {', '.join(map(repr, choices))}: {name}={value!r}")
     return value

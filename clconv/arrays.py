@@ -51,7 +51,9 @@ def check_out(out: Any, shape: tuple[int, ...], dtype: str, inputs: dict[str, An
     _check_kind("out", out)
     leader = next(array for array in inputs.values() if array is not None)
     if is_device_array(out) != is_device_array(leader):
-        raise TypeError(f"out must be an array of the inputs' kind: out is {_kind(out)}, the inputs are {_kind(leader)}")
+        raise TypeError(
+            f"out must be an array of the inputs' kind: out is {_kind(out)}, the inputs are {_kind(leader)}"
+        )
     if tuple(out.shape) != shape:
         raise ValueError(f"out must have the output's shape {shape}: out.shape={tuple(out.shape)}")
     if out.dtype.name != dtype or not out.dtype.isnative:
@@ -63,7 +65,9 @@ def check_out(out: Any, shape: tuple[int, ...], dtype: str, inputs: dict[str, An
     if not out.flags.writeable:
         raise ValueError("out must be writeable: out.flags.writeable=False")
     if overlaps_itself(out):
-        raise ValueError(f"out must not have two indices for one element: out.strides={out.strides}, out.shape={out.shape}")
+        raise ValueError(
+            f"out must not have two indices for one element: out.strides={out.strides}, out.shape={out.shape}"
+        )
     for name, array in inputs.items():
         if array is not None and share_memory(out, array):
             raise ValueError(f"out must not overlap an input, but it shares memory with {name}")
@@ -98,4 +102,6 @@ def _check_kind(name: str, array: Any) -> None:
 
 def _check_dtype(name: str, dtype: np.dtype[Any]) -> None:
     if dtype.kind != "f" or dtype.name not in DTYPES:
-        raise TypeError(f"{name} takes dtype float16, float32 or float64, not {dtype.name}: convert it with {name}.astype(...)")
+        raise TypeError(
+            f"{name} takes dtype float16, float32 or float64, not {dtype.name}: convert it with {name}.astype(...)"
+        )

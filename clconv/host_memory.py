@@ -21,7 +21,9 @@ def empty(shape: tuple[int, ...], dtype: str) -> np.ndarray[Any, Any]:
         return np.empty(shape, dtype)
     except (MemoryError, ValueError) as error:
         size = math.prod(shape) * np.dtype(dtype).itemsize
-        raise DeviceMemoryError(f"the host has no {size} bytes for an array of shape {shape} and dtype {dtype}") from error
+        raise DeviceMemoryError(
+            f"the host has no {size} bytes for an array of shape {shape} and dtype {dtype}"
+        ) from error
 
 
 def aligned(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -48,15 +50,17 @@ def span(array: np.ndarray[Any, Any]) -> tuple[int, int]:
 def share_memory(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
     """Return whether two arrays have an element in common, or may have where that is hard to decide."""
     try:
-        return np.shares_memory(one, other, max_work=_OVERLAP_EFFORT)
-    except np.exceptions.TooHardError if hasattr(np, "exceptions") else np.TooHardError:
+        return bool(np.shares_memory(one, other, max_work=_OVERLAP_EFFORT))  # type: ignore[arg-type]
+    except RuntimeError:  # TooHardError, which NumPy 2 moved to another module
         return True
 
 
 def overlaps_itself(array: np.ndarray[Any, Any]) -> bool:
     """Return whether two indices of a view may name the same memory, as in a broadcast view."""
     reach = array.itemsize
-    for stride, extent in sorted((abs(stride), extent) for stride, extent in zip(array.strides, array.shape, strict=True)):
+    for stride, extent in sorted(
+        (abs(stride), extent) for stride, extent in zip(array.strides, array.shape, strict=True)
+    ):
         if extent > 1:
             if stride < reach:
                 return True

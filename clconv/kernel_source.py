@@ -36,7 +36,9 @@ def folder() -> Path:
     for candidate in (package / "kernels", package.parent / "kernels"):
         if (candidate / "dialect.h").is_file():
             return candidate
-    raise FileNotFoundError(f"clconv's kernel files are neither in {package / 'kernels'} nor in {package.parent / 'kernels'}")
+    raise FileNotFoundError(
+        f"clconv's kernel files are neither in {package / 'kernels'} nor in {package.parent / 'kernels'}"
+    )
 
 
 @functools.cache
@@ -76,7 +78,9 @@ def _parameters(text: str, macros: dict[str, tuple[str, str]], where: str) -> tu
 
     def expand(use: re.Match[str]) -> str:
         argument, body = macros[use[1]]
-        return re.sub(rf"\b{argument}\b", use[2], body).replace("##", "") if argument else body + (use[0][len(use[1]) :])
+        return (
+            re.sub(rf"\b{argument}\b", use[2], body).replace("##", "") if argument else body + (use[0][len(use[1]) :])
+        )
 
     text = re.sub(r"\bWORK_ITEM\b", "", text)
     names = "|".join(name for name in macros if name != "WORK_ITEM")

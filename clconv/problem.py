@@ -52,7 +52,15 @@ class WindowProblem:
 
     @classmethod
     def for_unfold(
-        cls, input_shape: Sequence[int], kernel_size: Any, dilation: Any, padding: Any, stride: Any, *, padding_mode: str, dtype: str
+        cls,
+        input_shape: Sequence[int],
+        kernel_size: Any,
+        dilation: Any,
+        padding: Any,
+        stride: Any,
+        *,
+        padding_mode: str,
+        dtype: str,
     ) -> WindowProblem:
         """Make the problem of ``unfold`` from its arguments."""
         rank = _rank_of(kernel_size)
@@ -77,7 +85,7 @@ class WindowProblem:
         dtype: str,
     ) -> WindowProblem:
         """Make the problem of ``fold``, the adjoint of the unfold whose input has extents ``output_size``."""
-        rank = _rank_of(output_size if isinstance(kernel_size, int) else kernel_size)
+        rank = _rank_of(kernel_size if isinstance(kernel_size, Sequence) else output_size)
         if len(input_shape) not in (2, 3):
             raise ValueError(
                 "input takes 3 axes (batch, channels * taps, windows), or 2 without the batch: "
@@ -239,7 +247,20 @@ class ConvProblem:
             )
         windows = windows_over(extents, kernels, stride, padding, dilation, padding_mode)
         batched = len(input_shape) == rank + 2
-        problem = cls(batch, G, ICG, OC // G, windows, padding_mode, flag(flip, "flip"), dtype, bias, rank, batched, transposed=False)
+        problem = cls(
+            batch,
+            G,
+            ICG,
+            OC // G,
+            windows,
+            padding_mode,
+            flag(flip, "flip"),
+            dtype,
+            bias,
+            rank,
+            batched,
+            transposed=False,
+        )
         problem._check_elements()
         return problem
 
@@ -287,13 +308,28 @@ class ConvProblem:
                 f"input.shape={tuple(input_shape)}, weight.shape={tuple(weight_shape)}"
             )
         if channels % G:
-            raise ValueError(f"groups must divide input's {channels} channels: groups={G}, input.shape={tuple(input_shape)}")
+            raise ValueError(
+                f"groups must divide input's {channels} channels: groups={G}, input.shape={tuple(input_shape)}"
+            )
         if not all(extents):
-            raise ValueError(f"input must have at least 1 position along each spatial axis: input.shape={tuple(input_shape)}")
+            raise ValueError(
+                f"input must have at least 1 position along each spatial axis: input.shape={tuple(input_shape)}"
+            )
         windows = transposed_windows(extents, kernels, stride, padding, output_padding, dilation, padding_mode)
         batched = len(input_shape) == rank + 2
         problem = cls(
-            batch, G, weight_shape[1], channels // G, windows, padding_mode, flag(flip, "flip"), dtype, bias, rank, batched, transposed=True
+            batch,
+            G,
+            weight_shape[1],
+            channels // G,
+            windows,
+            padding_mode,
+            flag(flip, "flip"),
+            dtype,
+            bias,
+            rank,
+            batched,
+            transposed=True,
         )
         problem._check_elements()
         return problem
@@ -391,7 +427,9 @@ def _rank_of(kernel_size: Any) -> int:
 def _weight_rank(weight_shape: Sequence[int]) -> int:
     rank = len(weight_shape) - 2
     if not 1 <= rank <= AXES:
-        raise ValueError(f"weight takes 3 to 5 axes, 2 for channels and 1 to 3 spatial: weight.shape={tuple(weight_shape)}")
+        raise ValueError(
+            f"weight takes 3 to 5 axes, 2 for channels and 1 to 3 spatial: weight.shape={tuple(weight_shape)}"
+        )
     return rank
 
 

@@ -85,7 +85,9 @@ def windows_over(
     pairs = _pairs(padding, extents, kernels, strides, dilations)
     windows = [
         _with_all_outputs(Window(extent, kernel, stride, dilation, low, high))
-        for extent, kernel, stride, dilation, (low, high) in zip(extents, kernels, strides, dilations, pairs, strict=True)
+        for extent, kernel, stride, dilation, (low, high) in zip(
+            extents, kernels, strides, dilations, pairs, strict=True
+        )
     ]
     return _checked(windows, padding_mode, extent_name)
 
@@ -117,11 +119,17 @@ def transposed_windows(
     stretched = tuple(extent * step for extent, step in zip(extents, strides, strict=True))
     pairs = _pairs(padding, stretched, kernels, strides, dilations)
     if isinstance(padding, str) and padding.startswith("same") and any(additions):
-        raise ValueError(f"padding={padding!r} determines the output's extents and takes no output_padding: output_padding={additions}")
+        raise ValueError(
+            f"padding={padding!r} determines the output's extents and takes no output_padding: output_padding={additions}"
+        )
     windows = []
     for axis, (low, high) in enumerate(pairs):
         window = Window(0, kernels[axis], strides[axis], dilations[axis], low, high, output=extents[axis])
-        extent = stretched[axis] if isinstance(padding, str) and padding.startswith("same") else window.smallest_extent + additions[axis]
+        extent = (
+            stretched[axis]
+            if isinstance(padding, str) and padding.startswith("same")
+            else window.smallest_extent + additions[axis]
+        )
         if extent < 1:
             raise ValueError(
                 f"the output would have {extent} positions on spatial axis {axis}: (input - 1) * stride + "
@@ -172,7 +180,9 @@ def _checked(windows: Sequence[Window], padding_mode: str, extent_name: str) -> 
     for axis, window in enumerate(windows):
         where = f"spatial axis {axis} of {extent_name}, {window.extent} positions padded by {(window.low, window.high)}"
         if window.padded > LARGEST or window.span > LARGEST:
-            raise ValueError(f"an axis takes at most 2**30 - 1 positions, padding and window included: {where}, window {window.span}")
+            raise ValueError(
+                f"an axis takes at most 2**30 - 1 positions, padding and window included: {where}, window {window.span}"
+            )
         if window.extent < 1:
             raise ValueError(f"{extent_name} must have at least 1 position along each spatial axis: {where}")
         if window.largest_output < 1:

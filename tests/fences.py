@@ -33,7 +33,9 @@ class Fences:
         for arena in self._arenas:
             harmed = np.flatnonzero(np.concatenate([arena[:FENCE], arena[-FENCE:]]) != CANARY)
             if harmed.size:
-                raise AssertionError(f"{harmed.size} bytes beside an array of {arena.size - 2 * FENCE} bytes were written")
+                raise AssertionError(
+                    f"{harmed.size} bytes beside an array of {arena.size - 2 * FENCE} bytes were written"
+                )
 
 
 @contextlib.contextmanager

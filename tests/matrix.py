@@ -11,9 +11,8 @@ import json
 import sys
 from pathlib import Path
 
-from tests.test_matrix import ENTRIES
-
 from clconv.native.table import defines_text
+from tests.test_matrix import ENTRIES
 
 
 def main(folders):

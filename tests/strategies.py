@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular", "symmetric")
 DTYPES = ("float16", "float32", "float64")
-LAYOUTS = ("contiguous", "fortran", "channels_last", "reversed", "sliced", "inside", "broadcast", "swapped", "misaligned")
+LAYOUTS = (
+    "contiguous",
+    "fortran",
+    "channels_last",
+    "reversed",
+    "sliced",
+    "inside",
+    "broadcast",
+    "swapped",
+    "misaligned",
+)
 
 
 @dataclass(frozen=True)

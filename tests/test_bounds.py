@@ -46,11 +46,7 @@ class Machine(NamedTuple):
 
     def flushed(self, value, dtype):
         only_loads = dtype is F16 and self.summed is not F16
-        return (
-            Fraction(0)
-            if self.flushes and not only_loads and abs(value) < power(LEAST_NORMAL[dtype])
-            else value
-        )
+        return Fraction(0) if self.flushes and not only_loads and abs(value) < power(LEAST_NORMAL[dtype]) else value
 
     def number(self, value):
         return self.flushed(rounded(value, self.summed), self.summed)
@@ -217,9 +213,7 @@ def test_the_result_has_the_form_of_the_operation():
     assert bound("conv1d_backward", g, x, w, dtype=F32).bias is None
     assert bound("conv1d", x[0], w, dtype=F32).shape == (4, 4)
     assert bound("conv1d", x[:0], w, dtype=F32).shape == (0, 4, 4)
-    assert isinstance(
-        bound("unfold_backward", np.ones((1, 2, 4)), np.ones((1, 1, 5)), (2,), dtype=F32), tuple
-    )
+    assert isinstance(bound("unfold_backward", np.ones((1, 2, 4)), np.ones((1, 1, 5)), (2,), dtype=F32), tuple)
 
 
 def test_accumulation_defaults_to_float32_for_float16_and_else_to_the_type_itself():
@@ -320,7 +314,9 @@ def test_sums_of_one_plain_term_are_exact(dtype):
     assert (gaps > 0).tolist() == [[[True, False, True, False, True]]]
     one = np.ones((1, 1, 3))
     gradients = bound("conv1d_backward", np.full((1, 1, 1), 0.75), one, one, np.ones(1), dtype=dtype)
-    assert not gradients.bias.any() and gradients.input.all() and gradients.weight.all()
+    assert not gradients.bias.any()
+    assert gradients.input.all()
+    assert gradients.weight.all()
     assert not bound("conv1d", np.zeros((1, 0, 5)), np.zeros((2, 0, 3)), np.ones(2), dtype=dtype).any()
 
 
@@ -393,7 +389,7 @@ def test_unit_roundoff():
 def test_largest_exact_integer(stored, summed, terms):
     R, limit = largest_exact_integer(terms, stored, accumulate=summed), 2 ** DIGITS[summed]
     assert terms * R**2 + R <= limit
-    assert R == 2 ** DIGITS[stored] or terms * (R + 1) ** 2 + R + 1 > limit
+    assert 2 ** DIGITS[stored] == R or terms * (R + 1) ** 2 + R + 1 > limit
     assert int(stored(R)) == R
     if 0 < terms < 1000 and R:
         signs = np.resize([1, -1, 1], terms)

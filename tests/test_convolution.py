@@ -58,7 +58,9 @@ def test_gradients_are_adjoint(device, record, transposed, data):
     """<conv(x, w), g> = <x, dx(g, w)> = <w, dw(x, g)>, exactly, on integers in float64."""
     case = data.draw(convolutions(transposed))
     random = np.random.default_rng(case.seed)
-    x, w, g = (random.integers(-9, 9, s).astype("float64") for s in (case.input_shape, case.weight_shape, case.output_shape))
+    x, w, g = (
+        random.integers(-9, 9, s).astype("float64") for s in (case.input_shape, case.weight_shape, case.output_shape)
+    )
     forward, backward = getattr(clconv, case.operation), getattr(clconv, f"{case.operation}_backward")
     gradients = backward(g, x, w, np.zeros(case.output_channels), **case.arguments, device=device)
     product = np.vdot(forward(x, w, **case.arguments, device=device), g)

@@ -81,7 +81,10 @@ def test_a_problem_worth_several_threads_is_exact(device, record):
 @pytest.mark.parametrize("word", ["valid", "same", "same_upper", "same_lower", "full"])
 @pytest.mark.parametrize("transposed", [False, True])
 def test_padding_words(device, record, word, transposed):
-    name, stride = ("conv_transpose2d" if transposed else "conv2d"), (2, 3) if word in ("same_upper", "same_lower") else 1
+    name, stride = (
+        ("conv_transpose2d" if transposed else "conv2d"),
+        (2, 3) if word in ("same_upper", "same_lower") else 1,
+    )
     x, w = integers(2, 3, 7, 6), integers(3, 3, 4, 3)
     assert_exact(name, device, record, x, w, padding=word, stride=stride, dilation=(1, 2))
 

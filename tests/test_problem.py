@@ -24,7 +24,9 @@ def test_a_layer_answers_for_its_shapes_and_costs():
 
 
 def test_a_transposed_layer_answers_for_its_own_input_and_output():
-    layer = clconv.ConvProblem.from_transposed_shapes((2, 6, 4, 5), (6, 2, 3, 3), stride=2, groups=3, bias=True, dtype="float16")
+    layer = clconv.ConvProblem.from_transposed_shapes(
+        (2, 6, 4, 5), (6, 2, 3, 3), stride=2, groups=3, bias=True, dtype="float16"
+    )
     assert layer.input_shape == (2, 6, 4, 5)
     assert layer.output_shape == (2, 6, 9, 11)
     assert layer.bias_shape == (6,)
@@ -60,7 +62,9 @@ def test_the_last_algorithm_of_every_operation_is_the_portable_one():
 
 
 def test_arrays_beyond_64_bit_offsets_are_refused():
-    with pytest.raises(ValueError, match=r"input must have at most 2\*\*47 elements: input.shape=\(1048576, 1048576, 1024\)"):
+    with pytest.raises(
+        ValueError, match=r"input must have at most 2\*\*47 elements: input.shape=\(1048576, 1048576, 1024\)"
+    ):
         clconv.ConvProblem.from_shapes((2**20, 2**20, 1024), (1, 2**20, 3))
 
 

@@ -61,7 +61,14 @@ def test_layouts_keep_values(layout):
 
 @pytest.mark.parametrize(
     "line",
-    ["float x = 1;", "y = vload_half(i, p);", "z = mad(a, b, c);", "v.s0 = 1;", "int i = get_global_id(0);", "local int t;"],
+    [
+        "float x = 1;",
+        "y = vload_half(i, p);",
+        "z = mad(a, b, c);",
+        "v.s0 = 1;",
+        "int i = get_global_id(0);",
+        "local int t;",
+    ],
 )
 def test_the_dialect_lint_refuses_raw_forms(line):
     assert dialect_lint.findings("planted.cl", f"/* float in a comment */\n{line}\n")

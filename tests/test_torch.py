@@ -69,7 +69,13 @@ def test_positional_arguments_of_unfold_and_fold_are_torchs(name):
 
 
 @settings(max_examples=100)
-@given(st.tuples(st.integers(3, 6), st.integers(3, 6)), st.integers(1, 3), st.integers(1, 2), st.integers(0, 2), st.integers(1, 2))
+@given(
+    st.tuples(st.integers(3, 6), st.integers(3, 6)),
+    st.integers(1, 3),
+    st.integers(1, 2),
+    st.integers(0, 2),
+    st.integers(1, 2),
+)
 def test_unfold_and_fold_are_torchs(device, extents, kernel, dilation, padding, stride):
     x = np.arange(2 * 3 * extents[0] * extents[1], dtype="float32").reshape(2, 3, *extents)
     arguments = {"kernel_size": kernel, "dilation": dilation, "padding": padding, "stride": stride}
@@ -97,6 +103,4 @@ def test_padding_modes_are_those_of_torchs_modules(device, mode):
     weight, bias, x = (random.integers(-9, 9, s).astype("float64") for s in ((4, 3, 3, 3), (4,), (2, 3, 6, 5)))
     layer.weight.data, layer.bias.data = torch.tensor(weight), torch.tensor(bias)
     expected = layer(torch.tensor(x)).detach().numpy()
-    np.testing.assert_array_equal(
-        clconv.conv2d(x, weight, bias, padding=2, padding_mode=mode, device=device), expected
-    )
+    np.testing.assert_array_equal(clconv.conv2d(x, weight, bias, padding=2, padding_mode=mode, device=device), expected)

@@ -80,6 +80,12 @@ def test_an_integer_kernel_size_means_two_axes(device):
     np.testing.assert_array_equal(clconv.unfold(x, 2, device=device), clconv.unfold(x, (2, 2), device=device))
 
 
+def test_an_integer_kernel_size_of_fold_has_the_axes_of_output_size(device):
+    columns = np.ones((8, 27), "float32")
+    for size in (2, np.int64(2), (2, 2, 2)):
+        assert clconv.fold(columns, (4, 4, 4), size, device=device).shape == (1, 4, 4, 4)
+
+
 def test_masked_gradients_are_none():
     x, columns = np.zeros((1, 4), "float32"), np.zeros((2, 3), "float32")
     assert clconv.unfold_backward(columns, x, (2,), output_mask=(False,)).input is None

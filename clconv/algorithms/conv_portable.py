@@ -36,7 +36,13 @@ def plan_bwd_weights(problem: ConvProblem) -> Plan:
     parts = _parts(problem.N * _outputs(problem), weights)
     sizes = {"N": channels, "C": problem.ICG, **dict(zip("DHW", taps, strict=True))}
     partial = _launch(
-        "conv.cl", "conv_bwd_weights", problem, parts * weights, ("x", "dy"), {**problem.sizes(), "PARTS": parts}, part="dw_parts"
+        "conv.cl",
+        "conv_bwd_weights",
+        problem,
+        parts * weights,
+        ("x", "dy"),
+        {**problem.sizes(), "PARTS": parts},
+        part="dw_parts",
     )
     return _summed(problem, partial, "dw", weights, parts, sizes)
 
@@ -55,13 +61,25 @@ def _summed(problem: ConvProblem, partial: Launch, result: str, count: int, part
     """Return the plan that computes partial sums and adds them into ``result``."""
     part = partial.arrays["part"]
     total = Launch(
-        "sums.cl", "sum_parts", problem.defines, count, {"part": part, "sum": result}, {**sizes, "PARTS": parts}, parts * count
+        "sums.cl",
+        "sum_parts",
+        problem.defines,
+        count,
+        {"part": part, "sum": result},
+        {**sizes, "PARTS": parts},
+        parts * count,
     )
     return Plan((partial, total), {part: parts * count * problem.real_bytes})
 
 
 def _launch(
-    file: str, kernel: str, problem: ConvProblem, items: int, arrays: tuple[str, ...], numbers: dict[str, int], **named: str
+    file: str,
+    kernel: str,
+    problem: ConvProblem,
+    items: int,
+    arrays: tuple[str, ...],
+    numbers: dict[str, int],
+    **named: str,
 ) -> Launch:
     bound = {**{name: name for name in arrays}, **named}
     return Launch(file, kernel, problem.defines, items, bound, numbers, 2 * problem.macs)

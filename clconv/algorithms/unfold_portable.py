@@ -22,4 +22,6 @@ def plan_fold(problem: WindowProblem) -> Plan:
 
 def _launch(kernel: str, problem: WindowProblem, items: int) -> Launch:
     arrays = {"x": "x", "columns": "columns"}
-    return Launch("unfold.cl", kernel, problem.defines, items, arrays, problem.sizes(), math.prod(problem.columns_shape))
+    return Launch(
+        "unfold.cl", kernel, problem.defines, items, arrays, problem.sizes(), math.prod(problem.columns_shape)
+    )

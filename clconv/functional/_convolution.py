@@ -94,7 +94,9 @@ def backward(
 
     gradients = ConvGradients(*map(gradient_of, ConvGradients._fields, mask))
     data, result, data_pass, data_gradient = (
-        ("grad_output", "input", "conv_fwd", "y") if problem.transposed else ("input", "grad_output", "conv_bwd_data", "dx")
+        ("grad_output", "input", "conv_fwd", "y")
+        if problem.transposed
+        else ("input", "grad_output", "conv_bwd_data", "dx")
     )
     operands = {
         "x": activation(problem, arrays[data]),

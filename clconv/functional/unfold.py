@@ -116,7 +116,14 @@ def fold(
     """
     arrays, dtype = check_arrays(input=input)
     problem = WindowProblem.for_fold(
-        arrays["input"].shape, output_size, kernel_size, dilation, padding, stride, padding_mode=padding_mode, dtype=dtype
+        arrays["input"].shape,
+        output_size,
+        kernel_size,
+        dilation,
+        padding,
+        stride,
+        padding_mode=padding_mode,
+        dtype=dtype,
     )
     return _data_of(problem, arrays, "input", out, device)
 
@@ -193,7 +200,14 @@ def fold_backward(
     mask = check_mask(output_mask, FoldGradients._fields)
     arrays, dtype = check_arrays(input=input, grad_output=grad_output)
     problem = WindowProblem.for_fold(
-        arrays["input"].shape, output_size, kernel_size, dilation, padding, stride, padding_mode=padding_mode, dtype=dtype
+        arrays["input"].shape,
+        output_size,
+        kernel_size,
+        dilation,
+        padding,
+        stride,
+        padding_mode=padding_mode,
+        dtype=dtype,
     )
     check_shape("grad_output", arrays["grad_output"], problem.data_shape, "the output's shape")
     return FoldGradients(_columns_of(problem, arrays, "grad_output", None, device) if mask[0] else None)
@@ -224,7 +238,9 @@ def _apply(
     executor = executor_for(device, arrays[name], problem.dtype)
     source = executor.usable(arrays[name])
     result = result_array(executor, out, shape, problem.dtype, source)
-    operands = {operand: _operand(problem, operand, array) for operand, array in zip(names, (source, result), strict=True)}
+    operands = {
+        operand: _operand(problem, operand, array) for operand, array in zip(names, (source, result), strict=True)
+    }
     return run(executor, plan_all([operation], problem), operands, result, out)
 
 

@@ -141,9 +141,7 @@ def fold(
     >>> fold(np.array([[1, 2, 3], [10, 20, 30]]), (4,), (2,))
     array([[ 1., 12., 23., 30.]])
     """
-    x, has_batch, window = _over_output(
-        input, output_size, kernel_size, dilation, padding, stride, padding_mode
-    )
+    x, has_batch, window = _over_output(input, output_size, kernel_size, dilation, padding, stride, padding_mode)
     y = _folded(x, window)
     return y if has_batch else y[0]
 
@@ -235,9 +233,7 @@ def fold_backward(
     array([[1., 2., 3.],
            [2., 3., 4.]])
     """
-    x, has_batch, window = _over_output(
-        input, output_size, kernel_size, dilation, padding, stride, padding_mode
-    )
+    x, has_batch, window = _over_output(input, output_size, kernel_size, dilation, padding, stride, padding_mode)
     shape = (x.shape[0], x.shape[1] // math.prod(window.kernel), *window.extent)
     g = require_output_shape(grad_output, shape, has_batch)
     if not requested(output_mask, FoldGradients._fields)[0]:

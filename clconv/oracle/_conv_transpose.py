@@ -101,9 +101,7 @@ def conv_transpose1d(
     >>> conv_transpose1d(np.array([[1, 2]]), np.array([[[1, 10, 100]]]), stride=2)
     array([[  1.,  10., 102.,  20., 200.]])
     """
-    layer = _layer(
-        1, input, weight, bias, stride, padding, output_padding, groups, dilation, padding_mode, flip
-    )
+    layer = _layer(1, input, weight, bias, stride, padding, output_padding, groups, dilation, padding_mode, flip)
     return _forward(layer)
 
 
@@ -165,9 +163,7 @@ def conv_transpose2d(
     >>> conv_transpose2d(x, w, padding=((0, 1), (0, 1)), padding_mode="replicate")
     array([[[ 1., 26.]]])
     """
-    layer = _layer(
-        2, input, weight, bias, stride, padding, output_padding, groups, dilation, padding_mode, flip
-    )
+    layer = _layer(2, input, weight, bias, stride, padding, output_padding, groups, dilation, padding_mode, flip)
     return _forward(layer)
 
 
@@ -209,9 +205,7 @@ def conv_transpose3d(
     >>> conv_transpose3d(np.array([[[[1, 2]]]]), np.array([[[[[1, 3]]]]]), np.array([7]))
     array([[[[ 8., 12., 13.]]]])
     """
-    layer = _layer(
-        3, input, weight, bias, stride, padding, output_padding, groups, dilation, padding_mode, flip
-    )
+    layer = _layer(3, input, weight, bias, stride, padding, output_padding, groups, dilation, padding_mode, flip)
     return _forward(layer)
 
 
@@ -256,9 +250,7 @@ def conv_transpose1d_backward(
     >>> conv_transpose1d_backward(np.array([[1, 2, 3, 4, 5]]), x, w, stride=2).input
     array([[321., 543.]])
     """
-    layer = _layer(
-        1, input, weight, bias, stride, padding, output_padding, groups, dilation, padding_mode, flip
-    )
+    layer = _layer(1, input, weight, bias, stride, padding, output_padding, groups, dilation, padding_mode, flip)
     return _backward(grad_output, layer, output_mask)
 
 
@@ -317,9 +309,7 @@ def conv_transpose2d_backward(
     array([[[[ 5.,  8.],
              [14., 17.]]]])
     """
-    layer = _layer(
-        2, input, weight, bias, stride, padding, output_padding, groups, dilation, padding_mode, flip
-    )
+    layer = _layer(2, input, weight, bias, stride, padding, output_padding, groups, dilation, padding_mode, flip)
     return _backward(grad_output, layer, output_mask)
 
 
@@ -364,7 +354,5 @@ def conv_transpose3d_backward(
     >>> conv_transpose3d_backward(np.array([[[[1, 2, 3]]]]), x, w, output_mask=(True, False, False))
     ConvGradients(input=array([[[[ 7., 11.]]]]), weight=None, bias=None)
     """
-    layer = _layer(
-        3, input, weight, bias, stride, padding, output_padding, groups, dilation, padding_mode, flip
-    )
+    layer = _layer(3, input, weight, bias, stride, padding, output_padding, groups, dilation, padding_mode, flip)
     return _backward(grad_output, layer, output_mask)

@@ -55,9 +55,7 @@ def batched(name: str, value: NDArray[Any], axes: int) -> tuple[FloatArray, bool
     """Return the array with a batch axis in front, and whether it came with one (`axes` axes in all)."""
     array = real_array(name, value)
     if array.ndim not in (axes - 1, axes):
-        raise ValueError(
-            f"{name} must have {axes} axes, or {axes - 1} without a batch, got {name}.shape={array.shape}"
-        )
+        raise ValueError(f"{name} must have {axes} axes, or {axes - 1} without a batch, got {name}.shape={array.shape}")
     has_batch = array.ndim == axes
     return (array if has_batch else array[np.newaxis]), has_batch
 
@@ -105,9 +103,7 @@ def require_output_shape(grad_output: NDArray[Any], shape: Sizes, has_batch: boo
     array = real_array("grad_output", grad_output)
     expected = shape if has_batch else shape[1:]
     if array.shape != expected:
-        raise ValueError(
-            f"grad_output must have the output's shape {expected}, got grad_output.shape={array.shape}"
-        )
+        raise ValueError(f"grad_output must have the output's shape {expected}, got grad_output.shape={array.shape}")
     return array.reshape(shape)
 
 
@@ -125,9 +121,7 @@ def padding_pairs(padding: Padding, extent: Sizes, kernel: Sizes, stride: Sizes,
     if not all(nested):
         raise TypeError(f"padding must be all integers or all (low, high) pairs, got padding={padding!r}")
     if len(entries) != rank or any(len(pair) != 2 for pair in entries):
-        raise ValueError(
-            f"padding takes one (low, high) pair for each of {rank} spatial axes, got padding={padding!r}"
-        )
+        raise ValueError(f"padding takes one (low, high) pair for each of {rank} spatial axes, got padding={padding!r}")
     lows = sizes("padding", [low for low, _ in entries], rank, 0)
     highs = sizes("padding", [high for _, high in entries], rank, 0)
     return tuple(zip(lows, highs, strict=True))
@@ -208,7 +202,7 @@ class Window:
         dilation: Size,
         padding_mode: str,
     ) -> Window:
-        """The windows of the convolution whose adjoint turns `positions` pixels into `extent` of them."""
+        """Return the windows of the convolution whose adjoint turns `positions` pixels into `extent` of them."""
         rank = len(positions)
         steps, gaps = sizes("stride", stride, rank, 1), sizes("dilation", dilation, rank, 1)
         extra = sizes("output_padding", output_padding, rank, 0)
@@ -219,9 +213,7 @@ class Window:
                 f"got output_padding={extra}, stride={steps}, dilation={gaps}"
             )
         if isinstance(padding, str) and padding in SAME and any(extra):
-            raise ValueError(
-                f"padding={padding!r} fixes the output's extent; output_padding={extra} must be 0"
-            )
+            raise ValueError(f"padding={padding!r} fixes the output's extent; output_padding={extra} must be 0")
         whole = tuple(i * s for i, s in zip(positions, steps, strict=True))
         pairs = padding_pairs(padding, whole, kernel, steps, gaps)
         if isinstance(padding, str) and padding in SAME:
@@ -295,9 +287,7 @@ def _known_mode(padding_mode: str) -> str:
     if not isinstance(padding_mode, str):
         raise TypeError(f"padding_mode must be a string, got padding_mode={padding_mode!r}")
     if padding_mode not in NUMPY_MODE:
-        raise ValueError(
-            f"padding_mode must be one of {tuple(NUMPY_MODE)}, got padding_mode={padding_mode!r}"
-        )
+        raise ValueError(f"padding_mode must be one of {tuple(NUMPY_MODE)}, got padding_mode={padding_mode!r}")
     return padding_mode
 
 

@@ -264,8 +264,7 @@ def worst_ratio(got: NDArray[Any], expected: NDArray[Any], bound: NDArray[Any]) 
     left, right, limit = real_array("got", got), real_array("expected", expected), real_array("bound", bound)
     if not left.shape == right.shape == limit.shape:
         raise ValueError(
-            f"shapes must be equal: got.shape={left.shape}, expected.shape={right.shape}, "
-            f"bound.shape={limit.shape}"
+            f"shapes must be equal: got.shape={left.shape}, expected.shape={right.shape}, bound.shape={limit.shape}"
         )
     if not (limit >= 0).all():
         raise ValueError("bound must not be negative or NaN")
