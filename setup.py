@@ -18,6 +18,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
+LONGEST_REASON = 200  # of a failed build, in characters
 
 
 def load(path):
@@ -33,7 +34,7 @@ table = load("clconv/native/table.py")
 
 
 def wrapper(file, defines, level):
-    """Return the C file that compiles a kernel file with one define set, and the entries that it adds to the registry."""
+    """Return the C file that compiles a kernel file with one define set, and what it adds to the registry."""
     suffix = "__".join([Path(file).stem, *(f"{name}_{value}" for name, value in defines), level])
     lines = [f"#define {name} {value}" for name, value in defines]
     lines += [f'#include "{file}"', '#include "clconv_native.h"', ""]
@@ -73,7 +74,9 @@ class BuildKernels(build_ext):
             super().run()
         except Exception as error:
             note.parent.mkdir(parents=True, exist_ok=True)
-            note.write_text(f"{type(error).__name__}: {error}\n", encoding="utf-8")
+            reason = " ".join(str(error).split())
+            reason = reason if len(reason) <= LONGEST_REASON else f"... {reason[-LONGEST_REASON:]}"
+            note.write_text(f"{reason}; install a C compiler and clconv again\n", encoding="utf-8")
             print(f"clconv: the native extension was not built: {error}")
 
     def build_extension(self, extension):

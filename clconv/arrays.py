@@ -36,7 +36,8 @@ def check_arrays(**arrays: Any) -> tuple[dict[str, Any], str]:
     for name, array in others:
         if is_device_array(array) != is_device_array(leader):
             raise TypeError(
-                f"arrays must all be NumPy's or all pyopencl's, but {first} is {_kind(leader)} and {name} is {_kind(array)}: "
+                f"arrays must all be NumPy's or all pyopencl's, but {first} is {_kind(leader)} and {name} is "
+                f"{_kind(array)}: "
                 "pyopencl.array.to_device(queue, array) and array.get() convert them"
             )
         if array.dtype.name != leader.dtype.name:

@@ -21,7 +21,7 @@ _PARAMETER = re.compile(r"^(?:global\s+)?(const\s+)?(\w+)\s*(\*?)\s*(\w+)$")
 
 
 class KernelParameter(NamedTuple):
-    """One parameter of a kernel: its C type without qualifiers, its name, and whether it is an array, or one to write."""
+    """One parameter of a kernel: its C type without qualifiers, its name, whether it is an array and one to write."""
 
     type: str
     name: str

@@ -120,7 +120,8 @@ def transposed_windows(
     pairs = _pairs(padding, stretched, kernels, strides, dilations)
     if isinstance(padding, str) and padding.startswith("same") and any(additions):
         raise ValueError(
-            f"padding={padding!r} determines the output's extents and takes no output_padding: output_padding={additions}"
+            f"padding={padding!r} determines the output's extents and takes no output_padding: "
+            f"output_padding={additions}"
         )
     windows = []
     for axis, (low, high) in enumerate(pairs):

@@ -40,7 +40,7 @@ def arrays_of(case, values):
 
 
 def run_twice(operation, device, record, *arrays, **arguments):
-    """Call an operation twice between fences, and return its result; the two must agree bit for bit, inputs unchanged."""
+    """Call an operation twice between fences, and return its result: the same bits twice, inputs unchanged."""
     given = [array for array in arrays if isinstance(array, np.ndarray)]
     before = [array.copy() for array in given]
     executor = executor_for(device, given[0], given[0].dtype.name)

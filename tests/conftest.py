@@ -49,8 +49,8 @@ def pytest_configure(config):
 def keep_buffers_alive():
     """Let no buffer's identity be used again.
 
-    oclgrind 21.10 gives a new buffer the number of a released one, and then reports memory as uninitialised that the same
-    call, alone in a process, is not reported for: its shadow of the first buffer seems to stay.
+    oclgrind 21.10 gives a new buffer the number of a released one, and then reports memory as uninitialised for which
+    the same call, alone in a process, is not reported: its shadow of the first buffer seems to stay.
     """
     import pyopencl
 

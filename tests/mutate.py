@@ -3,9 +3,9 @@
     python -m tests.mutate [--device opencl] [--jobs 2] [--file conv.cl ...]
 
 Every mutant is a copy of the kernels with one token changed, with which the device tests run until the first failure.
-The kernels are compiled by an OpenCL device, which needs no rebuild; half.h, which only C sees, by the test that compiles
-it. Mutants run one after the other in worker processes, so that a crash or an endless loop is a kill like any other.
-Survivors are printed with their line; the exit code is 1 if there are any.
+The kernels are compiled by an OpenCL device, which needs no rebuild; half.h, which only C sees, by the test that
+compiles it. Mutants run one after the other in worker processes, so that a crash or an endless loop is a kill like any
+other. Survivors are printed with their line; the exit code is 1 if there are any.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def mutants_of_line(line):
 
 
 def mutants(path):
-    """Yield number, line and mutated line for the code of a kernel file; declarations of parameters cannot be wrong alone."""
+    """Yield number, line and mutated line for the code of a kernel file, without declarations of parameters."""
     in_comment = False
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         starts_comment = line.lstrip().startswith("/*")

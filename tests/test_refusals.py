@@ -91,7 +91,9 @@ REFUSALS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "arguments", "keywords", "error", "text"), REFUSALS, ids=[row[4][:60] for row in REFUSALS])
+@pytest.mark.parametrize(
+    ("name", "arguments", "keywords", "error", "text"), REFUSALS, ids=[row[4][:60] for row in REFUSALS]
+)
 def test_refusals_name_argument_value_and_rule(name, arguments, keywords, error, text):
     with pytest.raises(error, match=re.escape(text)):
         getattr(clconv, name)(*arguments, **keywords)

@@ -60,14 +60,14 @@ def conv2d(
 
         y[n, oc, oh, ow] = b[oc] + sum over ic, kh, kw of w[oc, ic, kh, kw] * x[n, ic, ih, iw]
 
-    As everywhere in deep learning this is a cross-correlation; ``flip=True`` makes it the mathematical convolution, whose
-    kernel is rotated by 180 degrees.
+    As everywhere in deep learning this is a cross-correlation; ``flip=True`` makes it the mathematical convolution,
+    whose kernel is rotated by 180 degrees.
 
     Parameters
     ----------
     input : numpy.ndarray or pyopencl.array.Array
-        x, of shape (N, IC, IH, IW), or (IC, IH, IW) without a batch. float16, float32 or float64; float16 is computed in
-        float32 and rounded once. Any strides.
+        x, of shape (N, IC, IH, IW), or (IC, IH, IW) without a batch. float16, float32 or float64; float16 is computed
+        in float32 and rounded once. Any strides.
     weight : array of the same kind and dtype
         w, of shape (OC, IC / groups, KH, KW).
     bias : array of the same kind and dtype, optional
@@ -77,7 +77,8 @@ def conv2d(
     padding : int, sequence of int, sequence of (low, high), or str
         Positions added around the input: one number, one for each axis, or a nested pair for each axis. "valid" adds
         none; "same" keeps the extent at stride 1, its odd position last; "same_upper" and "same_lower" make
-        ceil(extent / stride) outputs at any stride, the odd position last or first; "full" adds all that the kernel reaches.
+        ceil(extent / stride) outputs at any stride, the odd position last or first; "full" adds all that
+        the kernel reaches.
     groups : int
         Channels are split into this many groups, convolved separately.
     padding_mode : {"zeros", "reflect", "replicate", "circular", "symmetric"}
@@ -93,8 +94,8 @@ def conv2d(
     Returns
     -------
     array of the kind of ``input``
-        y, of shape (N, OC, OH, OW), or (OC, OH, OW), with OH = floor((IH + padding - (DH*(KH-1) + 1)) / SH) + 1. A pyopencl
-        array is on the input's queue, and may not be finished.
+        y, of shape (N, OC, OH, OW), or (OC, OH, OW), with OH = floor((IH + padding - (DH*(KH-1) + 1)) / SH) + 1. A
+        pyopencl array is on the input's queue, and may not be finished.
 
     Raises
     ------
@@ -262,7 +263,8 @@ def conv3d_backward(
     --------
     >>> import numpy
     >>> volume, kernel = numpy.ones((1, 2, 2, 2), "float32"), numpy.ones((1, 1, 2, 2, 2), "float32")
-    >>> gradients = conv3d_backward(numpy.full((1, 1, 1, 1), 3, "float32"), volume, kernel, output_mask=(False, True, False))
+    >>> g, mask = numpy.full((1, 1, 1, 1), 3, "float32"), (False, True, False)
+    >>> gradients = conv3d_backward(g, volume, kernel, output_mask=mask)
     >>> float(gradients.weight.sum()), gradients.input
     (24.0, None)
     """

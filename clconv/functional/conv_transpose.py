@@ -73,8 +73,8 @@ def conv_transpose2d(
     bias : array of the same kind and dtype, optional
         Shape (OC,).
     stride, padding, dilation, groups, padding_mode, flip
-        Those of the convolution whose adjoint this is; see :func:`clconv.conv2d`. Padding takes positions from the output;
-        "same" keeps the extent at stride 1, "same_upper" and "same_lower" multiply it by the stride.
+        Those of the convolution whose adjoint this is; see :func:`clconv.conv2d`. Padding takes positions from the
+        output; "same" keeps the extent at stride 1, "same_upper" and "same_lower" multiply it by the stride.
     output_padding : int or sequence of int
         How many positions longer than the least possible the output is; smaller than stride or dilation on its axis.
     out, device
@@ -119,7 +119,7 @@ def conv_transpose3d(
     out: Any = None,
     device: Any = None,
 ) -> Any:
-    """Apply a transposed convolution over three spatial axes: as :func:`conv_transpose2d`, which describes the arguments.
+    """Apply a transposed convolution over three spatial axes: as :func:`conv_transpose2d`, which has the arguments.
 
     Examples
     --------
