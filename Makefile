@@ -19,7 +19,7 @@ INSTALLED = @$(LOCK) $(MAKE) -s $(VENV)
 
 help:
 	@echo 'make demo   filter photographs on every device, check the results, draw clconv-demo.png'
-	@echo 'make test   run the tests (PYTEST_ARGS adds arguments for pytest)'
+	@echo 'make test   run the tests but the slow ones (PYTEST_ARGS adds arguments for pytest: PYTEST_ARGS="-m slow")'
 	@echo 'make lint   run $(LINTERS)'
 	@echo 'make clean  remove $(VENV) and what was built'
 
@@ -29,7 +29,7 @@ demo:
 
 test:
 	$(INSTALLED)/test.stamp
-	@$(VENV)/bin/python -m pytest -n 2 $(PYTEST_ARGS)
+	@$(VENV)/bin/python -m pytest -n 2 -m 'not slow' $(PYTEST_ARGS)
 
 lint:
 	$(INSTALLED)/lint.stamp
