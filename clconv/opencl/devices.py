@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import threading
 from typing import Any
 
@@ -13,7 +12,7 @@ import pyopencl as cl
 from clconv.errors import Unsupported
 from clconv.opencl.executor import OpenCLExecutor, has_double
 from clconv.opencl.programs import Programs, build
-from clconv.opencl.runtimes import platforms
+from clconv.opencl.runtimes import check_process, platforms
 
 __all__ = ["choose", "found", "of_array", "ranked"]
 
@@ -81,33 +80,23 @@ class FoundDevice:
 
 
 _lock = threading.Lock()
-_found: tuple[int, list[FoundDevice]] | None = None
+_found: list[FoundDevice] | None = None
 
 
 def found() -> list[FoundDevice]:
     """Return every device of every platform, in OpenCL's order; none of them is tried yet."""
     global _found
+    check_process()  # before the lock, which another thread may have held when this process was forked
     with _lock:
         if _found is None:
-            _found = os.getpid(), [
+            _found = [
                 FoundDevice(f"opencl:{p}:{d}", platform, device)
                 for p, platform in enumerate(platforms())
                 for d, device in enumerate(_devices_of(platform))
             ]
-        process, devices = _found
-    check_process(process)
-    if not devices:
+    if not _found:
         raise Unsupported("OpenCL finds no device (is a driver installed?)")
-    return devices
-
-
-def check_process(process: int) -> None:
-    """Refuse to go on in a forked child: drivers do not survive a fork, and some hang."""
-    if os.getpid() != process:
-        raise Unsupported(
-            "OpenCL was in use when this process was forked, and its drivers do not survive that: start processes with the "
-            'methods "spawn" or "forkserver", or use device="native" here'
-        )
+    return _found
 
 
 def ranked() -> list[FoundDevice]:
@@ -117,6 +106,7 @@ def ranked() -> list[FoundDevice]:
 
 def choose(device: Any) -> OpenCLExecutor:
     """Return the executor of the device that a name, or an object of pyopencl, stands for."""
+    check_process()
     if isinstance(device, str):
         return _usable(_named(device), device).executor
     if isinstance(device, cl.Device):
@@ -133,6 +123,7 @@ def choose(device: Any) -> OpenCLExecutor:
 
 def of_array(array: Any, device: Any) -> OpenCLExecutor:
     """Return the executor of an array's queue, which must belong to ``device`` if that is given."""
+    check_process()
     if array.queue is None:
         raise ValueError("a pyopencl array must have a queue: array.with_queue(queue) gives it one")
     owner = array.queue.device

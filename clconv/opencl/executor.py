@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from clconv.executor import Operand, ordered_arguments
 from clconv.host_memory import empty
 from clconv.opencl.memory import HostBuffers, one_span_or_contiguous, runs_in_host_memory
 from clconv.opencl.programs import Programs
+from clconv.opencl.runtimes import check_process
 from clconv.plan import Launch, Plan
 
 __all__ = ["OpenCLExecutor", "has_double"]
@@ -46,7 +46,6 @@ class OpenCLExecutor:
         self._programs = programs
         self._own_queue = queue
         self._of_thread = threading.local()
-        self._process = os.getpid()
 
     def check_dtype(self, dtype: str) -> None:
         """Refuse float64 on a device without it."""
@@ -76,10 +75,7 @@ class OpenCLExecutor:
 
     def run(self, plan: Plan, operands: Mapping[str, Operand]) -> None:
         """Run all launches: to their end for NumPy arrays, only enqueued for pyopencl's."""
-        if os.getpid() != self._process:
-            from clconv.opencl.devices import check_process
-
-            check_process(self._process)
+        check_process()
         launches = [launch for launch in plan.launches if launch.items]
         written = {name for launch in launches for name in _written(launch)}
         with _memory_errors(_bytes_of(plan, operands), self.name):

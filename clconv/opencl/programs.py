@@ -85,6 +85,8 @@ class Programs:
     def _key(self, source: str, options: list[str]) -> bytes:
         device, platform = self.device, self.device.platform
         parts = [source, options, platform.name, platform.version, device.name, device.version, device.driver_version]
+        # Processors of one name may have other vectors: a home folder may be shared by many machines.
+        parts += [device.extensions, device.native_vector_width_float]
         return hashlib.sha256(json.dumps(parts).encode()).digest()
 
 

@@ -18,27 +18,42 @@ from typing import Any
 
 import pyopencl as cl
 
-__all__ = ["platforms"]
+from clconv.errors import Unsupported
+
+__all__ = ["check_process", "platforms"]
+
+#: Nothing imports this module before somebody asks for OpenCL: a fork after that is one of a process that uses it.
+_process = os.getpid()
 
 #: What libintelocl.so needs, in the order in which they can be loaded.
 _INTEL_LIBRARIES = ("libimf.so", "libintlc.so.5", "libirng.so", "libsvml.so", "libtbb.so.12", "libcommon_clang.so")
+
+#: Where drivers register.
+_VENDORS = (Path("/etc/OpenCL/vendors"), Path(sys.prefix, "etc/OpenCL/vendors"))
 
 #: With one of these the user has said where the loader is to look.
 _LOADER_VARIABLES = ("OCL_ICD_VENDORS", "OCL_ICD_FILENAMES", "OPENCL_VENDOR_PATH")
 
 
+def check_process() -> None:
+    """Refuse to go on in a forked child: drivers do not survive a fork, and some hang."""
+    if os.getpid() != _process:
+        raise Unsupported(
+            "OpenCL was in use when this process was forked, and its drivers do not survive that: start processes with the "
+            'methods "spawn" or "forkserver", or use device="native" here'
+        )
+
+
 def platforms() -> list[Any]:
     """Return all platforms, an empty list if there are none."""
-    runtime = _intel_runtime()
+    runtime = None if any(name in os.environ for name in _LOADER_VARIABLES) else _intel_runtime()
     try:
-        if runtime is None or any(os.environ.get(name) for name in _LOADER_VARIABLES):
+        with contextlib.nullcontext() if runtime is None else _registered(runtime):
             return list(cl.get_platforms())
-        with _registered(runtime):
-            return list(cl.get_platforms())
-    except cl.LogicError as error:  # PLATFORM_NOT_FOUND_KHR, the loader's word for none
-        if error.code == -1001:
+    except cl.Error as error:
+        if getattr(error, "code", None) == -1001:  # PLATFORM_NOT_FOUND_KHR, the loader's word for none
             return []
-        raise
+        raise Unsupported(f"OpenCL's loader fails: {error}") from error
 
 
 def _intel_runtime() -> Path | None:
@@ -61,16 +76,26 @@ def _intel_runtime() -> Path | None:
 @contextlib.contextmanager
 def _registered(runtime: Path) -> Iterator[None]:
     """Show the loader a folder with the runtime and every other registration, for as long as it starts."""
-    with tempfile.TemporaryDirectory(prefix="clconv-icd-") as folder:
-        Path(folder, "clconv-intel.icd").write_text(f"{runtime}\n", encoding="utf-8")
-        for vendors in (Path("/etc/OpenCL/vendors"), Path(sys.prefix, "etc/OpenCL/vendors")):
-            for entry in sorted(vendors.glob("*.icd")):
-                library = entry.read_text(encoding="utf-8").strip()
-                if os.path.isabs(library) and not os.path.exists(library):
-                    continue
-                Path(folder, entry.name).write_text(f"{library}\n", encoding="utf-8")
-        os.environ["OCL_ICD_VENDORS"] = folder
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="clconv-icd-")
+    except OSError:  # nowhere to write: the system's own platforms remain
+        yield
+        return
+    with folder as name:
+        _register_all(runtime, Path(name))
+        os.environ["OCL_ICD_VENDORS"] = name
         try:
             yield
         finally:
             del os.environ["OCL_ICD_VENDORS"]
+
+
+def _register_all(runtime: Path, folder: Path) -> None:
+    """Write the registration of the runtime into a folder, with those of the system that name a library that is there."""
+    (folder / "clconv-intel.icd").write_text(f"{runtime}\n", encoding="utf-8")
+    for vendors in _VENDORS:
+        for entry in sorted(vendors.glob("*.icd")):
+            with contextlib.suppress(OSError, UnicodeDecodeError):
+                library = entry.read_text(encoding="utf-8").strip()
+                if not os.path.isabs(library) or os.path.exists(library):
+                    (folder / entry.name).write_text(f"{library}\n", encoding="utf-8")
