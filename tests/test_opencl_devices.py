@@ -668,7 +668,8 @@ def test_an_output_of_more_than_two_to_the_31_elements_is_right_or_a_memory_erro
 @pytest.mark.skipif(not [*native_too, *USABLE], reason="no device")
 def test_eight_threads_may_run_different_operations_on_different_devices_at_once():
     x, w, dy = integers(2, 4, 500), integers(6, 4, 5, seed=1), integers(2, 6, 496, seed=2)
-    devices = [*native_too, *USABLE]
+    # oclgrind itself crashes where two threads use it.
+    devices = [*native_too, *(name for name in USABLE if "oclgrind" not in entry_of(name).platform.name.lower())]
     operations = [
         lambda device: clconv.conv1d(x, w, device=device),
         lambda device: clconv.conv1d_backward(dy, x, w, device=device).weight,

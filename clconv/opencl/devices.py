@@ -43,7 +43,9 @@ class FoundDevice:
         """Why the device cannot be used, or None: a small kernel is built and run, and its result checked."""
         try:
             return _probe(self.device)
-        except Exception as error:  # drivers fail in many ways, and none of them may reach a user who wants another device
+        except (
+            Exception
+        ) as error:  # drivers fail in many ways, and none of them may reach a user who wants another device
             return f"it cannot build and run a kernel: {' '.join(str(error).split())[:300]}"
 
     @functools.cached_property
@@ -128,7 +130,9 @@ def of_array(array: Any, device: Any) -> OpenCLExecutor:
         raise ValueError("a pyopencl array must have a queue: array.with_queue(queue) gives it one")
     owner = array.queue.device
     if device is not None and (device == "native" or choose(device).device != owner):
-        raise ValueError(f"pyopencl arrays stay on their device: device={device!r}, but the input is on {owner.name.strip()!r}")
+        raise ValueError(
+            f"pyopencl arrays stay on their device: device={device!r}, but the input is on {owner.name.strip()!r}"
+        )
     return _on(array.queue.context, owner, array.queue)
 
 
@@ -146,7 +150,9 @@ def _usable(candidates: list[FoundDevice], asked: Any) -> FoundDevice:
     if candidates:
         reasons = "; ".join(f"{entry.name} {entry.device.name.strip()!r}: {entry.problem}" for entry in candidates)
         raise Unsupported(f"device={asked!r} is not usable: {reasons}")
-    names = ", ".join(f"{entry.name} {entry.device.name.strip()!r} of {entry.platform.name.strip()!r}" for entry in found())
+    names = ", ".join(
+        f"{entry.name} {entry.device.name.strip()!r} of {entry.platform.name.strip()!r}" for entry in found()
+    )
     raise Unsupported(f"device={asked!r} is no device of OpenCL here; there are: {names}")
 
 

@@ -23,8 +23,8 @@ from clconv.plan import Launch, Plan
 
 __all__ = ["OpenCLExecutor", "has_double"]
 
-#: Work-items of a group: whole wavefronts on every GPU, and one number for all launches, because some CPU drivers compile
-#: a kernel anew for every group size.
+#: Work-items of a group: whole wavefronts on every GPU, and one number for all launches, because some CPU drivers
+#: compile a kernel anew for every group size.
 _LOCAL_SIZE = 64
 
 _NUMBERS = {"int": np.int32, "index64": np.int64}
@@ -50,10 +50,12 @@ class OpenCLExecutor:
     def check_dtype(self, dtype: str) -> None:
         """Refuse float64 on a device without it."""
         if dtype == "float64" and not has_double(self.device):
-            raise Unsupported(f"{self.device.name.strip()} ({self.name}) has no double precision (cl_khr_fp64), which float64 needs")
+            raise Unsupported(
+                f"{self.device.name.strip()} ({self.name}) has no double precision (cl_khr_fp64), which float64 needs"
+            )
 
     def usable(self, array: Any) -> Any:
-        """Return the array, or a copy that can be walked by strides in elements, and fits the device's memory tightly."""
+        """Return the array, or a copy that can be walked by strides in elements, and fits the device's memory."""
         if is_device_array(array):
             size = array.dtype.itemsize
             whole = array.offset % size == 0 and all(stride % size == 0 for stride in array.strides)
@@ -93,7 +95,8 @@ class OpenCLExecutor:
         arrays = {name: operand.array for name, operand in operands.items() if name in used}
         moved = buffers.add(arrays, written)
         walked = {
-            name: Operand(operand.array, operand.start + moved.get(name, 0), operand.strides) for name, operand in operands.items()
+            name: Operand(operand.array, operand.start + moved.get(name, 0), operand.strides)
+            for name, operand in operands.items()
         }
         memory = {**buffers.by_name, **self._workspace(workspace, buffers.by_name)}
         event = self._enqueue(queue, launches, walked, memory, None)
@@ -109,7 +112,11 @@ class OpenCLExecutor:
             if array.context != queue.context or (array.queue is not None and array.queue.device != queue.device):
                 raise ValueError(f"arrays must be of one context and device, but {name} is not on the input's")
         walked = {
-            name: Operand(array, operands[name].start + (array.offset // array.dtype.itemsize if array is not None else 0), operands[name].strides)
+            name: Operand(
+                array,
+                operands[name].start + (array.offset // array.dtype.itemsize if array is not None else 0),
+                operands[name].strides,
+            )
             for name, array in arrays.items()
         }
         memory = {name: array.base_data if array is not None and array.size else None for name, array in arrays.items()}
@@ -133,7 +140,9 @@ class OpenCLExecutor:
         for launch in launches:
             kernel = self._programs.kernel(launch.file, launch.kernel, launch.defines)
             parameters = kernel_source.signatures(launch.file)[launch.kernel]
-            for position, (parameter, value) in enumerate(zip(parameters, ordered_arguments(launch, operands), strict=True)):
+            for position, (parameter, value) in enumerate(
+                zip(parameters, ordered_arguments(launch, operands), strict=True)
+            ):
                 kernel.set_arg(position, memory[value] if parameter.is_array else _NUMBERS[parameter.type](value))
             most = kernel.get_work_group_info(cl.kernel_work_group_info.WORK_GROUP_SIZE, self.device)
             local = min(_LOCAL_SIZE, most, self.device.max_work_item_sizes[0])
@@ -146,7 +155,9 @@ class OpenCLExecutor:
         """Return buffers for the workspace that the caller has not given."""
         flags = cl.mem_flags.READ_WRITE
         return {
-            name: cl.Buffer(self._programs.context, flags, max(size, 1)) for name, size in workspace.items() if name not in given
+            name: cl.Buffer(self._programs.context, flags, max(size, 1))
+            for name, size in workspace.items()
+            if name not in given
         }
 
     def _queue(self) -> Any:
@@ -176,5 +187,7 @@ def _memory_errors(size: int, name: str) -> Iterator[None]:
         yield
     except cl.Error as error:
         if isinstance(error, cl.MemoryError) or any(word in str(error) for word in _NO_MEMORY):
-            raise DeviceMemoryError(f"{name} has no memory for this call, which handles {size} bytes: {error}") from error
+            raise DeviceMemoryError(
+                f"{name} has no memory for this call, which handles {size} bytes: {error}"
+            ) from error
         raise

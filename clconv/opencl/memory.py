@@ -17,13 +17,14 @@ __all__ = ["HostBuffers", "one_span_or_contiguous", "runs_in_host_memory"]
 def runs_in_host_memory(device: Any) -> bool:
     """Return whether a device works on the host's own memory.
 
-    oclgrind's device, which names every type at once, tracks what was written to a buffer and would miss the host's writes.
+    oclgrind's device, which names every type at once, tracks what was written to a buffer and would miss what the host
+    writes.
     """
     return bool(device.type & ~cl.device_type.DEFAULT == cl.device_type.CPU)
 
 
 def one_span_or_contiguous(array: np.ndarray[Any, Any], in_place: bool) -> np.ndarray[Any, Any]:
-    """Return the array where its memory is used in place or is tight enough to be copied as it lies, else a contiguous copy.
+    """Return the array where its memory is used in place or is tight enough to be copied as it lies, else a copy.
 
     A broadcast view is tighter than its copy, a sparse one wider.
     """
@@ -45,7 +46,7 @@ class HostBuffers:
         self._spans: dict[tuple[int, int], Any] = {}
 
     def add(self, arrays: Mapping[str, Any], written: set[str]) -> dict[str, int]:
-        """Make a buffer for every array, and return by how many elements each array's first one lies into its buffer."""
+        """Make a buffer for every array; return how many elements before each array's first one its buffer starts."""
         moved = {}
         # Results first: OpenCL leaves open what overlapping buffers in host memory do, so an input that shares its span
         # with a result, as interleaved views do, gets a copy.

@@ -1,8 +1,8 @@
 """Kernels built for one device, kept in the process and on disk.
 
-An entry on disk is the device's own binary behind a header: a magic word, the hash of everything that it was built from,
-and the hash of the binary. It is written to a temporary file and renamed, so there is no lock and no half entry; one that
-is damaged, foreign or refused by the driver is built again and replaced.
+An entry on disk is the device's own binary behind a header: a magic word, the hash of everything that it was built
+from, and the hash of the binary. It is written to a temporary file and renamed, so there is no lock and no half entry;
+one that is damaged, foreign or refused by the driver is built again and replaced.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from clconv.errors import BuildError
 __all__ = ["Programs", "build", "cache_folder"]
 
 _log = logging.getLogger("clconv")
+_build_lock = threading.Lock()
 _MAGIC = b"clconv program 1\n"
 _HASH_SIZE = hashlib.sha256().digest_size
 
@@ -78,7 +79,9 @@ class Programs:
         try:
             program = build(cl.Program(self.context, source), options, self.device)
         except cl.Error as error:
-            raise BuildError(f"{self.device.name.strip()} cannot build {file} with {' '.join(options)}:\n{error}") from error
+            raise BuildError(
+                f"{self.device.name.strip()} cannot build {file} with {' '.join(options)}:\n{error}"
+            ) from error
         _write_entry(path, key, _binary_of(program, self.device))
         return program
 
@@ -87,13 +90,14 @@ class Programs:
         parts = [source, options, platform.name, platform.version, device.name, device.version, device.driver_version]
         # Processors of one name may have other vectors: a home folder may be shared by many machines.
         parts += [device.extensions, device.native_vector_width_float]
+        parts += [os.environ.get("PYOPENCL_BUILD_OPTIONS", "")]  # which pyopencl adds
         return hashlib.sha256(json.dumps(parts).encode()).digest()
 
 
 def build(program: Any, options: list[str], device: Any) -> Any:
     """Build a program, past pyopencl's own cache, which turns a damaged entry into an error."""
-    with warnings.catch_warnings():
-        # pyopencl warns whenever a compiler prints anything at all.
+    # pyopencl warns whenever a compiler prints anything at all; what is done about warnings is shared by all threads.
+    with _build_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore", cl.CompilerWarning)
         return program.build(options, devices=[device], cache_dir=False)
 

@@ -39,8 +39,8 @@ def check_process() -> None:
     """Refuse to go on in a forked child: drivers do not survive a fork, and some hang."""
     if os.getpid() != _process:
         raise Unsupported(
-            "OpenCL was in use when this process was forked, and its drivers do not survive that: start processes with the "
-            'methods "spawn" or "forkserver", or use device="native" here'
+            "OpenCL was in use when this process was forked, and its drivers do not survive that: start processes with "
+            'the methods "spawn" or "forkserver", or use device="native" here'
         )
 
 
@@ -91,7 +91,7 @@ def _registered(runtime: Path) -> Iterator[None]:
 
 
 def _register_all(runtime: Path, folder: Path) -> None:
-    """Write the registration of the runtime into a folder, with those of the system that name a library that is there."""
+    """Write into a folder the registration of the runtime, and the system's that name a library that is there."""
     (folder / "clconv-intel.icd").write_text(f"{runtime}\n", encoding="utf-8")
     for vendors in _VENDORS:
         for entry in sorted(vendors.glob("*.icd")):
