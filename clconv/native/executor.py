@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from clconv import kernel_source
-from clconv.arguments import integer
+from clconv.arguments import LARGEST, integer
 from clconv.errors import Unsupported
 from clconv.executor import Operand, ordered_arguments
 from clconv.host_memory import aligned, empty
@@ -61,9 +61,9 @@ def get_num_threads() -> int:
 
 def _default_threads() -> int:
     text = os.environ.get("CLCONV_NUM_THREADS")
-    if text is None:
+    if not text:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not text.isdecimal() or int(text) < 1:
+    if not text.isdecimal() or not 1 <= int(text) <= LARGEST:
         raise ValueError(f"CLCONV_NUM_THREADS must be an integer of at least 1: CLCONV_NUM_THREADS={text!r}")
     return int(text)
 
@@ -80,11 +80,13 @@ def why_unusable() -> str | None:
     if not _levels_that_run():
         return f"this processor runs none of the levels {', '.join(LEVELS)}"
     wanted = os.environ.get("CLCONV_NATIVE_LEVEL")
-    if wanted is not None and wanted not in _levels_that_run():
-        return f"CLCONV_NATIVE_LEVEL={wanted!r} is none of the levels that this processor runs: {', '.join(_levels_that_run())}"
+    if wanted and wanted not in _levels_that_run():
+        levels = ", ".join(_levels_that_run())
+        return f"CLCONV_NATIVE_LEVEL={wanted!r} is none of the levels that this processor runs: {levels}"
     return None
 
 
+@functools.cache
 def level() -> str:
     """Return the level that kernels run at: the highest one, or the one that CLCONV_NATIVE_LEVEL names."""
     return os.environ.get("CLCONV_NATIVE_LEVEL") or _levels_that_run()[-1]
@@ -110,6 +112,7 @@ def native() -> NativeExecutor:
 
 @functools.cache
 def _executor() -> NativeExecutor:
+    get_num_threads()  # a wrong CLCONV_NUM_THREADS shows now, not at the first problem that is large enough for threads
     return NativeExecutor()
 
 

@@ -35,12 +35,14 @@ def executor_named(device: Any) -> OpenCLExecutor:
         choose = _devices().choose
     except Unsupported as error:
         raise Unsupported(f"device={device!r} needs OpenCL, but {error}") from error
-    return choose(device)
+    executor: OpenCLExecutor = choose(device)
+    return executor
 
 
 def executor_for_array(array: Any, device: Any) -> OpenCLExecutor:
     """Return the executor of a pyopencl array's queue, which must belong to ``device`` if that is given."""
-    return _devices().of_array(array, device)
+    executor: OpenCLExecutor = _devices().of_array(array, device)
+    return executor
 
 
 def _devices() -> Any:
