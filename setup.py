@@ -88,9 +88,9 @@ class BuildKernels(build_ext):
         generated.mkdir(parents=True)
         include = [str(kernel_source.folder()), str(ROOT / "clconv" / "native")]
         jobs, entries = [], []
-        for file, define_sets in table.DEFINE_SETS.items():
-            for defines in define_sets:
-                for level, options in table.LEVELS.items():
+        for file in table.DEFINE_SETS:
+            for level, options in table.LEVELS.items():
+                for defines in table.define_sets_at(level, file):
                     name, text, added = wrapper(file, defines, level)
                     (generated / f"{name}.c").write_text(text, encoding="utf-8")
                     jobs.append((str(generated / f"{name}.c"), list(options)))

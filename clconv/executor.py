@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from clconv import kernel_source
-from clconv.plan import Launch, Plan
+from clconv.plan import Launch, Plan, Traits
 
 __all__ = ["Executor", "Operand", "ordered_arguments"]
 
@@ -35,6 +35,7 @@ class Executor(Protocol):
     """Runs plans on one device."""
 
     name: str
+    traits: Traits
 
     def check_dtype(self, dtype: str) -> None:
         """Raise Unsupported if the device cannot compute in this type."""
@@ -58,12 +59,25 @@ def ordered_arguments(launch: Launch, operands: Mapping[str, Operand]) -> list[A
     An array parameter ``a`` is followed somewhere by ``a_start`` and the strides ``a_*`` in the order of its axes.
     """
     values: list[Any] = []
-    walks = {name: iter((operand.start, *operand.strides)) for name, operand in operands.items()}
+    walks = {
+        name: iter(_walk(launch, name, operands[operand]))
+        for name, operand in launch.arrays.items()
+        if operand in operands
+    }
     for _, name, is_array, _ in kernel_source.signatures(launch.file)[launch.kernel]:
         if is_array:
             values.append(launch.arrays[name])
         elif name in launch.numbers:
             values.append(launch.numbers[name])
         else:
-            values.append(next(walks[launch.arrays[name.rpartition("_")[0]]]))
+            values.append(next(walks[name.rpartition("_")[0]]))
     return values
+
+
+def _walk(launch: Launch, parameter: str, operand: Operand) -> tuple[int, ...]:
+    """Return the start and strides with which a launch walks an operand."""
+    walk = launch.walks.get(parameter)
+    if walk is None:
+        return (operand.start, *operand.strides)
+    start = operand.start + sum(steps * stride for steps, stride in zip(walk.start, operand.strides, strict=True))
+    return (start, *(factor * operand.strides[axis] for axis, factor in walk.axes))

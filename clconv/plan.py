@@ -4,8 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-__all__ = ["Launch", "Plan"]
+__all__ = ["Launch", "Plan", "Traits", "Walk"]
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What the choice of an algorithm may depend on in a device.
+
+    Attributes
+    ----------
+    vector_bytes : int
+        Width of the registers of a processor, 16, 32 or 64; 0 for a device whose work-items share vectors.
+    """
+
+    vector_bytes: int = 0
+
+
+class Walk(NamedTuple):
+    """How a kernel's axes follow from an operand's, where they are not the same.
+
+    Attributes
+    ----------
+    start : tuple of int
+        Where the walk starts, in steps along each of the operand's axes.
+    axes : tuple of (axis, factor)
+        For each of the kernel's axes, an axis of the operand and how many of its steps one step takes.
+    """
+
+    start: tuple[int, ...]
+    axes: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -26,6 +55,10 @@ class Launch:
         The kernel's other parameters; starts and strides, ``NAME_start`` and ``NAME_*``, follow from the arrays.
     operations : int
         Rough count of arithmetic operations, by which an executor decides whether more than one thread pays.
+    local_size : int
+        Work-items of a group, at most. 64 are whole wavefronts on every GPU; 1 is for work-items that are large.
+    walks : mapping of str to Walk
+        For the array parameters whose axes are not their operands'.
     """
 
     file: str
@@ -35,6 +68,8 @@ class Launch:
     arrays: Mapping[str, str]
     numbers: Mapping[str, int]
     operations: int
+    local_size: int = 64
+    walks: Mapping[str, Walk] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

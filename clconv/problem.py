@@ -337,12 +337,12 @@ class ConvProblem:
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of the user's input."""
-        return self._result_shape if self.transposed else self._data_shape
+        return self.result_shape if self.transposed else self._data_shape
 
     @property
     def output_shape(self) -> tuple[int, ...]:
         """Shape of the user's output: ``(N, OC, *outputs)``, without N if the input has none."""
-        return self._data_shape if self.transposed else self._result_shape
+        return self._data_shape if self.transposed else self.result_shape
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
@@ -362,7 +362,7 @@ class ConvProblem:
     @property
     def macs(self) -> int:
         """Multiply-adds of one pass, those of taps over padding counted."""
-        return math.prod(self._result_shape) * self.ICG * math.prod(window.kernel for window in self.windows)
+        return math.prod(self.result_shape) * self.ICG * math.prod(window.kernel for window in self.windows)
 
     @property
     def bytes(self) -> int:
@@ -375,7 +375,8 @@ class ConvProblem:
         return _shape(self.batched, self.N, self.G * self.ICG, _extents(self.windows, self.rank))
 
     @property
-    def _result_shape(self) -> tuple[int, ...]:
+    def result_shape(self) -> tuple[int, ...]:
+        """Shape of the forward convolution's result: the output, or the input if transposed."""
         outputs = tuple(window.output for window in self.windows[AXES - self.rank :])
         return _shape(self.batched, self.N, self.G * self.OCG, outputs)
 

@@ -7,6 +7,7 @@ import numpy as np
 import clconv
 from clconv.devices import executor_for
 from clconv.oracle import bounds, reference
+from clconv.plan import Traits
 from tests.fences import fenced
 from tests.strategies import laid_out
 
@@ -39,6 +40,18 @@ def arrays_of(case, values):
     return x, w, bias, dy
 
 
+def with_every_algorithm(operation, device, record, *arrays, **arguments):
+    """Yield the results of the algorithm that the device's traits choose, and of the portable one."""
+    leader = next(array for array in arrays if isinstance(array, np.ndarray))
+    executor = executor_for(device, leader, leader.dtype.name)
+    own = executor.traits
+    try:
+        for executor.traits in dict.fromkeys((own, Traits())):
+            yield run_twice(operation, device, record, *arrays, **arguments)
+    finally:
+        executor.traits = own
+
+
 def run_twice(operation, device, record, *arrays, **arguments):
     """Call an operation twice between fences, and return its result: the same bits twice, inputs unchanged."""
     given = [array for array in arrays if isinstance(array, np.ndarray)]
@@ -62,27 +75,27 @@ def as_tuple(result):
 
 def assert_exact(operation, device, record, *arrays, **arguments):
     """Assert that clconv's result on integers is the reference's, rounded to the dtype, bit for bit."""
-    got = run_twice(operation, device, record, *arrays, **arguments)
     expected = getattr(reference, operation)(*arrays, **arguments)
-    for ours, exact in zip(as_tuple(got), as_tuple(expected), strict=True):
-        assert (ours is None) == (exact is None)
-        if ours is not None:
-            with np.errstate(over="ignore"):
-                np.testing.assert_array_equal(ours, exact.astype(ours.dtype), strict=True)
+    for got in with_every_algorithm(operation, device, record, *arrays, **arguments):
+        for ours, exact in zip(as_tuple(got), as_tuple(expected), strict=True):
+            assert (ours is None) == (exact is None)
+            if ours is not None:
+                with np.errstate(over="ignore"):
+                    np.testing.assert_array_equal(ours, exact.astype(ours.dtype), strict=True)
     record.cases[device] += 1
 
 
 def assert_within_bound(operation, device, record, *arrays, **arguments):
     """Assert that no element of clconv's result is farther from the reference than its own bound."""
-    got = run_twice(operation, device, record, *arrays, **arguments)
     native_order = [a.astype(a.dtype.newbyteorder("=")) if isinstance(a, np.ndarray) else a for a in arrays]
     expected = getattr(reference, operation)(*native_order, **arguments)
     dtype = native_order[0].dtype
     limits = bounds.bound(operation, *native_order, dtype=dtype, **arguments)
-    for ours, exact, limit in zip(as_tuple(got), as_tuple(expected), as_tuple(limits), strict=True):
-        assert (ours is None) == (exact is None)
-        if ours is not None and np.isfinite(limit).all():
-            ratio = bounds.worst_ratio(ours, exact, limit)
-            record.worst[device] = max(record.worst[device], ratio)
-            assert ratio <= 1, f"an error is {ratio} times its bound"
+    for got in with_every_algorithm(operation, device, record, *arrays, **arguments):
+        for ours, exact, limit in zip(as_tuple(got), as_tuple(expected), as_tuple(limits), strict=True):
+            assert (ours is None) == (exact is None)
+            if ours is not None and np.isfinite(limit).all():
+                ratio = bounds.worst_ratio(ours, exact, limit)
+                record.worst[device] = max(record.worst[device], ratio)
+                assert ratio <= 1, f"an error is {ratio} times its bound"
     record.cases[device] += 1

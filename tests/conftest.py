@@ -10,6 +10,9 @@ import hypothesis
 import pytest
 
 import clconv
+from clconv import kernel_source
+from clconv.native import executor as native_executor
+from clconv.native import table
 
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.register_profile("explore", deadline=None, max_examples=2000, print_blob=True)
@@ -74,6 +77,27 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("device", metafunc.config.tested_devices, scope="session")
 
 
+ENTRIES = [
+    (file, kernel, defines)
+    for file, define_sets in table.DEFINE_SETS.items()
+    for kernel in kernel_source.signatures(file)
+    for defines in define_sets
+]
+
+
+def entry_text(file, kernel, defines):
+    """Return an entry of the table of define sets as the records write it."""
+    return f"{file} {kernel} {table.defines_text(defines)}"
+
+
+def expected_entries(device):
+    """Return the entries that must run on a device: all of them, on native those that its level is compiled with."""
+    every = {entry_text(*entry) for entry in ENTRIES}
+    if device != "native":
+        return every
+    return {entry_text(f, k, d) for f, k, d in ENTRIES if d in table.define_sets_at(native_executor.level(), f)}
+
+
 class Record:
     """What ran on each device: launches, property-test cases, and the largest error in units of its bound."""
 
@@ -83,11 +107,12 @@ class Record:
         self.worst = defaultdict(float)
 
     def launched(self, device, launch):
-        self.launches[device].add(f"{launch.file} {launch.kernel} " + " ".join(f"{k}={v}" for k, v in launch.defines))
+        self.launches[device].add(entry_text(launch.file, launch.kernel, launch.defines))
 
     def write(self, path):
         content = {
             device: {
+                "expected": sorted(expected_entries(device)),
                 "launches": sorted(self.launches[device]),
                 "cases": self.cases[device],
                 "worst": self.worst[device],

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 import clconv
 from clconv.algorithms import ALGORITHMS, plan_for
-from clconv.native.table import DEFINE_SETS
+from clconv.native.table import VECTOR_BYTES, define_sets_at
 from clconv.oracle import reference
+from clconv.plan import Traits
 from tests.strategies import convolutions
 
 
@@ -53,8 +54,9 @@ def test_every_plan_runs_with_a_define_set_of_the_table(data, transposed):
     make = clconv.ConvProblem.from_transposed_shapes if transposed else clconv.ConvProblem.from_shapes
     problem = make(case.input_shape, case.weight_shape, dtype=case.dtype, **case.arguments)
     for operation in ("conv_fwd", "conv_bwd_data", "conv_bwd_weights", "conv_bwd_bias"):
-        for launch in plan_for(operation, problem).launches:
-            assert launch.defines in DEFINE_SETS[launch.file]
+        for level, width in VECTOR_BYTES.items():
+            for launch in plan_for(operation, problem, Traits(width)).launches:
+                assert launch.defines in define_sets_at(level, launch.file)
 
 
 def test_the_last_algorithm_of_every_operation_is_the_portable_one():

@@ -9,10 +9,9 @@ import pytest
 
 from tests import dialect_lint, matrix
 from tests.calls import assert_exact, assert_within_bound, run_twice
-from tests.conftest import Record
+from tests.conftest import ENTRIES, Record, entry_text
 from tests.fences import FENCE, Fences
 from tests.strategies import LAYOUTS, laid_out
-from tests.test_matrix import ENTRIES
 
 
 @pytest.mark.parametrize("position", [-1, 12])
@@ -79,10 +78,10 @@ def test_the_kernel_files_speak_the_dialect():
 
 
 def test_the_matrix_fails_on_a_gap(tmp_path, capsys):
-    entries = [f"{f} {k} " + " ".join(f"{n}={v}" for n, v in d) for f, k, d in ENTRIES]
+    entries = [entry_text(*entry) for entry in ENTRIES]
     for name, launches in (("whole", entries), ("gap", entries[1:])):
         (tmp_path / name).mkdir()
-        content = {"native": {"launches": launches, "cases": 5, "worst": 0.5}}
+        content = {"native": {"expected": entries, "launches": launches, "cases": 5, "worst": 0.5}}
         (tmp_path / name / "main.json").write_text(json.dumps(content))
     assert matrix.main([tmp_path / "whole"]) == 0
     assert matrix.main([tmp_path / "gap"]) == 1

@@ -9,8 +9,8 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from clconv.algorithms import conv_portable, unfold_portable
-from clconv.plan import Plan
+from clconv.algorithms import conv_direct, conv_portable, unfold_portable
+from clconv.plan import Plan, Traits
 
 __all__ = ["ALGORITHMS", "Algorithm", "plan_for"]
 
@@ -18,30 +18,40 @@ __all__ = ["ALGORITHMS", "Algorithm", "plan_for"]
 class Algorithm(NamedTuple):
     """One way to compute an operation.
 
-    ``applicable`` says whether it is right for a problem, ``plan`` makes the launches.
+    ``applicable`` says whether it is right for a problem on a device, ``plan`` makes the launches.
     """
 
     name: str
-    applicable: Callable[[Any], bool]
-    plan: Callable[[Any], Plan]
+    applicable: Callable[[Any, Traits], bool]
+    plan: Callable[[Any, Traits], Plan]
 
 
-def _always(problem: object) -> bool:
-    return True
+def _portable(plan: Callable[[Any], Plan]) -> Algorithm:
+    return Algorithm("portable", lambda problem, traits: True, lambda problem, traits: plan(problem))
 
 
 #: Every operation that can be planned, each with its algorithms from the most special to the portable one.
 ALGORITHMS: dict[str, tuple[Algorithm, ...]] = {
-    "conv_fwd": (Algorithm("portable", _always, conv_portable.plan_fwd),),
-    "conv_bwd_data": (Algorithm("portable", _always, conv_portable.plan_bwd_data),),
-    "conv_bwd_weights": (Algorithm("portable", _always, conv_portable.plan_bwd_weights),),
-    "conv_bwd_bias": (Algorithm("portable", _always, conv_portable.plan_bwd_bias),),
-    "unfold": (Algorithm("portable", _always, unfold_portable.plan_unfold),),
-    "fold": (Algorithm("portable", _always, unfold_portable.plan_fold),),
+    "conv_fwd": (
+        Algorithm("direct", conv_direct.fwd_applies, conv_direct.plan_fwd),
+        _portable(conv_portable.plan_fwd),
+    ),
+    "conv_bwd_data": (
+        Algorithm("direct", conv_direct.bwd_data_applies, conv_direct.plan_bwd_data),
+        _portable(conv_portable.plan_bwd_data),
+    ),
+    "conv_bwd_weights": (
+        Algorithm("direct", conv_direct.bwd_weights_applies, conv_direct.plan_bwd_weights),
+        _portable(conv_portable.plan_bwd_weights),
+    ),
+    "conv_bwd_bias": (_portable(conv_portable.plan_bwd_bias),),
+    "unfold": (_portable(unfold_portable.plan_unfold),),
+    "fold": (_portable(unfold_portable.plan_fold),),
 }
 
 
 @functools.lru_cache(maxsize=1024)
-def plan_for(operation: str, problem: Any) -> Plan:
-    """Return the plan of the first algorithm of ``operation`` that applies to ``problem``."""
-    return next(algorithm.plan(problem) for algorithm in ALGORITHMS[operation] if algorithm.applicable(problem))
+def plan_for(operation: str, problem: Any, traits: Traits) -> Plan:
+    """Return the plan of the first algorithm of ``operation`` that applies to ``problem`` on such a device."""
+    algorithms = ALGORITHMS[operation]
+    return next(algorithm.plan(problem, traits) for algorithm in algorithms if algorithm.applicable(problem, traits))

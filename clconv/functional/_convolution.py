@@ -73,7 +73,7 @@ def forward(geometry: Geometry, input: Any, weight_array: Any, bias: Any, out: A
         "b": vector(arrays["bias"]),
         target: activation(problem, result),
     }
-    plan = plan_all(["conv_bwd_data" if problem.transposed else "conv_fwd"], problem)
+    plan = plan_all(["conv_bwd_data" if problem.transposed else "conv_fwd"], problem, executor)
     return run(executor, plan, operands, result, out)
 
 
@@ -116,5 +116,5 @@ def backward(
         start, strides = 0, (0, vector(gradients.bias).strides[0], 0, 0, 0)
         operands["db"] = Operand(gradients.bias, start, strides)
         passes.append("conv_bwd_bias")
-    executor.run(plan_all(passes, problem), operands)
+    executor.run(plan_all(passes, problem, executor), operands)
     return gradients

@@ -61,9 +61,9 @@ def run(executor: Executor, plan: Plan, operands: Mapping[str, Operand], result:
     return out
 
 
-def plan_all(operations: Sequence[str], problem: ConvProblem | WindowProblem) -> Plan:
-    """Return one plan for several passes over the same arrays."""
+def plan_all(operations: Sequence[str], problem: ConvProblem | WindowProblem, executor: Executor) -> Plan:
+    """Return one plan for several passes over the same arrays on one device."""
     plan = Plan(())
     for operation in operations:
-        plan += plan_for(operation, problem)
+        plan += plan_for(operation, problem, executor.traits)
     return plan

@@ -241,7 +241,7 @@ def _apply(
     operands = {
         operand: _operand(problem, operand, array) for operand, array in zip(names, (source, result), strict=True)
     }
-    return run(executor, plan_all([operation], problem), operands, result, out)
+    return run(executor, plan_all([operation], problem, executor), operands, result, out)
 
 
 def _operand(problem: WindowProblem, operand: str, array: Any) -> Operand:

@@ -15,8 +15,8 @@ from clconv.arguments import LARGEST, integer
 from clconv.errors import Unsupported
 from clconv.executor import Operand, ordered_arguments
 from clconv.host_memory import aligned, empty
-from clconv.native.table import LEVELS, defines_text
-from clconv.plan import Plan
+from clconv.native.table import LEVELS, VECTOR_BYTES, defines_text
+from clconv.plan import Plan, Traits
 
 try:
     from clconv.native import _native
@@ -123,6 +123,7 @@ class NativeExecutor:
 
     def __init__(self) -> None:
         chosen = level()
+        self.traits = Traits(VECTOR_BYTES[chosen])
         self._kernels = {key: index for (key, name), index in _native.kernels().items() if name == chosen}
 
     def check_dtype(self, dtype: str) -> None:

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import platform
 
-__all__ = ["DEFINE_SETS", "LEVELS", "defines_text"]
+__all__ = ["DEFINE_SETS", "LEVELS", "VECTOR_BYTES", "define_sets_at", "defines_text"]
 
 Defines = tuple[tuple[str, int], ...]
 
 _ELEMENTS: tuple[Defines, ...] = tuple((("ELEMENT", bits),) for bits in (16, 32, 64))
 
-#: The define sets that each kernel file may run with. A native plan picks from these only.
+#: The define sets that each kernel file may run with. A native plan picks from these only. Those with VECTOR_BYTES are
+#: compiled for, and run at, the levels with registers of that width.
 DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
     "conv.cl": _ELEMENTS,
+    "conv_direct.cl": tuple((*element, ("VECTOR_BYTES", width)) for element in _ELEMENTS for width in (16, 32, 64)),
     "sums.cl": _ELEMENTS,
     "unfold.cl": _ELEMENTS,
 }
@@ -31,6 +33,16 @@ _X86_LEVELS = {
 LEVELS: dict[str, tuple[str, ...]] = (
     _X86_LEVELS if platform.machine().lower() in ("x86_64", "amd64") else {"generic": ()}
 )
+
+#: Width of the registers at each level.
+VECTOR_BYTES = {"v2": 16, "v3": 32, "v4": 64, "generic": 16}
+
+
+def define_sets_at(level: str, file: str) -> tuple[Defines, ...]:
+    """Return the define sets that a file is compiled with for a level."""
+    return tuple(
+        defines for defines in DEFINE_SETS[file] if dict(defines).get("VECTOR_BYTES") in (None, VECTOR_BYTES[level])
+    )
 
 
 def defines_text(defines: Defines) -> str:

@@ -19,13 +19,9 @@ from clconv.host_memory import empty
 from clconv.opencl.memory import HostBuffers, one_span_or_contiguous, runs_in_host_memory
 from clconv.opencl.programs import Programs
 from clconv.opencl.runtimes import check_process
-from clconv.plan import Launch, Plan
+from clconv.plan import Launch, Plan, Traits
 
 __all__ = ["OpenCLExecutor", "has_double"]
-
-#: Work-items of a group: whole wavefronts on every GPU, and one number for all launches, because some CPU drivers
-#: compile a kernel anew for every group size.
-_LOCAL_SIZE = 64
 
 _NUMBERS = {"int": np.int32, "index64": np.int64}
 _NO_MEMORY = ("MEM_OBJECT_ALLOCATION_FAILURE", "OUT_OF_RESOURCES", "OUT_OF_HOST_MEMORY", "INVALID_BUFFER_SIZE")
@@ -43,6 +39,7 @@ class OpenCLExecutor:
         self.name = name
         self.device = programs.device
         self.in_host_memory = runs_in_host_memory(programs.device)
+        self.traits = Traits(_vector_bytes(programs.device))
         self._programs = programs
         self._own_queue = queue
         self._of_thread = threading.local()
@@ -145,7 +142,7 @@ class OpenCLExecutor:
             ):
                 kernel.set_arg(position, memory[value] if parameter.is_array else _NUMBERS[parameter.type](value))
             most = kernel.get_work_group_info(cl.kernel_work_group_info.WORK_GROUP_SIZE, self.device)
-            local = min(_LOCAL_SIZE, most, self.device.max_work_item_sizes[0])
+            local = min(launch.local_size, most, self.device.max_work_item_sizes[0])
             size = -(-launch.items // local) * local
             event = cl.enqueue_nd_range_kernel(queue, kernel, (size,), (local,), wait_for=wait_for)
             wait_for = [event]
@@ -166,6 +163,13 @@ class OpenCLExecutor:
         if not hasattr(self._of_thread, "queue"):
             self._of_thread.queue = cl.CommandQueue(self._programs.context, self.device)
         return self._of_thread.queue
+
+
+def _vector_bytes(device: Any) -> int:
+    """Return the width of a processor's registers as far as kernels use it, 0 for other devices."""
+    if not device.type & cl.device_type.CPU:
+        return 0
+    return max(16, min(64, 4 * int(device.native_vector_width_float)))
 
 
 def _written(launch: Launch) -> Iterator[str]:
