@@ -40,6 +40,12 @@ NEXT_AXIS = {"d": "h", "h": "w", "w": "d", "D": "H", "H": "W", "W": "D"}
 AXIS_NAME = re.compile(r"\b((?:[oikj]|[OIKSDPE]|HIGH_|\w+_|a##_)?)([dhwDHW])\b")
 
 
+NO_CODE = re.compile(r"\s*#\s*(if|el|end|err|inc|pragma|define CLCONV_)")
+DECLARATION = re.compile(
+    r"\s*(const (int|index64) \w|global |WORK_ITEM|[A-Z]+_SIZES|kernel |static |VIEW|GROUPED_VIEW)"
+)
+
+
 def mutants_of_line(line):
     """Yield every line that differs from this one in one sign or index."""
     for sign, other in SIGNS.items():
@@ -56,19 +62,16 @@ def mutants_of_line(line):
 
 def mutants(path):
     """Yield number, line and mutated line for the code of a kernel file, without declarations of parameters."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    # Of the headers with a branch for each language, OpenCL compiles the first.
+    seen_by_opencl = lines.index("#else /* C */") if "#else /* C */" in lines else len(lines)
     in_comment = False
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(lines[:seen_by_opencl], start=1):
         starts_comment = line.lstrip().startswith("/*")
-        code = not in_comment and not starts_comment
+        code = not in_comment and not starts_comment and not NO_CODE.match(line)
         in_comment = (in_comment or starts_comment) and "*/" not in line
-        declares = re.match(
-            r"\s*(const (int|index64) \w|global |WORK_ITEM|CONV_SIZES|WINDOW_SIZES|kernel |static |VIEW)", line
-        )
-        if (
-            code
-            and not re.match(r"\s*#\s*(if|el|end|err|inc|pragma)", line)
-            and not (declares and "=" not in line and "return" not in line)
-        ):
+        declares = DECLARATION.match(line) and "=" not in line and "return" not in line
+        if code and not declares:
             for mutated in dict.fromkeys(mutants_of_line(line)):
                 if mutated != line:
                     yield number, line, mutated
