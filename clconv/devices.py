@@ -81,8 +81,8 @@ def use(device: Any) -> Iterator[None]:
     Parameters
     ----------
     device : str or pyopencl.Device or pyopencl.Context or pyopencl.CommandQueue
-        ``"native"``, ``"opencl"``, ``"opencl:<platform>"`` or ``"opencl:<platform>:<device>"``, where platform and device
-        are numbers or parts of names; or an object of pyopencl.
+        ``"native"``, ``"opencl"``, ``"opencl:<platform>"`` or ``"opencl:<platform>:<device>"``, where platform and
+        device are numbers or parts of names; or an object of pyopencl.
 
     Raises
     ------
@@ -126,8 +126,8 @@ def _executor_in_force(device: Any) -> Executor:
 def _executor_named(device: Any) -> Executor:
     if isinstance(device, str) and device not in ("native", "opencl") and not device.startswith("opencl:"):
         raise ValueError(
-            'device takes "native", "opencl", "opencl:<platform>", "opencl:<platform>:<device>" or an object of pyopencl: '
-            f"device={device!r}"
+            'device takes "native", "opencl", "opencl:<platform>", "opencl:<platform>:<device>" or an object of '
+            f"pyopencl: device={device!r}"
         )
     native = isinstance(device, str) and device == "native"
     return native_executor.native() if native else opencl.executor_named(device)

@@ -11,7 +11,7 @@ import clconv
 from tests.calls import arrays_of, assert_exact, assert_within_bound, integers, reals
 from tests.strategies import convolutions
 
-EXAMPLES = settings(max_examples=150)
+EXAMPLES = settings(max_examples=settings().max_examples * 3 // 2)
 BOTH = pytest.mark.parametrize("transposed", [False, True], ids=["plain", "transposed"])
 
 

@@ -10,7 +10,7 @@ import clconv
 from tests.calls import assert_exact, assert_within_bound, integers, reals
 from tests.strategies import DTYPES, PADDING_MODES, axes, laid_out, layouts
 
-EXAMPLES = settings(max_examples=100)
+EXAMPLES = settings()
 
 
 @st.composite

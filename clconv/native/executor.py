@@ -21,7 +21,7 @@ from clconv.plan import Plan, Traits
 try:
     from clconv.native import _native
 except ImportError as error:
-    _native = None
+    _native = None  # type: ignore[assignment]
     _import_error = str(error)
 
 __all__ = ["NativeExecutor", "get_num_threads", "level", "native", "set_num_threads", "why_unusable"]

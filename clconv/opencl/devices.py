@@ -192,8 +192,9 @@ def _probe(device: Any) -> str | None:
     source = cl.Buffer(context, flags.READ_ONLY | flags.COPY_HOST_PTR, hostbuf=x)
     target = cl.Buffer(context, flags.READ_WRITE | flags.COPY_HOST_PTR, hostbuf=y)
     kernel = cl.Kernel(program, "probe")
-    for position, argument in enumerate((source, target, np.int32(count))):
-        kernel.set_arg(position, argument)
+    kernel.set_arg(0, source)
+    kernel.set_arg(1, target)
+    kernel.set_arg(2, np.int32(count))
     cl.enqueue_nd_range_kernel(queue, kernel, (count,), None)
     cl.enqueue_copy(queue, y, target)
     queue.finish()

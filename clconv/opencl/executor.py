@@ -169,7 +169,8 @@ def _vector_bytes(device: Any) -> int:
     """Return the width of a processor's registers as far as kernels use it, 0 for other devices."""
     if not device.type & cl.device_type.CPU:
         return 0
-    return max(16, min(64, 4 * int(device.native_vector_width_float)))
+    width = 4 * device.native_vector_width_float
+    return 16 if width <= 16 else 32 if width == 32 else 64
 
 
 def _written(launch: Launch) -> Iterator[str]:
