@@ -19,9 +19,12 @@ LARGEST = 2**30 - 1
 
 def integer(value: Any, name: str, *, least: int) -> int:
     """Return ``value`` as an int; anything with ``__index__`` is an integer, except bool."""
-    if isinstance(value, bool) or not hasattr(type(value), "__index__"):
+    try:
+        number = operator.index(value)
+    except TypeError:  # an array has __index__, too, and refuses only when it is asked
+        number = None
+    if number is None or isinstance(value, bool):
         raise TypeError(f"{name} takes an integer, not {type(value).__name__}: {name}={value!r}")
-    number = operator.index(value)
     if number < least:
         raise ValueError(f"{name} must be at least {least}: {name}={value!r}")
     if number > LARGEST:

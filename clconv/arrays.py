@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from clconv.host_memory import overlaps_itself, share_memory
+from clconv.host_memory import converted, overlaps_itself, share_memory
 
 __all__ = ["DTYPES", "check_arrays", "check_out", "element_strides", "is_device_array"]
 
@@ -21,14 +21,14 @@ def is_device_array(array: Any) -> bool:
 
 
 def check_arrays(**arrays: Any) -> tuple[dict[str, Any], str]:
-    """Return the arrays in native byte order, and their common dtype's name; None stays None.
+    """Return the arrays in native byte order, and their common dtype's name; a bias may be None.
 
     Raises
     ------
     TypeError
         If one is no array that clconv takes, has another type than a real floating one, or if they differ.
     """
-    given = {name: array for name, array in arrays.items() if array is not None}
+    given = {name: array for name, array in arrays.items() if array is not None or name != "bias"}
     for name, array in given.items():
         _check_kind(name, array)
         _check_dtype(name, array.dtype)
@@ -44,7 +44,9 @@ def check_arrays(**arrays: Any) -> tuple[dict[str, Any], str]:
             raise TypeError(
                 f"arrays must have one dtype: {first}.dtype={leader.dtype.name}, {name}.dtype={array.dtype.name}"
             )
-    return {name: array if array is None else _native_order(array) for name, array in arrays.items()}, leader.dtype.name
+    return {
+        name: array if array is None else _native_order(name, array) for name, array in arrays.items()
+    }, leader.dtype.name
 
 
 def check_out(out: Any, shape: tuple[int, ...], dtype: str, inputs: dict[str, Any]) -> None:
@@ -59,18 +61,15 @@ def check_out(out: Any, shape: tuple[int, ...], dtype: str, inputs: dict[str, An
         raise ValueError(f"out must have the output's shape {shape}: out.shape={tuple(out.shape)}")
     if out.dtype.name != dtype or not out.dtype.isnative:
         raise TypeError(f"out must have the inputs' dtype {dtype}, in native byte order: out.dtype={out.dtype}")
-    if is_device_array(out):
-        if any(array is not None and array.base_data == out.base_data for array in inputs.values()):
-            raise ValueError("out must not share its buffer with an input")
-        return
-    if not out.flags.writeable:
+    if not is_device_array(out) and not out.flags.writeable:
         raise ValueError("out must be writeable: out.flags.writeable=False")
     if overlaps_itself(out):
         raise ValueError(
             f"out must not have two indices for one element: out.strides={out.strides}, out.shape={out.shape}"
         )
+    shared = _share_device_memory if is_device_array(out) else share_memory
     for name, array in inputs.items():
-        if array is not None and share_memory(out, array):
+        if array is not None and shared(out, array):
             raise ValueError(f"out must not overlap an input, but it shares memory with {name}")
 
 
@@ -79,8 +78,33 @@ def element_strides(array: Any) -> tuple[int, ...]:
     return tuple(stride // array.dtype.itemsize for stride in array.strides)
 
 
-def _native_order(array: Any) -> Any:
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+def _share_device_memory(one: Any, other: Any) -> bool:
+    """Return whether the spans of two pyopencl arrays meet, in one buffer or in parts of one."""
+    if not one.size or not other.size:
+        return False
+    (buffer, first, last), (other_buffer, other_first, other_last) = _device_span(one), _device_span(other)
+    return bool(buffer == other_buffer and first < other_last and other_first < last)
+
+
+def _device_span(array: Any) -> tuple[Any, int, int]:
+    """Return the buffer that a non-empty pyopencl array lies in, its first byte there and the one after its last."""
+    part = array.base_data
+    first = array.offset + part.offset
+    reach = [(extent - 1) * stride for extent, stride in zip(array.shape, array.strides, strict=True)]
+    whole = part.associated_memobject or part
+    return (
+        whole,
+        first + sum(min(step, 0) for step in reach),
+        first + sum(max(step, 0) for step in reach) + array.dtype.itemsize,
+    )
+
+
+def _native_order(name: str, array: Any) -> Any:
+    if array.dtype.isnative:
+        return array
+    if is_device_array(array):
+        raise TypeError(f"{name} must have the device's byte order: {name}.dtype={array.dtype.str}")
+    return converted(array, lambda part: part.astype(part.dtype.newbyteorder("=")))
 
 
 def _kind(array: Any) -> str:
@@ -88,16 +112,16 @@ def _kind(array: Any) -> str:
 
 
 def _check_kind(name: str, array: Any) -> None:
-    if isinstance(array, np.ma.MaskedArray):
+    if isinstance(array, np.ma.MaskedArray) and name != "out":
         raise TypeError(f"{name} is a masked array, which has no values where it is masked: pass {name}.filled(value)")
-    if isinstance(array, np.ndarray) or is_device_array(array):
+    if (isinstance(array, np.ndarray) and not isinstance(array, np.ma.MaskedArray)) or is_device_array(array):
         return
     kind = f"{type(array).__module__}.{type(array).__qualname__}"
     advice = {
         "torch.Tensor": f"pass {name}.detach().numpy()",
         "builtins.list": f"pass numpy.asarray({name}, dtype=...)",
         "builtins.tuple": f"pass numpy.asarray({name}, dtype=...)",
-    }.get(kind, "convert it to one of these")
+    }.get(kind if name != "out" else "", "convert it to one of these")
     raise TypeError(f"{name} takes a numpy.ndarray or a pyopencl.array.Array, not {kind}: {advice}")
 
 

@@ -68,8 +68,11 @@ def devices() -> list[DeviceInfo]:
     >>> clconv.devices()[0].name
     'native'
     """
-    problem = native_executor.why_unusable()
-    description = problem or f"level {native_executor.level()}, {native_executor.get_num_threads()} threads"
+    try:
+        problem = native_executor.why_unusable()
+        description = problem or f"level {native_executor.level()}, {native_executor.get_num_threads()} threads"
+    except ValueError as error:  # CLCONV_NUM_THREADS: the list is where its user will look
+        problem = description = str(error)
     native = DeviceInfo("native", "native", description, "", _host_memory(), True, True, problem)
     return [native, *(DeviceInfo(*facts) for facts in opencl.listing())]
 
@@ -96,7 +99,8 @@ def use(device: Any) -> Iterator[None]:
     ...     clconv.conv1d(numpy.ones((1, 4), "float32"), numpy.ones((1, 1, 3), "float32"))
     array([[3., 3.]], dtype=float32)
     """
-    token = _chosen.set(_executor_named(device))
+    _executor_named(device)
+    token = _chosen.set(device)
     try:
         yield
     finally:
@@ -105,21 +109,25 @@ def use(device: Any) -> Iterator[None]:
 
 def executor_for(device: Any, array: Any, dtype: str) -> Executor:
     """Return what runs an operation on ``array``: for a pyopencl array its own queue, else the device in force."""
-    executor = opencl.executor_for_array(array, device) if is_device_array(array) else _executor_in_force(device)
+    if is_device_array(array):
+        executor: Executor = opencl.executor_for_array(array, _chosen.get() if device is None else device)
+    else:
+        executor = _executor_in_force(device)
     executor.check_dtype(dtype)
     return executor
 
 
 def _executor_in_force(device: Any) -> Executor:
-    if device is not None:
-        return _executor_named(device)
-    chosen: Executor | None = _chosen.get()
+    chosen = _chosen.get() if device is None else device
     if chosen is not None:
-        return chosen
+        return _executor_named(chosen)
     for variable, prefix in (("CLCONV_DEVICE", ""), ("PYOPENCL_CTX", "opencl:")):
         name = os.environ.get(variable)
         if name:
-            return _executor_named(prefix + name)
+            try:
+                return _executor_named(prefix + name)
+            except (ValueError, Unsupported) as error:
+                raise type(error)(f"{variable}={name!r} in the environment: {error}") from error
     return _default()
 
 
@@ -164,11 +172,12 @@ def _find_default() -> Executor:
     if unusable is None:
         _log.info("%s: running on the native device, level %s", reason, native_executor.level())
         return native_executor.native()
-    _log.warning("%s, and %s: running on an OpenCL CPU device", reason, unusable)
     try:
-        return opencl.executor_named("opencl")
+        executor = opencl.executor_named("opencl")
     except Unsupported as error:
         raise Unsupported(f"the native device is not usable ({unusable}), and {error}") from error
+    _log.warning("%s, and %s: running on %s", reason, unusable, executor.name)
+    return executor
 
 
 def _host_memory() -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from clconv.errors import DeviceMemoryError
 
-__all__ = ["aligned", "empty", "overlaps_itself", "share_memory", "span"]
+__all__ = ["aligned", "converted", "empty", "overlaps_itself", "share_memory", "span"]
 
 #: How many steps NumPy may take to decide whether two arrays share an element.
 _OVERLAP_EFFORT = 10_000
@@ -33,7 +34,20 @@ def aligned(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """
     size = array.itemsize
     whole = array.__array_interface__["data"][0] % size == 0 and all(stride % size == 0 for stride in array.strides)
-    return array if whole else np.ascontiguousarray(array)
+    return array if whole else converted(array, np.ascontiguousarray)
+
+
+def converted(
+    array: np.ndarray[Any, Any], conversion: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]
+) -> np.ndarray[Any, Any]:
+    """Return a converted copy of an array, of which axes that only repeat are repeated again, not stored."""
+    once = array[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in array.strides)]
+    try:
+        return np.broadcast_to(conversion(once), array.shape)
+    except MemoryError as error:
+        raise DeviceMemoryError(
+            f"the host has no {once.nbytes} bytes for a copy of an array of shape {array.shape} and dtype {array.dtype}"
+        ) from error
 
 
 def span(array: np.ndarray[Any, Any]) -> tuple[int, int]:
@@ -55,9 +69,9 @@ def share_memory(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool
         return True
 
 
-def overlaps_itself(array: np.ndarray[Any, Any]) -> bool:
+def overlaps_itself(array: Any) -> bool:
     """Return whether two indices of a view may name the same memory, as in a broadcast view."""
-    reach = array.itemsize
+    reach = array.dtype.itemsize
     for stride, extent in sorted(
         (abs(stride), extent) for stride, extent in zip(array.strides, array.shape, strict=True)
     ):

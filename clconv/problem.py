@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from clconv.arguments import flag, integer, per_axis
+from clconv.arguments import choice, flag, integer, per_axis
 from clconv.window import AXES, PADDING_MODES, Window, transposed_windows, windows_over
 
 __all__ = ["ConvProblem", "WindowProblem"]
@@ -232,6 +232,8 @@ class ConvProblem:
         TypeError
             If an argument has the wrong type.
         """
+        input_shape, weight_shape = _checked_shape("input", input_shape), _checked_shape("weight", weight_shape)
+        bias, dtype = flag(bias, "bias"), choice(dtype, "dtype", tuple(_ITEMSIZE))
         rank = _weight_rank(weight_shape)
         batch, channels, extents = _split_shape("input", input_shape, rank)
         G = integer(groups, "groups", least=1)
@@ -298,6 +300,8 @@ class ConvProblem:
         >>> ConvProblem.from_transposed_shapes((1, 8, 5, 5), (8, 4, 3, 3), stride=2, padding=1).output_shape
         (1, 4, 9, 9)
         """
+        input_shape, weight_shape = _checked_shape("input", input_shape), _checked_shape("weight", weight_shape)
+        bias, dtype = flag(bias, "bias"), choice(dtype, "dtype", tuple(_ITEMSIZE))
         rank = _weight_rank(weight_shape)
         batch, channels, extents = _split_shape("input", input_shape, rank)
         G = integer(groups, "groups", least=1)
@@ -423,6 +427,14 @@ def _rank_of(kernel_size: Any) -> int:
     if not 1 <= rank <= AXES:
         raise ValueError(f"kernel_size takes 1 to 3 spatial axes: kernel_size={kernel_size!r} has {rank}")
     return rank
+
+
+def _checked_shape(name: str, shape: Any) -> tuple[int, ...]:
+    if not isinstance(shape, Sequence):
+        raise TypeError(
+            f"{name}_shape takes a sequence of integers, not {type(shape).__name__}: {name}_shape={shape!r}"
+        )
+    return tuple(integer(extent, f"{name}_shape", least=0) for extent in shape)
 
 
 def _weight_rank(weight_shape: Sequence[int]) -> int:

@@ -94,8 +94,9 @@ def assert_within_bound(operation, device, record, *arrays, **arguments):
     for got in with_every_algorithm(operation, device, record, *arrays, **arguments):
         for ours, exact, limit in zip(as_tuple(got), as_tuple(expected), as_tuple(limits), strict=True):
             assert (ours is None) == (exact is None)
-            if ours is not None and np.isfinite(limit).all():
-                ratio = bounds.worst_ratio(ours, exact, limit)
+            if ours is not None:
+                finite = np.isfinite(limit)  # where halves may overflow there is nothing to compare
+                ratio = bounds.worst_ratio(ours[finite], exact[finite], limit[finite])
                 record.worst[device] = max(record.worst[device], ratio)
                 assert ratio <= 1, f"an error is {ratio} times its bound"
     record.cases[device] += 1

@@ -136,7 +136,10 @@ class Worker:
         if not answer:
             self.close()
             return False
-        return json.loads(answer) == 0
+        code = json.loads(answer)
+        if code not in (0, 1):
+            raise RuntimeError(f"pytest ends with {code}, neither passed nor failed, for {file}:{number}")
+        return code == 0
 
     def close(self):
         if self.process is not None:
@@ -169,10 +172,10 @@ def main():
         finally:
             idle.put(worker)
 
-    first_line = (ROOT / "kernels" / files[0]).read_text(encoding="utf-8").splitlines()[0]
-    if not judge(files[0], 1, first_line):
-        print("the tests fail without any change")
-        return 2
+    for file in files[:1] + ["half.h"] * ("half.h" in files[1:]):
+        if not judge(file, 1, (ROOT / "kernels" / file).read_text(encoding="utf-8").splitlines()[0]):
+            print("the tests fail without any change")
+            return 2
     from tqdm import tqdm  # not among what the tests need
 
     survivors = 0

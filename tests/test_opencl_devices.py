@@ -402,8 +402,22 @@ def test_out_takes_a_device_array_even_a_strided_view(name, queue_of):
     queue.finish()
     np.testing.assert_array_equal(wide.get()[:, :, ::2], correlated(x, w))
     np.testing.assert_array_equal(wide.get()[:, :, 1::2], 0)
-    with pytest.raises(ValueError, match="out must not share its buffer with an input"):
+    with pytest.raises(ValueError, match="out must not overlap an input, but it shares memory with input"):
         clconv.conv1d(given[0], cl_array.to_device(queue, w[:1, :, :1].copy()), out=given[0][:, :1])
+    pool = cl_array.zeros(queue, (2, 2, 30), np.float32)
+    pool[:1] = x
+    clconv.conv1d(pool[:1], given[1][:2], out=pool[1:, :, :27])  # apart in one buffer
+    np.testing.assert_array_equal(pool.get()[1:, :, :27], correlated(x, w[:2]))
+
+
+@on_opencl
+def test_out_in_overlapping_parts_of_a_buffer_is_refused(name, queue_of):
+    queue = queue_of(name)
+    buffer = cl.Buffer(queue.context, cl.mem_flags.READ_WRITE, 4096)
+    parts = [cl_array.Array(queue, (1, 1, 64), np.float32, data=buffer.get_sub_region(0, 2048)) for _ in range(2)]
+    w = cl_array.to_device(queue, np.ones((1, 1, 1), np.float32))
+    with pytest.raises(ValueError, match="out must not overlap an input"):
+        clconv.conv1d(parts[0], w, out=parts[1])
 
 
 @on_opencl
@@ -468,12 +482,14 @@ def test_device_arrays_stay_on_their_device_whatever_is_in_force(name, queue_of)
     np.testing.assert_array_equal(clconv.conv1d(*given, device=name).get(), correlated(x, w))
     for other in {"native", *USABLE} - {name}:
         with pytest.raises(
-            ValueError, match=f"pyopencl arrays stay on their device: device='{other}', but the input is on"
+            ValueError,
+            match=f"pyopencl arrays stay on their device and in their context: device='{other}', but the input is on",
         ):
             clconv.conv1d(*given, device=other)
     if native_too:
-        with clconv.use("native"):
-            assert clconv.conv1d(*given).queue is queue
+        with clconv.use("native"), pytest.raises(ValueError, match="pyopencl arrays stay on their device"):
+            clconv.conv1d(*given)
+    assert clconv.conv1d(*given).queue is queue
 
 
 # NumPy arrays in place
@@ -493,12 +509,13 @@ def views(host):
 
 @pytest.fixture
 def buffers(monkeypatch):
-    """Records the flags of every buffer that is made."""
+    """Records the flags of every buffer that is made for an array of the host; workspace is none."""
     made = []
     real = cl.Buffer
 
     def recorded(context, flags, *args, **kwargs):
-        made.append(flags)
+        if flags & (cl.mem_flags.USE_HOST_PTR | cl.mem_flags.COPY_HOST_PTR):
+            made.append(flags)
         return real(context, flags, *args, **kwargs)
 
     monkeypatch.setattr(cl, "Buffer", recorded)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -68,6 +70,26 @@ def test_arrays_beyond_64_bit_offsets_are_refused():
         ValueError, match=r"input must have at most 2\*\*47 elements: input.shape=\(1048576, 1048576, 1024\)"
     ):
         clconv.ConvProblem.from_shapes((2**20, 2**20, 1024), (1, 2**20, 3))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "keywords", "error", "text"),
+    [
+        (((-1, 4, 6, 6), (2, 4, 3, 3)), {}, ValueError, "input_shape must be at least 0: input_shape=-1"),
+        (((1, 4, 6.5, 6), (2, 4, 3, 3)), {}, TypeError, "input_shape takes an integer, not float: input_shape=6.5"),
+        ((5, (2, 4, 3, 3)), {}, TypeError, "input_shape takes a sequence of integers, not int: input_shape=5"),
+        (
+            ((1, 4, 6, 6), (2, 4, 3, 3)),
+            {"dtype": "int8"},
+            ValueError,
+            "dtype takes one of 'float16', 'float32', 'float64'",
+        ),
+        (((1, 4, 6, 6), (2, 4, 3, 3)), {"bias": np.zeros(2)}, TypeError, "bias takes True or False, not ndarray"),
+    ],
+)
+def test_problems_refuse_what_is_no_layer(shapes, keywords, error, text):
+    with pytest.raises(error, match=re.escape(text)):
+        clconv.ConvProblem.from_shapes(*shapes, **keywords)
 
 
 @settings(max_examples=60)

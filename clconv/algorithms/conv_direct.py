@@ -17,9 +17,11 @@ __all__ = ["bwd_data_applies", "bwd_weights_applies", "fwd_applies", "plan_bwd_d
 
 #: Outputs of a row that a work-item computes: with two vectors of channels, what 16 registers hold.
 _TILE = 4
-#: How far packing may inflate weights with few output channels, unless they stay smaller than this many elements.
-_LARGEST_INFLATION = 8
-_SMALL_WEIGHTS = 2**20
+#: How far packing may inflate weights with few output channels, unless they stay smaller than this many elements, and
+#: how many elements may be packed at all: a view of little memory may stand for many.
+_LARGEST_INFLATION = 2
+_SMALL_WEIGHTS = 2**22
+_LARGEST_WEIGHTS = 2**28
 
 _SPATIAL = ((2, 1), (3, 1), (4, 1))
 _NOWHERE = (0,) * 5
@@ -193,7 +195,8 @@ def _packs_well(OC: int, weights: int, problem: ConvProblem, traits: Traits) -> 
         return False
     block = _block(problem, traits)
     inflation = -(-OC // block) * block / max(OC, 1)
-    return inflation <= _LARGEST_INFLATION or weights * inflation <= _SMALL_WEIGHTS
+    packed = weights * inflation
+    return packed <= _SMALL_WEIGHTS or (inflation <= _LARGEST_INFLATION and packed <= _LARGEST_WEIGHTS)
 
 
 def _block(problem: ConvProblem, traits: Traits) -> int:

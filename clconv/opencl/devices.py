@@ -124,16 +124,27 @@ def choose(device: Any) -> OpenCLExecutor:
 
 
 def of_array(array: Any, device: Any) -> OpenCLExecutor:
-    """Return the executor of an array's queue, which must belong to ``device`` if that is given."""
+    """Return the executor of an array's queue, which must belong to ``device`` if one is chosen."""
     check_process()
     if array.queue is None:
         raise ValueError("a pyopencl array must have a queue: array.with_queue(queue) gives it one")
     owner = array.queue.device
-    if device is not None and (device == "native" or choose(device).device != owner):
+    context = array.queue.context
+    if device is not None and not _is_there(device, owner, context):
         raise ValueError(
-            f"pyopencl arrays stay on their device: device={device!r}, but the input is on {owner.name.strip()!r}"
+            "pyopencl arrays stay on their device and in their context: "
+            f"device={device!r}, but the input is on {owner.name.strip()!r}"
         )
-    return _on(array.queue.context, owner, array.queue)
+    return _on(context, owner, array.queue)
+
+
+def _is_there(device: Any, owner: Any, context: Any) -> bool:
+    """Return whether a choice of device means this device of this context."""
+    if isinstance(device, str) and device == "native":
+        return False
+    if isinstance(device, (cl.Context, cl.CommandQueue)):
+        return bool(getattr(device, "context", device) == context)
+    return bool(choose(device).device == owner)
 
 
 def _named(name: str) -> list[FoundDevice]:

@@ -56,7 +56,12 @@ class OpenCLExecutor:
         if is_device_array(array):
             size = array.dtype.itemsize
             whole = array.offset % size == 0 and all(stride % size == 0 for stride in array.strides)
-            return array if whole else array.copy()
+            if not whole:
+                raise ValueError(
+                    f"a pyopencl array must lie at multiples of its elements' {size} bytes: "
+                    f"offset={array.offset}, strides={array.strides}"
+                )
+            return array
         return one_span_or_contiguous(array, self.in_host_memory)
 
     def writes_in_place(self, out: Any) -> bool:
@@ -96,8 +101,12 @@ class OpenCLExecutor:
             for name, operand in operands.items()
         }
         memory = {**buffers.by_name, **self._workspace(workspace, buffers.by_name)}
-        event = self._enqueue(queue, launches, walked, memory, None)
-        buffers.read_back(queue, event)
+        try:
+            event = self._enqueue(queue, launches, walked, memory, None)
+            buffers.read_back(queue, event)
+        except BaseException:
+            queue.finish()  # what was enqueued writes into memory that the caller is about to free
+            raise
 
     def _run_on_device_arrays(
         self, launches: list[Launch], workspace: Mapping[str, int], operands: Mapping[str, Operand], written: set[str]
@@ -181,8 +190,8 @@ def _written(launch: Launch) -> Iterator[str]:
 
 
 def _bytes_of(plan: Plan, operands: Mapping[str, Operand]) -> int:
-    arrays = [operand.array for operand in operands.values() if operand.array is not None]
-    return sum(plan.workspace.values()) + sum(array.nbytes for array in arrays)
+    sizes = [int(operand.array.nbytes) for operand in operands.values() if operand.array is not None]
+    return sum(plan.workspace.values()) + sum(sizes)
 
 
 @contextmanager
