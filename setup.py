@@ -68,14 +68,19 @@ class BuildKernels(build_ext):
 
     def run(self):
         """Build the extension, or leave word why there is none."""
-        note = Path(self.get_ext_fullpath("clconv.native._native")).parent / "not_built.txt"
-        note.unlink(missing_ok=True)
+        # Always anew: files that were renamed or removed, and this one, change what is compiled, too.
+        self.force = True
+        library = Path(self.get_ext_fullpath("clconv.native._native"))
+        note = library.parent / "not_built.txt"
+        for stale in (library, note):
+            stale.unlink(missing_ok=True)
         try:
             super().run()
         except Exception as error:
             note.parent.mkdir(parents=True, exist_ok=True)
             reason = " ".join(str(error).split())
-            reason = reason if len(reason) <= LONGEST_REASON else f"... {reason[-LONGEST_REASON:]}"
+            if len(reason) > LONGEST_REASON:  # a command: the compiler is at its head, what it said at its tail
+                reason = f"{reason[: LONGEST_REASON // 2]} ... {reason[-LONGEST_REASON // 2 :]}"
             note.write_text(f"{reason}; install a C compiler and clconv again\n", encoding="utf-8")
             print(f"clconv: the native extension was not built: {error}")
 
@@ -121,7 +126,8 @@ class CopyKernels(build_py):
         super().run()
         if not self.editable_mode:
             target = Path(self.build_lib) / "clconv" / "kernels"
-            shutil.copytree(kernel_source.folder(), target, dirs_exist_ok=True)
+            shutil.rmtree(target, ignore_errors=True)  # files that an earlier build copied may be gone
+            shutil.copytree(kernel_source.folder(), target)
 
 
 setup(
@@ -135,5 +141,6 @@ setup(
             extra_link_args=["-pthread"] if os.name == "posix" else [],
         )
     ],
+    exclude_package_data={"clconv.native": ["_native.c"]},  # generated, and full of this machine's paths
     cmdclass={"build_ext": BuildKernels, "build_py": CopyKernels},
 )
