@@ -284,6 +284,18 @@ PRINT_DEVICES = """
 
 
 @pytest.mark.skipif(not INTEL.is_file(), reason="intel-opencl-rt is not installed")
+def test_intels_runtime_is_listed_with_the_reason_where_the_loader_does_not_see_it():
+    assert runtimes.why_hidden(["Intel(R) OpenCL"]) is None
+    started_before = "import pyopencl as cl; cl.get_platforms(); import clconv; print(clconv.devices()[-1])"
+    environment = {name: value for name, value in os.environ.items() if name not in runtimes._LOADER_VARIABLES}
+    done = subprocess.run(
+        [sys.executable, "-c", started_before], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    # Without any other driver pyopencl itself raises, before clconv is asked.
+    assert "OpenCL was started before clconv" in done.stdout or "PLATFORM_NOT_FOUND" in done.stderr
+
+
+@pytest.mark.skipif(not INTEL.is_file(), reason="intel-opencl-rt is not installed")
 def test_intels_runtime_is_registered_and_the_environment_is_as_before():
     environment = {name: value for name, value in os.environ.items() if name not in runtimes._LOADER_VARIABLES}
     done = subprocess.run(

@@ -13,11 +13,18 @@ __all__ = ["best_gpu", "executor_for_array", "executor_named", "listing"]
 
 
 def listing() -> list[tuple[Any, ...]]:
-    """Return the fields of DeviceInfo for every OpenCL device; a single unusable one stands for OpenCL's absence."""
+    """Return the fields of DeviceInfo for every OpenCL device, and an unusable one for what is not there and why."""
     try:
-        return [device.facts() for device in _devices().found()]
+        devices = _devices()
+        rows = [device.facts() for device in devices.found()]
     except Unsupported as error:
-        return [("opencl", "opencl", "no OpenCL device", "", 0, False, False, str(error))]
+        return [_absent("no OpenCL device", str(error))]
+    hidden = devices.hidden_runtime()
+    return [*rows, _absent("Intel's CPU runtime", hidden)] if hidden else rows
+
+
+def _absent(description: str, problem: str) -> tuple[Any, ...]:
+    return ("opencl", "opencl", description, "", 0, False, False, problem)
 
 
 def best_gpu() -> tuple[OpenCLExecutor | None, str]:

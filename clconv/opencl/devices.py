@@ -12,9 +12,9 @@ import pyopencl as cl
 from clconv.errors import Unsupported
 from clconv.opencl.executor import OpenCLExecutor, has_double
 from clconv.opencl.programs import Programs, build
-from clconv.opencl.runtimes import check_process, platforms
+from clconv.opencl.runtimes import check_process, platforms, why_hidden
 
-__all__ = ["choose", "found", "of_array", "ranked"]
+__all__ = ["choose", "found", "hidden_runtime", "of_array", "ranked"]
 
 _PROBE = """
 kernel void probe(global const float *x, global float *y, const int count)
@@ -99,6 +99,11 @@ def found() -> list[FoundDevice]:
     if not _found:
         raise Unsupported("OpenCL finds no device (is a driver installed?)")
     return _found
+
+
+def hidden_runtime() -> str | None:
+    """Return why Intel's runtime is installed but not found, or None."""
+    return why_hidden([entry.platform.name for entry in found()])
 
 
 def ranked() -> list[FoundDevice]:

@@ -20,7 +20,7 @@ import pyopencl as cl
 
 from clconv.errors import Unsupported
 
-__all__ = ["check_process", "platforms"]
+__all__ = ["check_process", "platforms", "why_hidden"]
 
 #: Nothing imports this module before somebody asks for OpenCL: a fork after that is one of a process that uses it.
 _process = os.getpid()
@@ -56,21 +56,35 @@ def platforms() -> list[Any]:
         raise Unsupported(f"OpenCL's loader fails: {error}") from error
 
 
-def _intel_runtime() -> Path | None:
-    """Return Intel's driver library as pip installs it, with what it needs loaded, or None."""
+def why_hidden(names: list[str]) -> str | None:
+    """Return why Intel's runtime is installed but not among the platforms of these names, or None."""
+    if _intel_library() is None or any("Intel" in name for name in names):
+        return None
+    said = [name for name in _LOADER_VARIABLES if name in os.environ]
+    if said:
+        return f"{said[0]} is set and says where OpenCL looks for drivers"
+    return "its libraries cannot be loaded, or OpenCL was started before clconv could register it: call clconv first"
+
+
+def _intel_library() -> Path | None:
+    """Return Intel's driver library as pip installs it, or None."""
     if not sys.platform.startswith("linux"):
         return None
-    prefixes = [Path(sys.prefix), Path(site.getuserbase())]
-    for folder in (prefix / "lib" for prefix in prefixes):
-        if (folder / "libintelocl.so").is_file():
-            try:
-                for library in _INTEL_LIBRARIES:
-                    if (folder / library).is_file():
-                        ctypes.CDLL(str(folder / library), mode=ctypes.RTLD_GLOBAL)
-            except OSError:
-                return None
-            return folder / "libintelocl.so"
-    return None
+    candidates = [Path(prefix, "lib", "libintelocl.so") for prefix in (sys.prefix, site.getuserbase())]
+    return next((library for library in candidates if library.is_file()), None)
+
+
+def _intel_runtime() -> Path | None:
+    """Return Intel's driver library with what it needs loaded, or None."""
+    runtime = _intel_library()
+    if runtime is not None:
+        try:
+            for library in _INTEL_LIBRARIES:
+                if (runtime.parent / library).is_file():
+                    ctypes.CDLL(str(runtime.parent / library), mode=ctypes.RTLD_GLOBAL)
+        except OSError:
+            return None
+    return runtime
 
 
 @contextlib.contextmanager
