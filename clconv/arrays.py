@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 import numpy as np
+from numpy.ma import MaskedArray  # here, because a fork during a lazy import leaves its lock held
 
 from clconv.host_memory import converted, overlaps_itself, share_memory
 
@@ -112,9 +113,9 @@ def _kind(array: Any) -> str:
 
 
 def _check_kind(name: str, array: Any) -> None:
-    if isinstance(array, np.ma.MaskedArray) and name != "out":
+    if isinstance(array, MaskedArray) and name != "out":
         raise TypeError(f"{name} is a masked array, which has no values where it is masked: pass {name}.filled(value)")
-    if (isinstance(array, np.ndarray) and not isinstance(array, np.ma.MaskedArray)) or is_device_array(array):
+    if (isinstance(array, np.ndarray) and not isinstance(array, MaskedArray)) or is_device_array(array):
         return
     kind = f"{type(array).__module__}.{type(array).__qualname__}"
     advice = {

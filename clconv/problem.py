@@ -63,7 +63,7 @@ class WindowProblem:
         dtype: str,
     ) -> WindowProblem:
         """Make the problem of ``unfold`` from its arguments."""
-        rank = _rank_of(kernel_size)
+        rank = _rank_of("kernel_size", kernel_size)
         batch, channels, extents = _split_shape("input", input_shape, rank)
         kernels = per_axis(kernel_size, "kernel_size", rank, least=1)
         windows = windows_over(extents, kernels, stride, padding, dilation, padding_mode)
@@ -85,7 +85,8 @@ class WindowProblem:
         dtype: str,
     ) -> WindowProblem:
         """Make the problem of ``fold``, the adjoint of the unfold whose input has extents ``output_size``."""
-        rank = _rank_of(kernel_size if isinstance(kernel_size, Sequence) else output_size)
+        named = "kernel_size" if isinstance(kernel_size, Sequence) else "output_size"
+        rank = _rank_of(named, kernel_size if isinstance(kernel_size, Sequence) else output_size)
         if len(input_shape) not in (2, 3):
             raise ValueError(
                 "input takes 3 axes (batch, channels * taps, windows), or 2 without the batch: "
@@ -421,11 +422,11 @@ class ConvProblem:
         _check_elements({"input": self.input_shape, "weight": self.weight_shape, "output": self.output_shape})
 
 
-def _rank_of(kernel_size: Any) -> int:
+def _rank_of(name: str, size: Any) -> int:
     """Return the number of spatial axes that a size stands for: its length, or 2 for an integer, as in torch."""
-    rank = len(kernel_size) if isinstance(kernel_size, Sequence) else 2
+    rank = len(size) if isinstance(size, Sequence) else 2
     if not 1 <= rank <= AXES:
-        raise ValueError(f"kernel_size takes 1 to 3 spatial axes: kernel_size={kernel_size!r} has {rank}")
+        raise ValueError(f"{name} takes 1 to 3 spatial axes: {name}={size!r} has {rank}")
     return rank
 
 

@@ -18,6 +18,9 @@
 #endif
 #define BLOCK (2 * LANES)
 
+/* Sums are added up in parts of about this many terms, which keeps the rounding of long ones small. */
+#define TERMS_PER_PART 256
+
 #define GROUPED_VIEW(a) \
     const index64 a##_start, const index64 a##_g, const index64 a##_n, const index64 a##_c, \
     const index64 a##_d, const index64 a##_h, const index64 a##_w
@@ -66,8 +69,9 @@ kernel void conv_direct(
     const index64 n = item / G;
     const index64 step = SW * x_w;
 
-    vector sum[2 * TILE];
-    for (int i = 0; i < 2 * TILE; i++) sum[i] = splat(0);
+    vector sum[2 * TILE], total[2 * TILE];
+    for (int i = 0; i < 2 * TILE; i++) sum[i] = total[i] = splat(0);
+    int terms = 0;
     for (index64 ic = 0; ic < IC; ic++) {
         for (int kd = 0; kd < KD; kd++) {
             const int id = source_of(od * SD - PD + kd * DD, ID, padding_mode);
@@ -98,6 +102,13 @@ kernel void conv_direct(
                         }
                     }
                 }
+                terms += KW;
+                if (terms < TERMS_PER_PART) continue;
+                terms = 0;
+                for (int i = 0; i < 2 * TILE; i++) {
+                    total[i] += sum[i];
+                    sum[i] = splat(0);
+                }
             }
         }
     }
@@ -105,8 +116,8 @@ kernel void conv_direct(
     const index64 target = y_start + g * y_g + n * y_n + od * y_d + oh * y_h;
     for (int t = 0; t < TILE && ow + t < OW; t++) {
         real channel[BLOCK];
-        store_vector(channel, sum[2 * t]);
-        store_vector(channel + LANES, sum[2 * t + 1]);
+        store_vector(channel, total[2 * t] + sum[2 * t]);
+        store_vector(channel + LANES, total[2 * t + 1] + sum[2 * t + 1]);
         for (int lane = 0; lane < BLOCK && block * BLOCK + lane < OC; lane++) {
             const index64 oc = block * BLOCK + lane;
             const real bias = has_bias ? load(b, b_start + (g * OC + oc) * b_c) : 0;

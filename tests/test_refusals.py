@@ -88,6 +88,7 @@ REFUSALS = [
     ("conv_transpose2d", (G, W), {"padding": "same_upper", "stride": 2, "output_padding": 1}, ValueError, "padding='same_upper' determines the output's extents and takes no output_padding"),
     ("conv_transpose2d", (G, W, B), {}, ValueError, "bias must have one value for each output channel, shape (4,): bias.shape=(8,)"),
     ("unfold", (X, (3, 3, 3, 3)), {}, ValueError, "kernel_size takes 1 to 3 spatial axes: kernel_size=(3, 3, 3, 3) has 4"),
+    ("fold", (X[0, 0], (1, 2, 3, 4), 2), {}, ValueError, "output_size takes 1 to 3 spatial axes: output_size=(1, 2, 3, 4) has 4"),
     ("unfold", (X, 0), {}, ValueError, "kernel_size must be at least 1: kernel_size=0"),
     ("unfold", (X, 7), {}, ValueError, "the window is larger than the padded input"),
     ("unfold", (X[0, 0], 2), {}, ValueError, "input takes 4 axes (batch, channels and 2 spatial), or 3 without the batch: input.shape=(5, 6) has 2"),
