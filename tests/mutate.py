@@ -1,6 +1,6 @@
 """Changes one sign or one index of a kernel file at a time, and asks whether a test notices.
 
-    python -m tests.mutate [--device opencl] [--jobs 2] [--file conv.cl ...]
+    python -m tests.mutate [--device opencl] [--jobs 2] [--file conv.cl ...] [--share 0.2]
 
 Every mutant is a copy of the kernels with one token changed, with which the device tests run until the first failure.
 The kernels are compiled by an OpenCL device, which needs no rebuild; half.h, which only C sees, by the test that
@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import queue
+import random
 import re
 import select
 import shutil
@@ -153,6 +154,8 @@ def main():
     parser.add_argument("--device", default="opencl", help="the OpenCL device that compiles the mutants")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--file", nargs="*", help="kernel files, all by default")
+    parser.add_argument("--share", type=float, default=1, help="judge this part of the mutants, drawn at random")
+    parser.add_argument("--seed", type=int, default=0, help="of that draw")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
@@ -160,6 +163,7 @@ def main():
         return 0
     files = options.file or [path.name for path in sorted((ROOT / "kernels").iterdir()) if path.is_file()]
     every = [(file, *mutant) for file in files for mutant in mutants(ROOT / "kernels" / file)]
+    every = random.Random(options.seed).sample(every, round(options.share * len(every)))
     print(f"{len(every)} mutants of {', '.join(files)}")
     idle = queue.SimpleQueue()
     for _ in range(options.jobs):
