@@ -1,7 +1,7 @@
 # cython: language_level=3
 """Hands arguments and work-item ranges to the compiled kernels; the arithmetic is in the kernel files."""
 
-from libc.stdint cimport int64_t, uintptr_t
+from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
 
 
