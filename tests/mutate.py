@@ -24,6 +24,8 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from clconv import kernel_source
+
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = ["tests/test_matrix.py", "tests/test_edges.py", "tests/test_unfold.py", "tests/test_convolution.py"]
 HALF_TESTS = ["tests/test_native.py", "-k", "half"]
@@ -78,12 +80,21 @@ def mutants(path):
                     yield number, line, mutated
 
 
+def tests_for(file, device):
+    """Return the arguments of pytest runs that judge a mutant of a file: the quickest to notice it first, then all."""
+    if file == "half.h":
+        return [HALF_TESTS]
+    kernels = kernel_source.signatures(file) if file.endswith(".cl") else ["conv_fwd", "conv_bwd_data"]
+    on_device = ["--devices", device, "--hypothesis-profile", "mutation"]
+    return [[TESTS[0], "-k", " or ".join(kernels), *on_device], [*TESTS, *on_device]]
+
+
 def work(device):
     """Judge the mutants that come in as lines of JSON: the loop of a worker process."""
     import pytest
 
     import clconv
-    from clconv import algorithms, kernel_source
+    from clconv import algorithms
     from clconv.opencl import devices
 
     answers = os.fdopen(os.dup(1), "w")
@@ -105,10 +116,10 @@ def work(device):
             for entry in devices.found():
                 entry.__dict__.pop("executor", None)
             os.environ["CLCONV_CACHE_DIR"] = folder
-            tests = (
-                HALF_TESTS if file == "half.h" else [*TESTS, "--devices", device, "--hypothesis-profile", "mutation"]
-            )
-            code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests])
+            for tests in tests_for(file, device):
+                code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests])
+                if code != 0:
+                    break
         print(json.dumps(int(code)), file=answers, flush=True)
 
 
