@@ -104,7 +104,15 @@ class BuildKernels(build_ext):
         jobs.append((str(generated / "registry.c"), []))
 
         # Unrolled and vectorised, with multiply-adds contracted as OpenCL C does; no option that loosens arithmetic.
-        common = ["-std=gnu11", "-O3", "-ffp-contract=fast", "-fvisibility=hidden", "-Wno-unused-function"]
+        # Python's own flags often have -fwrapv, which keeps address arithmetic in the innermost loops.
+        common = [
+            "-std=gnu11",
+            "-O3",
+            "-ffp-contract=fast",
+            "-fno-wrapv",
+            "-fvisibility=hidden",
+            "-Wno-unused-function",
+        ]
 
         def compile_one(job):
             source, options = job
