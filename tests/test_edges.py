@@ -78,6 +78,22 @@ def test_a_problem_worth_several_threads_is_exact(device, record):
     assert_exact("conv2d_backward", device, record, integers(2, 8, 40, 40), x, w, b, padding=1)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_more_channels_than_a_work_item_keeps(device, record, dtype, groups):
+    """35 channels of a group are several blocks of vectors, the last one not full; 9 outputs of a row several tiles."""
+    x, w, b = (
+        RNG.integers(-2, 3, shape).astype(dtype)
+        for shape in ((2, 4, 3, 9), (35 * groups, 4 // groups, 2, 3), (35 * groups,))
+    )
+    g = RNG.integers(-2, 3, (2, 35 * groups, 3, 10)).astype(dtype)
+    arguments = {"padding": ((0, 1), (1, 2)), "groups": groups}
+    assert_exact("conv2d", device, record, x, w, b, **arguments)
+    assert_exact("conv2d_backward", device, record, g, x, w, b, **arguments)
+    assert_exact("conv_transpose2d", device, record, g, w, None, **arguments)
+    assert_exact("conv_transpose2d_backward", device, record, x, g, w, None, **arguments)
+
+
 @pytest.mark.parametrize("word", ["valid", "same", "same_upper", "same_lower", "full"])
 @pytest.mark.parametrize("transposed", [False, True])
 def test_padding_words(device, record, word, transposed):
