@@ -80,19 +80,26 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from . import reference
+from . import _floats, reference
+from ._floats import (
+    FLOAT64,
+    DType,
+    digits,
+    float_type,
+    largest,
+    smallest_normal,
+    smallest_subnormal,
+    storage_and_sum,
+)
 from ._geometry import FloatArray, real_array
 
 __all__ = ["bound", "largest_exact_integer", "unit_roundoff", "worst_ratio"]
 
 Arrays = dict[str, NDArray[Any]]
-DType = np.dtype[Any]
 
 OPERATIONS = tuple(name for name in reference.__all__ if name[0].islower())
 COPIES = ("unfold", "fold_backward")
 ARRAYS = ("grad_output", "input", "weight", "bias")
-FLOAT64: DType = np.dtype(np.float64)
-FLOATS: tuple[DType, ...] = (np.dtype(np.float16), np.dtype(np.float32), FLOAT64)
 
 
 def unit_roundoff(dtype: DTypeLike) -> float:
@@ -102,7 +109,7 @@ def unit_roundoff(dtype: DTypeLike) -> float:
 
     Parameters
     ----------
-    dtype : float16, float32 or float64
+    dtype : float16, bfloat16, float32 or float64
 
     Returns
     -------
@@ -118,7 +125,7 @@ def unit_roundoff(dtype: DTypeLike) -> float:
     >>> unit_roundoff("float32") == 2**-24
     True
     """
-    return 2.0 ** -_digits(_float_type("dtype", dtype))
+    return _floats.unit_roundoff(float_type("dtype", dtype))
 
 
 def largest_exact_integer(terms: int, dtype: DTypeLike, *, accumulate: DTypeLike | None = None) -> int:
@@ -134,9 +141,9 @@ def largest_exact_integer(terms: int, dtype: DTypeLike, *, accumulate: DTypeLike
     ----------
     terms : int
         Number of products in the longest sum, at least 0.
-    dtype : float16, float32 or float64
+    dtype : float16, bfloat16, float32 or float64
         Type of the arrays.
-    accumulate : float16, float32 or float64, optional
+    accumulate : float16, bfloat16, float32 or float64, optional
         Type of the sums; by default float32 for float16, else `dtype`.
 
     Returns
@@ -156,16 +163,16 @@ def largest_exact_integer(terms: int, dtype: DTypeLike, *, accumulate: DTypeLike
     >>> largest_exact_integer(1, np.float16), largest_exact_integer(9, np.float16, accumulate=np.float16)
     (2048, 15)
     """
-    stored, summed = _types(dtype, accumulate)
+    stored, summed = storage_and_sum(dtype, accumulate)
     if isinstance(terms, (bool, np.bool_)) or not hasattr(terms, "__index__"):
         raise TypeError(f"terms must be an integer, got terms={terms!r}")
     n = operator.index(terms)
     if n < 0:
         raise ValueError(f"terms must be at least 0, got terms={terms}")
-    limit = 1 << _digits(summed)
+    limit = 1 << digits(summed)
     # The positive root of n R^2 + R = limit, rounded down.
     root = (math.isqrt(1 + 4 * n * limit) - 1) // (2 * n) if n else limit
-    return min(root, 1 << _digits(stored))
+    return min(root, 1 << digits(stored))
 
 
 def bound(
@@ -188,9 +195,9 @@ def bound(
     *arguments, **keywords
         What that function is called with. Arrays must hold what `dtype` can represent: the values that
         the implementation was given.
-    dtype : float16, float32 or float64
+    dtype : float16, bfloat16, float32 or float64
         Type in which the implementation holds its arrays, results included.
-    accumulate : float16, float32 or float64, optional
+    accumulate : float16, bfloat16, float32 or float64, optional
         Type in which it multiplies and adds; by default float32 for float16, else `dtype`.
     flushes_subnormals : bool
         Whether it may take subnormal numbers for zero.
@@ -222,7 +229,7 @@ def bound(
         raise ValueError(f"operation must be one of {OPERATIONS}, got operation={operation!r}")
     if not isinstance(flushes_subnormals, (bool, np.bool_)):
         raise TypeError(f"flushes_subnormals must be True or False, got {flushes_subnormals!r}")
-    stored, summed = _types(dtype, accumulate)
+    stored, summed = storage_and_sum(dtype, accumulate)
     call = _Call(operation, arguments, keywords)
     for name, array in call.arrays.items():
         _require_representable(name, array, stored)
@@ -337,14 +344,14 @@ def _limit(sums: _Sums, stored: DType, summed: DType, flushes: bool) -> FloatArr
     """Bound the error of one result: sum, storage and the reference's own sum."""
     with np.errstate(over="ignore", invalid="ignore"):
         error, reference_error = _sum_error(sums, stored, summed, flushes), _sum_error(sums, stored, FLOAT64)
-        may_overflow = ~(_raised(sums.magnitude, sums.terms) + error <= _largest(summed))
+        may_overflow = ~(_raised(sums.magnitude, sums.terms) + error <= largest(summed))
         limit = error + reference_error
         if stored != summed:
             size = np.abs(sums.value) + reference_error + error
-            limit += unit_roundoff(stored) * size + _subnormal(stored) / 2
-            may_overflow |= ~(size <= _largest(stored))
+            limit += _floats.unit_roundoff(stored) * size + smallest_subnormal(stored) / 2
+            may_overflow |= ~(size <= largest(stored))
         # Some ten roundings were made above.
-        limit = limit * (1 + 32 * unit_roundoff(FLOAT64)) + 4 * _subnormal(FLOAT64)
+        limit = limit * (1 + 32 * _floats.unit_roundoff(FLOAT64)) + 4 * smallest_subnormal(FLOAT64)
     is_copied = (sums.terms <= 1) & (sums.products == 0)
     if flushes:
         is_copied &= (sums.terms == 0) | (_flushed(stored, summed, flushes) == 0)
@@ -356,13 +363,13 @@ def _sum_error(sums: _Sums, stored: DType, summed: DType, flushes: bool = False)
     n = sums.terms
     magnitude, operands = _raised(sums.magnitude, n), _raised(sums.operands, n)
     # A product is a multiple of its type's eta**2; above lambda it neither underflows nor is flushed.
-    fits = 2 * _digits(stored) <= _digits(summed) and _subnormal(stored) ** 2 >= _normal(summed)
+    fits = 2 * digits(stored) <= digits(summed) and smallest_subnormal(stored) ** 2 >= smallest_normal(summed)
     rounded = np.zeros(n.shape) if fits else sums.products
-    perturbation = rounded * _subnormal(summed)
+    perturbation = rounded * smallest_subnormal(summed)
     if flushes:
         perturbation = perturbation + _flushed(stored, summed, flushes) * (operands + 2 * n)
     roundings = np.where(rounded > 0, n, np.maximum(n - 1, 0))
-    return roundings * unit_roundoff(summed) * (magnitude + perturbation) + perturbation
+    return roundings * _floats.unit_roundoff(summed) * (magnitude + perturbation) + perturbation
 
 
 def _raised(total: FloatArray, n: FloatArray) -> FloatArray:
@@ -370,27 +377,7 @@ def _raised(total: FloatArray, n: FloatArray) -> FloatArray:
 
     The exact one is at most (total + n eta (1 + n u)) / (1 - n u), and n u is far below 1/2.
     """
-    return (total + 2 * n * _subnormal(FLOAT64)) * (1 + (2 * n + 4) * unit_roundoff(FLOAT64))
-
-
-def _types(dtype: DTypeLike, accumulate: DTypeLike | None) -> tuple[DType, DType]:
-    """Return the types of arrays and of sums."""
-    stored = _float_type("dtype", dtype)
-    if accumulate is None:
-        return stored, max(stored, np.dtype(np.float32), key=_digits)
-    summed = _float_type("accumulate", accumulate)
-    if _digits(summed) < _digits(stored):
-        raise ValueError(f"accumulate={summed} must not be narrower than dtype={stored}")
-    return stored, summed
-
-
-def _float_type(name: str, dtype: DTypeLike) -> DType:
-    if dtype is None:  # NumPy would take it for float64
-        raise TypeError(f"{name} must be float16, float32 or float64, got None")
-    plain = np.dtype(dtype).newbyteorder("=")
-    if plain not in FLOATS:
-        raise ValueError(f"{name} must be float16, float32 or float64, got {name}={plain}")
-    return plain
+    return (total + 2 * n * smallest_subnormal(FLOAT64)) * (1 + (2 * n + 4) * _floats.unit_roundoff(FLOAT64))
 
 
 def _require_representable(name: str, array: FloatArray, stored: DType) -> None:
@@ -402,24 +389,7 @@ def _require_representable(name: str, array: FloatArray, stored: DType) -> None:
         raise ValueError(f"{name} holds values that {stored} cannot represent: convert it before")
 
 
-def _digits(dtype: DType) -> int:
-    """Bits of the significand, with the leading one."""
-    return int(np.finfo(dtype).nmant) + 1
-
-
-def _subnormal(dtype: DType) -> float:
-    return float(np.finfo(dtype).smallest_subnormal)
-
-
-def _normal(dtype: DType) -> float:
-    return float(np.finfo(dtype).smallest_normal)
-
-
-def _largest(dtype: DType) -> float:
-    return float(np.finfo(dtype).max)
-
-
 def _flushed(stored: DType, summed: DType, flushes: bool) -> float:
     """Return what one flushed number costs: nothing where float16 is only read and written."""
     only_loads = stored.itemsize == 2 and summed != stored
-    return _normal(stored) if flushes and not only_loads else 0.0
+    return smallest_normal(stored) if flushes and not only_loads else 0.0
