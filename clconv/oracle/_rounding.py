@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ._floats import DType
+import numpy as np
+
+from ._floats import FLOAT64, DType, digits, largest, smallest_normal, smallest_subnormal, unit_roundoff
+from ._geometry import FloatArray
 
 __all__ = ["Rounding"]
 
@@ -22,3 +25,33 @@ class Rounding(NamedTuple):
     stored: DType  # type of the arrays, results included
     summed: DType  # type in which it multiplies and adds, never narrower
     flushes: bool  # whether subnormal numbers may be taken for zero
+
+    @property
+    def flush_cost(self) -> float:
+        """The most that taking a number for zero changes it by, wherever it is read, computed or stored.
+
+        OpenCL does not let vload_half and vstore_half flush, so that float16 counts only where it is summed in.
+        """
+        if not self.flushes:
+            return 0.0
+        widened = digits(self.stored) == 11 and self.stored != self.summed
+        return smallest_normal(self.summed if widened else self.stored)
+
+    def limit(
+        self, value: FloatArray, error: FloatArray, reference_error: FloatArray, peak: FloatArray | float
+    ) -> FloatArray:
+        """Bound how far a stored result is from the reference's `value`.
+
+        The computation in `summed` is off by at most `error`, the reference by `reference_error`. Storing in a
+        narrower type adds u_out (|y| + E) + eta_out/2. The limit is infinite where the result leaves the range
+        of its type, or `peak`, the largest magnitude on the way to it, that of `summed`. The last factor is for
+        the roundings made here, of which there are some ten.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            size = np.abs(value) + reference_error + error
+            limit = error + reference_error
+            if self.stored != self.summed:
+                limit = limit + unit_roundoff(self.stored) * size + smallest_subnormal(self.stored) / 2
+            limit = limit * (1 + 32 * unit_roundoff(FLOAT64)) + 4 * smallest_subnormal(FLOAT64)
+            in_range = (size <= largest(self.stored)) & (peak <= largest(self.summed))
+        return np.where(in_range, limit, np.inf)
