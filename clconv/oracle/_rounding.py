@@ -9,7 +9,28 @@ import numpy as np
 from ._floats import FLOAT64, DType, digits, largest, smallest_normal, smallest_subnormal, unit_roundoff
 from ._geometry import FloatArray
 
-__all__ = ["Rounding"]
+__all__ = ["Rounding", "division_roundings", "raised"]
+
+
+def division_roundings(dtype: DType) -> int:
+    """Error of a division in units of u: OpenCL allows 2.5 ulp, each at most 2 u, but rounds it correctly in float64.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> division_roundings(np.dtype(np.float32)), division_roundings(FLOAT64)
+    (5, 1)
+    """
+    return 1 if digits(dtype) == digits(FLOAT64) else 5
+
+
+def raised(total: FloatArray, n: FloatArray | int) -> FloatArray:
+    """Return at least the exact sum of n terms, none negative, that float64 found to be `total`.
+
+    Each term may have up to four roundings of its own: the exact sum is at most
+    (total + 2 n eta) / (1 - u)**(n + 4), and n u is far below 1/2.
+    """
+    return (total + 2 * n * smallest_subnormal(FLOAT64)) * (1 + (2 * n + 8) * unit_roundoff(FLOAT64))
 
 
 class Rounding(NamedTuple):
