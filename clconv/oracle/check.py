@@ -1,0 +1,240 @@
+"""`check`: everything an implementation of one operation goes through, under one budget."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Collection
+from typing import Any
+
+import numpy as np
+
+from ._floats import float_type, storage_and_sum
+from .examinations import MODES, Examination, examinations
+from .examiner import Examiner, LocalRunner, Runner
+from .observe import Implementation, accepted_parameters
+from .operations import OPERATIONS
+from .operations._base import Claims, Operation
+from .report import Outcome, Report
+
+__all__ = ["check", "claimed"]
+
+EXAMPLES = 100
+# Seconds that a search may take where no budget is given.
+PATIENCE = 60.0
+
+Progress = Callable[[int, int, str], None]
+
+
+def check(
+    impl: Implementation | str,
+    *,
+    op: str | None = None,
+    dtype: str = "float32",
+    semantics: str = "torch",
+    algorithm: str = "direct",
+    accumulate: str | None = None,
+    features: Collection[str] = (),
+    max_examples: int | None = None,
+    seconds: float | None = None,
+    seed: int = 0,
+    isolate: bool = False,
+    skip: Collection[str] = (),
+    progress: Progress | None = None,
+) -> Report:
+    """Judge an implementation of an operation.
+
+    It is called with NumPy arrays by torch.nn.functional's signature: the arrays that every call has by position,
+    all other arguments by keyword, arguments at their default left out. Gradients are operations of their own:
+    ``conv2d_backward(grad_output, input, weight, bias=None, stride=1, ...)`` returns the gradients of input,
+    weight and bias. Optional arguments that the signature of `impl` does not have are not passed, and the report
+    says so.
+
+    Parameters
+    ----------
+    impl : callable or str
+        The implementation, or what `adapters.load` makes one of: "torch:conv2d", "package.module:function".
+    op : str
+        Name of the operation, such as "conv2d" or "max_pool1d_backward"; may be left out where `impl` tells it.
+    dtype : {"float16", "bfloat16", "float32", "float64"}
+        Type of all floating-point arrays, results included. "bfloat16" is that of ml_dtypes.
+    semantics : {"torch", "onnx", "tf", "scipy"}
+        Whose rules apply where systems differ; an operation knows those that differ for it.
+    algorithm : str
+        Class of the error bound: "direct" for any order of summation, "split(b)", "pairwise", "winograd(m)",
+        "fft"; see `bounds`.
+    accumulate : str, optional
+        Type of the sums; by default float32 for 16-bit types, else `dtype`.
+    features : collection of str
+        Arguments beyond torch's that `impl` takes, which are then tested: "padding_mode", "flip", ...
+    max_examples : int, optional
+        Cases that each search draws, 100 by default.
+    seconds : float, optional
+        Time for everything, shrinking included.
+    seed : int
+        The same seed draws the same cases.
+    isolate : bool
+        Whether to run `impl` in a process of its own, where it may crash, hang or eat memory. It must then be
+        importable.
+    skip : collection of str
+        Names of modes or examinations to leave out; the report lists them.
+    progress : callable, optional
+        Called before each examination with the number done, their number, and a name.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    ValueError
+        If there is no such operation, feature, semantics, type or algorithm, or a number is out of range.
+    TypeError
+        If `impl` cannot be called by the operation's signature.
+
+    Examples
+    --------
+    >>> from clconv.oracle import check
+    >>> def my_conv1d(x, w, stride=1):
+    ...     windows = np.lib.stride_tricks.sliding_window_view(x, w.shape[-1], axis=-1)[..., ::stride, :]
+    ...     return np.einsum("...cok,dck->...do", windows, w[..., ::-1])
+    >>> report = check(my_conv1d, op="conv1d", max_examples=20, skip=["hostile", "bound"])
+    >>> report.passed, report.findings[0].cause
+    (False, 'the kernel is flipped')
+    """
+    implementation, operation = _resolved(impl, op)
+    claims = claimed(operation, implementation, dtype, semantics, algorithm, accumulate, features)
+    examples = _at_least("max_examples", EXAMPLES if max_examples is None else max_examples, 1)
+    if seconds is not None and not seconds > 0:
+        raise ValueError(f"seconds must be above 0, got seconds={seconds!r}")
+    listed = [e for e in examinations(operation, claims) if e.mode not in skip and e.name not in skip]
+    _require_known(skip, operation, claims)
+    runner: Runner
+    if isolate:
+        from .isolation import IsolatedRunner
+
+        runner = IsolatedRunner(impl, operation.name, seconds)
+    else:
+        runner = LocalRunner(implementation, operation.name)
+    examiner = Examiner(operation, claims, runner, _source(impl), _at_least("seed", seed, 0), examples)
+    try:
+        outcomes = _run(examiner, listed, seconds, progress)
+    finally:
+        if isolate:
+            runner.close()  # type: ignore[attr-defined]
+    settings = {
+        "dtype": dtype,
+        "accumulate": str(storage_and_sum(dtype, accumulate)[1]),
+        "semantics": semantics,
+        "algorithm": algorithm,
+        "features": sorted(features),
+    }
+    return Report(operation.name, settings, tuple(outcomes), _left_out(operation, claims, skip), seed, _versions())
+
+
+def claimed(
+    operation: Operation,
+    implementation: Implementation,
+    dtype: str = "float32",
+    semantics: str = "torch",
+    algorithm: str = "direct",
+    accumulate: str | None = None,
+    features: Collection[str] = (),
+) -> Claims:
+    """Return an implementation's claims, once they are known to have a meaning.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `check`.
+    """
+    storage_and_sum(dtype, accumulate)
+    if semantics not in operation.semantics:
+        raise ValueError(f"semantics of {operation.name} must be one of {operation.semantics}, got {semantics!r}")
+    if isinstance(features, str):
+        raise TypeError(f"features must be a collection of names, got the string {features!r}")
+    unknown = sorted(set(features) - set(operation.features))
+    if unknown:
+        raise ValueError(f"features of {operation.name} are {operation.features}, got {unknown}")
+    parameters = accepted_parameters(implementation, operation)
+    plain = float_type("dtype", dtype).name
+    return Claims(plain, accumulate, semantics, algorithm, frozenset(features), parameters)
+
+
+def _resolved(impl: Implementation | str, op: str | None) -> tuple[Implementation, Operation]:
+    """Return the implementation itself and the operation that it is one of."""
+    if isinstance(impl, str):
+        from . import adapters
+
+        loaded = adapters.load(impl, op)
+        implementation, op = loaded.implementation, op or loaded.operation
+    else:
+        implementation = impl
+    if op is None:
+        op = getattr(impl, "__name__", None)
+    if op not in OPERATIONS:
+        raise ValueError(f"op must be one of {tuple(OPERATIONS)}, got op={op!r}")
+    return implementation, OPERATIONS[op]
+
+
+def _run(
+    examiner: Examiner, listed: list[Examination], seconds: float | None, progress: Progress | None
+) -> list[Outcome]:
+    """Run the examinations: a search may take its share of the time that is left."""
+    end = None if seconds is None else time.monotonic() + seconds
+    outcomes = []
+    for done, examination in enumerate(listed):
+        if progress:
+            progress(done, len(listed), f"{examination.mode}: {examination.name}")
+        now = time.monotonic()
+        if end is None:
+            examiner.deadline = now + PATIENCE
+        elif examination.drawn:
+            examiner.deadline = now + (end - now) / sum(e.drawn for e in listed[done:])
+        else:
+            examiner.deadline = end
+        outcomes.append(examination.run(examiner))
+    if progress:
+        progress(len(listed), len(listed), "")
+    return outcomes
+
+
+def _require_known(skip: Collection[str], operation: Operation, claims: Claims) -> None:
+    if isinstance(skip, str):
+        raise TypeError(f"skip must be a collection of names, got the string {skip!r}")
+    known = {*MODES, *(e.name for e in examinations(operation, claims))}
+    unknown = sorted(set(skip) - known)
+    if unknown:
+        raise ValueError(f"skip must name modes or examinations, got {unknown}; there are {sorted(known)}")
+
+
+def _left_out(operation: Operation, claims: Claims, skip: Collection[str]) -> tuple[str, ...]:
+    """Say what was not tested."""
+    missing = [f"{name}: impl has no such parameter" for name in operation.settings if not claims.takes(name)]
+    return (*missing, *(f"{name}: skipped" for name in skip))
+
+
+def _source(impl: Implementation | str) -> str:
+    """Return the statement that defines the implementation in a program of its own."""
+    if isinstance(impl, str):
+        return f"from clconv.oracle import adapters\nimpl = adapters.load({impl!r}).implementation"
+    name, module = getattr(impl, "__qualname__", ""), getattr(impl, "__module__", "")
+    if module and module != "__main__" and name.isidentifier():
+        return f"from {module} import {name} as impl"
+    return f"impl = ...  # the function that was checked: {name or impl!r}"
+
+
+def _at_least(name: str, value: Any, least: int) -> int:
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be an integer, got {name}={value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {name}={value!r}")
+    return int(value)
+
+
+def _versions() -> dict[str, str]:
+    import hypothesis
+    import scipy  # type: ignore[import-untyped]
+
+    libraries = {"numpy": np, "scipy": scipy, "hypothesis": hypothesis}
+    return {"python": platform.python_version(), **{name: m.__version__ for name, m in libraries.items()}}

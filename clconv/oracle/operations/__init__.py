@@ -1,0 +1,13 @@
+"""Every operation that the checker knows, by the name that it has in `reference`."""
+
+from __future__ import annotations
+
+from ._base import Operation
+from .blocks import BLOCK_OPERATIONS
+from .conv import CONVOLUTIONS
+
+__all__ = ["OPERATIONS"]
+
+OPERATIONS: dict[str, Operation] = {
+    operation.name: operation for family in (CONVOLUTIONS, BLOCK_OPERATIONS) for operation in family
+}

@@ -1,0 +1,113 @@
+"""Convolutions and transposed convolutions, forward and backward, as the checker sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from hypothesis import strategies as st
+
+from clconv.oracle import reference, strategies
+
+from . import _conv_cases, _conv_laws, _conv_suspects
+from ._base import Claims, Identity, Problem, Refusal, Suspect
+from ._sums import SumOfProducts
+
+__all__ = ["CONVOLUTIONS", "Convolution", "ConvolutionBackward"]
+
+FEATURES = ("padding_pairs", "padding_names", "padding_mode", "flip", "out")
+
+
+class Convolution(SumOfProducts):
+    """conv1d to conv3d and conv_transpose1d to conv_transpose3d."""
+
+    required = ("input", "weight")
+    optional = ("bias",)
+
+    def __init__(self, rank: int, transposed: bool) -> None:
+        self.rank = rank
+        self.transposed = transposed
+        self.name = f"conv_transpose{rank}d" if transposed else f"conv{rank}d"
+        self.features = tuple(f for f in FEATURES if not (transposed and f == "padding_names"))
+        between = ("output_padding",) if transposed else ()
+        self.settings = ("bias", "stride", "padding", *between, "dilation", "groups")
+        self.factors = {"output": ("input", "weight")}
+        self.addends = {"output": ("bias",)}
+
+    def problems(self, claims: Claims) -> st.SearchStrategy[Problem]:
+        """Draw a convolution."""
+        return strategies.conv_problems(self.rank, transposed=self.transposed, claims=claims)
+
+    def edges(self, claims: Claims) -> Iterable[Problem]:
+        """List convolutions that are often got wrong."""
+        return _conv_cases.edges(self.rank, self.transposed, claims)
+
+    def refusals(self, claims: Claims) -> Iterable[Refusal]:
+        """List calls without a meaning."""
+        return _conv_cases.refusals(self.rank, self.transposed, claims)
+
+    def identities(self, claims: Claims) -> Iterable[Identity]:
+        """List the laws of convolution."""
+        return (*super().identities(claims), *_conv_laws.laws(self.rank, self.transposed, claims))
+
+    def suspects(self) -> Iterable[Suspect]:
+        """List the faults of convolutions."""
+        return _conv_suspects.suspects(self)
+
+
+class ConvolutionBackward(SumOfProducts):
+    """The gradients of a convolution: NAME_backward(grad_output, input, weight, bias, ...)."""
+
+    required = ("grad_output", "input", "weight")
+    optional = ("bias",)
+    results = ("input", "weight", "bias")
+
+    def __init__(self, forward: Convolution) -> None:
+        self.forward = forward
+        self.rank = forward.rank
+        self.transposed = forward.transposed
+        self.name = f"{forward.name}_backward"
+        self.features = (*(f for f in forward.features if f != "out"), "output_mask")
+        self.settings = forward.settings
+        self.factors = {
+            "input": ("grad_output", "weight"),
+            "weight": ("grad_output", "input"),
+            "bias": ("grad_output",),
+        }
+
+    def problems(self, claims: Claims) -> st.SearchStrategy[Problem]:
+        """Draw a convolution and the shape of its output's gradient."""
+        problems = self.forward.problems(claims).map(self.behind)
+        if claims.offers("output_mask"):
+            masks = st.tuples(st.booleans(), st.booleans(), st.booleans())
+            problems = st.one_of(problems, st.builds(lambda p, mask: p.having(output_mask=mask), problems, masks))
+        return problems
+
+    def behind(self, problem: Problem) -> Problem:
+        """Turn a problem of the forward operation into one of its gradients."""
+        arrays = {name: np.zeros(shape) for name, shape in problem.shapes.items()}
+        output = getattr(reference, self.forward.name)(**arrays, **problem.arguments)
+        shapes = {"grad_output": output.shape, **problem.shapes}
+        return Problem(shapes, problem.arguments, problem.name, problem.disputed)
+
+    def edges(self, claims: Claims) -> Iterable[Problem]:
+        """List the gradients of convolutions that are often got wrong."""
+        for problem in self.forward.edges(claims):
+            yield self.behind(problem)
+
+    def refusals(self, claims: Claims) -> Iterable[Refusal]:
+        """List calls without a meaning: the forward operation's, and gradients of another shape."""
+        return _conv_cases.backward_refusals(self.forward.refusals(claims), self.rank)
+
+    def identities(self, claims: Claims) -> Iterable[Identity]:
+        """List the laws of the gradients."""
+        yield from super().identities(claims)
+        yield _conv_laws.both_gradients_have_one_product()
+
+    def suspects(self) -> Iterable[Suspect]:
+        """List the faults of gradients."""
+        return _conv_suspects.suspects(self)
+
+
+FORWARD = tuple(Convolution(rank, transposed) for transposed in (False, True) for rank in (1, 2, 3))
+CONVOLUTIONS = (*FORWARD, *(ConvolutionBackward(forward) for forward in FORWARD))

@@ -1,0 +1,116 @@
+"""The search for a smallest failing case, by hypothesis, under a budget of examples and of time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import hypothesis
+from hypothesis import strategies as st
+
+from .judge import Mismatch
+from .operations._base import Case
+
+__all__ = ["Budget", "Finished", "search"]
+
+KEPT = 8  # failing cases that are kept as evidence of the cause
+
+
+class OutOfTimeError(BaseException):
+    """The budget is spent. Hypothesis lets what is no Exception pass."""
+
+
+class _FailedError(Exception):
+    """The case fails; hypothesis shrinks what raises it."""
+
+
+@dataclass
+class Budget:
+    """Examples and seconds for one search; `deadline` is in the time of time.monotonic."""
+
+    examples: int
+    deadline: float | None = None
+
+    @property
+    def is_spent(self) -> bool:
+        """Tell whether the time is up."""
+        return self.deadline is not None and time.monotonic() > self.deadline
+
+
+@dataclass
+class Finished:
+    """What a search found: the smallest failing case, others as evidence, and whether a case failed only sometimes."""
+
+    cases: int = 0
+    smallest: tuple[Case, Mismatch] | None = None
+    failures: list[tuple[Case, Mismatch]] = field(default_factory=list)
+    flaky: bool = False
+    out_of_time: bool = False
+
+
+def search(
+    cases: st.SearchStrategy[Case], examine: Callable[[Case], Mismatch | None], *, seed: int, budget: Budget
+) -> Finished:
+    """Draw cases until one fails, then shrink it.
+
+    Parameters
+    ----------
+    cases : strategy of Case
+    examine : callable
+        Says what is wrong with a case, None if nothing is.
+    seed : int
+        The same seed draws the same cases.
+    budget : Budget
+        When the time is up, the smallest failing case so far counts.
+
+    Returns
+    -------
+    Finished
+    """
+    found = Finished()
+
+    @hypothesis.seed(seed)
+    @hypothesis.settings(
+        max_examples=budget.examples,
+        database=None,
+        deadline=None,
+        derandomize=False,
+        report_multiple_bugs=False,
+        print_blob=False,
+        verbosity=hypothesis.Verbosity.quiet,
+        phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
+        suppress_health_check=tuple(hypothesis.HealthCheck),
+    )
+    @hypothesis.given(cases)
+    def attempt(case: Case) -> None:
+        if budget.is_spent:
+            raise OutOfTimeError
+        found.cases += 1
+        mismatch = examine(case)
+        if mismatch is None:
+            return
+        _keep(found, case, mismatch)
+        raise _FailedError
+
+    try:
+        attempt()
+    except _FailedError:
+        pass
+    except OutOfTimeError:
+        found.out_of_time = True
+    except hypothesis.errors.Flaky:
+        found.flaky = True
+    return found
+
+
+def _keep(found: Finished, case: Case, mismatch: Mismatch) -> None:
+    """Remember a failing case: hypothesis comes to the smallest one last."""
+    if found.smallest is None or _weight(case) <= _weight(found.smallest[0]):
+        found.smallest = (case, mismatch)
+    found.failures = [*found.failures, (case, mismatch)][-KEPT:]
+
+
+def _weight(case: Case) -> Any:
+    return case.size, len(case.problem.arguments)

@@ -1,0 +1,130 @@
+"""A failing case as a program that shows it, and as a line."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .judge import Mismatch
+from .layouts import expression
+from .operations._base import Case, Operation
+
+__all__ = ["call_text", "simplified", "snippet"]
+
+Array = NDArray[Any]
+
+LITERAL = 150  # elements that are written out; more are packed
+TRIES = 300  # calls that making the values simpler may cost
+
+
+def call_text(operation: Operation, case: Case) -> str:
+    """Return the call as a line, arrays by their shapes.
+
+    Examples
+    --------
+    >>> from clconv.oracle.operations import OPERATIONS
+    >>> from clconv.oracle.operations._base import Problem
+    >>> problem = Problem({"input": (1, 4), "weight": (1, 1, 2)}, {"stride": 2})
+    >>> call_text(OPERATIONS["conv1d"], Case(problem, {"input": np.ones((1, 4)), "weight": np.ones((1, 1, 2))}))
+    'conv1d(input(1, 4), weight(1, 1, 2), stride=2)'
+    """
+    parts = []
+    for name, array in case.arrays.items():
+        layout = case.layouts.get(name, "contiguous")
+        text = f"{name}{array.shape}" + ("" if layout == "contiguous" else f" {layout}")
+        parts.append(text if name in operation.required else f"{name}={text}")
+    parts += [f"{name}={value!r}" for name, value in case.problem.arguments.items()]
+    return f"{operation.name}({', '.join(parts)})"
+
+
+def snippet(operation: Operation, case: Case, mismatch: Mismatch, source: str, claims_dtype: str) -> str:
+    """Return a program that makes the call and prints what is wrong.
+
+    `source` is the statement that defines ``impl``.
+    """
+    uses_layouts = any(layout != "contiguous" for layout in case.layouts.values())
+    lines = ["import numpy as np", *(["import ml_dtypes"] if claims_dtype == "bfloat16" else [])]
+    lines += ["from clconv.oracle import layouts"] if uses_layouts else []
+    lines += ["from numpy import inf, nan"] if any(_has_specials(array) for array in case.arrays.values()) else []
+    lines += [source, ""]
+    for name, array in case.arrays.items():
+        if name in case.shared:
+            lines.append(f"{name} = {case.shared[name]}.reshape(-1)[:{array.size}].reshape({array.shape})")
+            continue
+        lines.append(f"{name} = {_literal(array)}")
+        layout = case.layouts.get(name, "contiguous")
+        if layout != "contiguous":
+            lines.append(expression(name, layout))
+    arguments = [name for name in operation.required if name in case.arrays]
+    arguments += [f"{name}={name}" for name in case.arrays if name not in operation.required]
+    arguments += [f"{name}={value!r}" for name, value in case.problem.arguments.items()]
+    if case.out is not None:
+        lines.append(f"out = np.full({case.out}, np.nan, {operation.required[0]}.dtype)")
+        arguments.append("out=out")
+    lines.append(f"got = impl({', '.join(arguments)})")
+    lines += _comparison(operation, mismatch)
+    return "\n".join(lines)
+
+
+def _comparison(operation: Operation, mismatch: Mismatch) -> list[str]:
+    if mismatch.index is None or mismatch.result not in operation.results:
+        return [f"# {mismatch.message}", "print(got)"]
+    place = operation.results.index(mismatch.result)
+    element = f"got[{place}]" if len(operation.results) > 1 else "got"
+    index = f"[{', '.join(map(str, mismatch.index))}]" if mismatch.index else ""
+    note = "" if mismatch.bound is None else f"  # within {mismatch.bound:.6g}"
+    return [f"print({element}{index})  # got {mismatch.got!r}", f"print({mismatch.expected!r})  # expected{note}"]
+
+
+def _literal(array: Array) -> str:
+    """Return an expression that gives the array."""
+    dtype = f"np.{array.dtype.name}" if array.dtype.name != "bfloat16" else "ml_dtypes.bfloat16"
+    if 0 < array.size <= LITERAL:
+        values = array.astype(np.float64) if array.dtype.name == "bfloat16" else array
+        return f"np.array({values.tolist()!r}, {dtype})"
+    if array.size == 0 or (array == array.flat[0]).all():
+        return f"np.full({array.shape}, {array.flat[0].item() if array.size else 0!r}, {dtype})"
+    packed = base64.b85encode(zlib.compress(array.tobytes(), 9)).decode()
+    unpacked = f"__import__('zlib').decompress(__import__('base64').b85decode({packed!r}))"
+    return f"np.frombuffer({unpacked}, {dtype}).reshape({array.shape})"
+
+
+def _has_specials(array: Array) -> bool:
+    return array.dtype.kind not in "iub" and not np.isfinite(array.astype(np.float64)).all()
+
+
+def simplified(
+    case: Case, mismatch: Mismatch, examine: Callable[[Case], Mismatch | None], out_of_time: Callable[[], bool]
+) -> tuple[Case, Mismatch]:
+    """Replace as many values as possible by zero and then by one, as long as the case fails.
+
+    Hypothesis has made the shapes small; it draws values by a seed, which says nothing to a reader.
+    """
+    tries = 0
+    for name in case.arrays:
+        for simple in (0, 1):
+            size = max(case.arrays[name].size, 1)
+            chunk = 1 << (size - 1).bit_length()
+            while chunk:
+                for start in range(0, size, chunk):
+                    array = case.arrays[name].copy()
+                    part = array.reshape(-1)[start : start + chunk]
+                    if array.dtype.kind in "iub" or ((part == simple) | (part == 0)).all():
+                        continue
+                    if tries == TRIES or out_of_time():
+                        return case, mismatch
+                    tries += 1
+                    part[...] = np.where(part == 0, 0, simple) if simple else 0
+                    found = examine(case.holding(**{name: array}))
+                    if found is not None and (found.result, found.bound is None) == (
+                        mismatch.result,
+                        mismatch.bound is None,
+                    ):
+                        case, mismatch = case.holding(**{name: array}), found
+                chunk //= 2
+    return case, mismatch
