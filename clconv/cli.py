@@ -1,4 +1,4 @@
-"""The command line: ``clconv devices`` and ``clconv demo``."""
+"""The command line: ``clconv devices``, ``clconv demo`` and ``clconv check``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code: 0 for success, 1 if the demo found a result outside its bound, 2 if the command cannot run.
+        The exit code: 0 for success, 1 if a result was found wrong, 2 if the command cannot run.
 
     Examples
     --------
@@ -36,23 +36,43 @@ def main(argv: Sequence[str] | None = None) -> int:
     ...
     0
     """
-    parser = _parser()
-    arguments = parser.parse_args(argv)
+    given = sys.argv[1:] if argv is None else list(argv)
+    parser = _parser(given[:1] == ["check"])
+    arguments = parser.parse_args(given)
     if arguments.command == "devices":
         return _devices()
+    if arguments.command == "check":
+        return _check(arguments)
     if not arguments.output.parent.is_dir():
         parser.error(f"--output takes a path in a folder that exists: {str(arguments.output)!r}")
     return _demo(arguments.output)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(checks: bool) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="clconv", description="Convolutions on any OpenCL device and on any CPU.")
     parser.add_argument("--version", action="version", version=f"clconv {clconv.__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("devices", help="list the devices, those that cannot be used with the reason")
     demo = commands.add_parser("demo", help="filter photographs on every device, check the results, and draw a picture")
     demo.add_argument("--output", type=Path, default=Path("clconv-demo.png"), help="the picture (default: %(default)s)")
+    check = commands.add_parser("check", help="judge an implementation, anybody's, of an operation")
+    if checks:  # only then are the oracle's libraries needed
+        _define_check(check)
     return parser
+
+
+def _define_check(check: argparse.ArgumentParser) -> None:
+    try:
+        from clconv.oracle.command import add_arguments
+    except ImportError as error:
+        check.exit(2, f'clconv check lacks a library ({error}): pip install "clconv[oracle]"\n')
+    add_arguments(check)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from clconv.oracle.command import run
+
+    return run(arguments)
 
 
 def _devices() -> int:

@@ -12,16 +12,17 @@ import numpy as np
 from ._floats import float_type, storage_and_sum
 from .examinations import MODES, Examination, examinations
 from .examiner import Examiner, LocalRunner, Runner
-from .observe import Implementation, accepted_parameters
+from .isolation import PATIENCE, IsolatedRunner
+from .observe import Implementation
 from .operations import OPERATIONS
 from .operations._base import Claims, Operation
 from .report import Outcome, Report
+from .target import Facts, resolved, source_of
 
-__all__ = ["check", "claimed"]
+__all__ = ["SEARCH", "check", "claimed", "without"]
 
 EXAMPLES = 100
-# Seconds that a search may take where no budget is given.
-PATIENCE = 60.0
+SEARCH = 60.0  # seconds that a search may take where no budget is given
 
 Progress = Callable[[int, int, str], None]
 
@@ -31,10 +32,10 @@ def check(
     *,
     op: str | None = None,
     dtype: str = "float32",
-    semantics: str = "torch",
+    semantics: str | None = None,
     algorithm: str = "direct",
     accumulate: str | None = None,
-    features: Collection[str] = (),
+    features: Collection[str] | None = None,
     max_examples: int | None = None,
     seconds: float | None = None,
     seed: int = 0,
@@ -58,15 +59,17 @@ def check(
         Name of the operation, such as "conv2d" or "max_pool1d_backward"; may be left out where `impl` tells it.
     dtype : {"float16", "bfloat16", "float32", "float64"}
         Type of all floating-point arrays, results included. "bfloat16" is that of ml_dtypes.
-    semantics : {"torch", "onnx", "tf", "scipy"}
-        Whose rules apply where systems differ; an operation knows those that differ for it.
+    semantics : {"torch", "onnx", "tf", "scipy"}, optional
+        Whose rules apply where systems differ; an operation knows those that differ for it. By default "torch",
+        or what an adapter says of its system.
     algorithm : str
         Class of the error bound: "direct" for any order of summation, "split(b)", "pairwise", "winograd(m)",
         "fft"; see `bounds`.
     accumulate : str, optional
         Type of the sums; by default float32 for 16-bit types, else `dtype`.
-    features : collection of str
-        Arguments beyond torch's that `impl` takes, which are then tested: "padding_mode", "flip", ...
+    features : collection of str, optional
+        Arguments beyond torch's that `impl` takes, which are then tested: "padding_mode", "flip", ... By default
+        none, or what an adapter says of its system.
     max_examples : int, optional
         Cases that each search draws, 100 by default.
     seconds : float, optional
@@ -102,44 +105,42 @@ def check(
     >>> report.passed, report.findings[0].cause
     (False, 'the kernel is flipped')
     """
-    implementation, operation = _resolved(impl, op)
-    claims = claimed(operation, implementation, dtype, semantics, algorithm, accumulate, features)
     examples = _at_least("max_examples", EXAMPLES if max_examples is None else max_examples, 1)
+    seed = _at_least("seed", seed, 0)
     if seconds is not None and not seconds > 0:
         raise ValueError(f"seconds must be above 0, got seconds={seconds!r}")
-    listed = [e for e in examinations(operation, claims) if e.mode not in skip and e.name not in skip]
-    _require_known(skip, operation, claims)
     runner: Runner
     if isolate:
-        from .isolation import IsolatedRunner
-
-        runner = IsolatedRunner(impl, operation.name, seconds)
+        runner = IsolatedRunner(impl, op, *(() if seconds is None else (min(PATIENCE, max(seconds / 3, 1)),)))
+        facts = runner.facts
     else:
-        runner = LocalRunner(implementation, operation.name)
-    examiner = Examiner(operation, claims, runner, _source(impl), _at_least("seed", seed, 0), examples)
+        implementation, facts = resolved(impl, op)
+        runner = LocalRunner(implementation, facts.operation)
     try:
+        operation = OPERATIONS[facts.operation]
+        claims = claimed(facts, dtype, semantics, algorithm, accumulate, features)
+        examiner = Examiner(operation, claims, runner, source_of(impl, operation.name), seed, examples)
+        listed = without(examinations(operation, claims), skip)
         outcomes = _run(examiner, listed, seconds, progress)
     finally:
-        if isolate:
-            runner.close()  # type: ignore[attr-defined]
+        runner.close()
     settings = {
-        "dtype": dtype,
+        "dtype": claims.dtype,
         "accumulate": str(storage_and_sum(dtype, accumulate)[1]),
-        "semantics": semantics,
+        "semantics": claims.semantics,
         "algorithm": algorithm,
-        "features": sorted(features),
+        "features": sorted(claims.features),
     }
     return Report(operation.name, settings, tuple(outcomes), _left_out(operation, claims, skip), seed, _versions())
 
 
 def claimed(
-    operation: Operation,
-    implementation: Implementation,
+    facts: Facts,
     dtype: str = "float32",
-    semantics: str = "torch",
+    semantics: str | None = None,
     algorithm: str = "direct",
     accumulate: str | None = None,
-    features: Collection[str] = (),
+    features: Collection[str] | None = None,
 ) -> Claims:
     """Return an implementation's claims, once they are known to have a meaning.
 
@@ -148,33 +149,19 @@ def claimed(
     ValueError, TypeError
         As `check`.
     """
+    operation = OPERATIONS[facts.operation]
     storage_and_sum(dtype, accumulate)
-    if semantics not in operation.semantics:
-        raise ValueError(f"semantics of {operation.name} must be one of {operation.semantics}, got {semantics!r}")
     if isinstance(features, str):
         raise TypeError(f"features must be a collection of names, got the string {features!r}")
-    unknown = sorted(set(features) - set(operation.features))
+    named = facts.features if features is None else features
+    unknown = sorted(set(named) - set(operation.features))
     if unknown:
         raise ValueError(f"features of {operation.name} are {operation.features}, got {unknown}")
-    parameters = accepted_parameters(implementation, operation)
+    rules = semantics or (facts.semantics if facts.semantics in operation.semantics else "torch")
+    if rules not in operation.semantics:
+        raise ValueError(f"semantics of {operation.name} must be one of {operation.semantics}, got {rules!r}")
     plain = float_type("dtype", dtype).name
-    return Claims(plain, accumulate, semantics, algorithm, frozenset(features), parameters)
-
-
-def _resolved(impl: Implementation | str, op: str | None) -> tuple[Implementation, Operation]:
-    """Return the implementation itself and the operation that it is one of."""
-    if isinstance(impl, str):
-        from . import adapters
-
-        loaded = adapters.load(impl, op)
-        implementation, op = loaded.implementation, op or loaded.operation
-    else:
-        implementation = impl
-    if op is None:
-        op = getattr(impl, "__name__", None)
-    if op not in OPERATIONS:
-        raise ValueError(f"op must be one of {tuple(OPERATIONS)}, got op={op!r}")
-    return implementation, OPERATIONS[op]
+    return Claims(plain, accumulate, rules, algorithm, frozenset(named), facts.parameters)
 
 
 def _run(
@@ -188,7 +175,7 @@ def _run(
             progress(done, len(listed), f"{examination.mode}: {examination.name}")
         now = time.monotonic()
         if end is None:
-            examiner.deadline = now + PATIENCE
+            examiner.deadline = now + SEARCH
         elif examination.drawn:
             examiner.deadline = now + (end - now) / sum(e.drawn for e in listed[done:])
         else:
@@ -199,29 +186,21 @@ def _run(
     return outcomes
 
 
-def _require_known(skip: Collection[str], operation: Operation, claims: Claims) -> None:
+def without(listed: list[Examination], skip: Collection[str]) -> list[Examination]:
+    """Leave out the modes and the examinations that are to be skipped."""
     if isinstance(skip, str):
         raise TypeError(f"skip must be a collection of names, got the string {skip!r}")
-    known = {*MODES, *(e.name for e in examinations(operation, claims))}
+    known = {*MODES, *(e.name for e in listed)}
     unknown = sorted(set(skip) - known)
     if unknown:
         raise ValueError(f"skip must name modes or examinations, got {unknown}; there are {sorted(known)}")
+    return [e for e in listed if e.mode not in skip and e.name not in skip]
 
 
 def _left_out(operation: Operation, claims: Claims, skip: Collection[str]) -> tuple[str, ...]:
     """Say what was not tested."""
     missing = [f"{name}: impl has no such parameter" for name in operation.settings if not claims.takes(name)]
     return (*missing, *(f"{name}: skipped" for name in skip))
-
-
-def _source(impl: Implementation | str) -> str:
-    """Return the statement that defines the implementation in a program of its own."""
-    if isinstance(impl, str):
-        return f"from clconv.oracle import adapters\nimpl = adapters.load({impl!r}).implementation"
-    name, module = getattr(impl, "__qualname__", ""), getattr(impl, "__module__", "")
-    if module and module != "__main__" and name.isidentifier():
-        return f"from {module} import {name} as impl"
-    return f"impl = ...  # the function that was checked: {name or impl!r}"
 
 
 def _at_least(name: str, value: Any, least: int) -> int:

@@ -33,6 +33,9 @@ class Runner(Protocol):
     def observe_threads(self, cases: Sequence[Case], threads: int) -> Observation:
         """Call it from several threads at once."""
 
+    def close(self) -> None:
+        """Give up what calling it takes."""
+
 
 @dataclass(frozen=True)
 class LocalRunner:
@@ -48,6 +51,9 @@ class LocalRunner:
     def observe_threads(self, cases: Sequence[Case], threads: int) -> Observation:
         """Call it from several threads at once."""
         return observe_threads(self.implementation, self.operation, cases, threads)
+
+    def close(self) -> None:
+        """Leave the implementation as it is."""
 
 
 class _BreachError(Exception):
@@ -175,7 +181,7 @@ class Examiner:
         findings: list[Finding] = []
         if found.smallest is not None:
             case, mismatch = found.smallest
-            if simplify and not found.flaky and mismatch.index is not None:
+            if simplify and not found.flaky:
                 case, mismatch = simplified(case, mismatch, examine, lambda: self.out_of_time)
             evidence = [*found.failures, (case, mismatch)]
             cause = "the result changes from call to call" if found.flaky else self.cause(evidence)
@@ -192,7 +198,9 @@ class Examiner:
         if mismatch is not None and case.problem.disputed and not mismatch.died:
             self.deviate(case.problem.disputed, mismatch.message, case, mismatch)
         elif mismatch is not None:
-            findings.append(self.finding(mode, name, case, mismatch, self.cause([(case, mismatch)]) or cause))
+            cause = self.cause([(case, mismatch)]) or cause
+            case, mismatch = simplified(case, mismatch, examine, lambda: self.out_of_time)
+            findings.append(self.finding(mode, name, mismatch.case or case, mismatch, cause))
         return self._outcome(mode, name, 1, findings, started, False)
 
     def cause(self, failures: Sequence[tuple[Case, Mismatch]]) -> str:

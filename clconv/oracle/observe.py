@@ -6,7 +6,6 @@ written beside an input, a second call with other bits, a first result that the 
 
 from __future__ import annotations
 
-import inspect
 import math
 import threading
 import traceback
@@ -22,7 +21,7 @@ from .layouts import laid_out
 from .operations import OPERATIONS
 from .operations._base import Case, Operation, Results
 
-__all__ = ["Implementation", "Observation", "Raised", "accepted_parameters", "observe", "observe_threads"]
+__all__ = ["Implementation", "Observation", "Raised", "observe", "observe_threads"]
 
 Array = NDArray[Any]
 Implementation = Callable[..., Any]
@@ -102,35 +101,6 @@ def observe_threads(implementation: Implementation, operation: str, cases: Itera
     except Exception as error:
         return Observation(error=Raised.of(error))
     return Observation(remarks=tuple(dict.fromkeys(remarks)))
-
-
-def accepted_parameters(implementation: Implementation, operation: Operation) -> frozenset[str] | None:
-    """Return which of torch's optional arguments an implementation takes; None if all, or if it does not tell.
-
-    Raises
-    ------
-    TypeError
-        If `implementation` cannot be called, or lacks a parameter that every call passes.
-    """
-    if not callable(implementation):
-        raise TypeError(f"impl must be callable, got {type(implementation).__name__}")
-    try:
-        parameters = inspect.signature(implementation).parameters.values()
-    except (TypeError, ValueError):  # builtins do not tell
-        return None
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return None
-    named = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-    missing = [name for name in operation.positional if name not in named]
-    places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    enough = len(places) >= len(operation.required) or any(p.kind is p.VAR_POSITIONAL for p in parameters)
-    if missing or not enough:
-        raise TypeError(
-            f"{operation.name} is called with {', '.join(operation.required)} by position"
-            + (f" and {', '.join(operation.positional)} by keyword" if operation.positional else "")
-            + f"; impl takes {inspect.signature(implementation)}"
-        )
-    return frozenset(name for name in operation.settings if name in named)
 
 
 def same_bits(left: Results, right: Results) -> bool:

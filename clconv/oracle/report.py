@@ -162,7 +162,11 @@ class Report:
         lines = [f"{self.operation}: {'passed' if self.passed else 'FAILED'}, {self.cases} cases, seed {self.seed}"]
         lines.append(f"{'mode':<12}{'cases':>7}{'worst':>8}  verdict")
         lines += [f"{mode:<12}{cases:>7}{ratio:>8}  {verdict}" for mode, cases, ratio, verdict in self.rows()]
-        lines += [f"not tested: {text}" for text in self.not_tested]
+        return "\n".join([*lines, self.remarks()])
+
+    def remarks(self) -> str:
+        """Return in words what was not tested, what deviates, and each kind of fault with its program."""
+        lines = [f"not tested: {text}" for text in self.not_tested]
         for deviation in self.deviations:
             lines.append(f"deviation, not counted: {deviation.name}: {deviation.message}")
         for finding, also in self.distinct():

@@ -127,12 +127,13 @@ def conv_problems(
     """
     extensions = frozenset(features) | claims.features
     mode = draw(st.sampled_from(PADDING_MODES)) if "padding_mode" in extensions else "zeros"
+    pads = claims.takes("padding") and draw(st.sampled_from((False, True, True)))
     axes = [
         draw(
             windows(
                 strides=claims.takes("stride"),
                 dilations=claims.takes("dilation"),
-                paddings=claims.takes("padding"),
+                paddings=pads,
                 pairs="padding_pairs" in extensions,
                 padding_mode=mode,
             )
@@ -152,7 +153,11 @@ def conv_problems(
         shapes["bias"] = (G * ICG if transposed else G * OCG,)
     arguments: dict[str, Any] = {
         "stride": draw(_one_or_each([axis.stride for axis in axes])),
-        "padding": draw(_paddings(axes, extensions, may_name=not transposed and mode == "zeros")),
+        "padding": draw(
+            _paddings(
+                axes, extensions, may_name=mode == "zeros" and not (transposed or pads) and claims.takes("padding")
+            )
+        ),
         "dilation": draw(_one_or_each([axis.dilation for axis in axes])),
         "groups": G,
         "padding_mode": mode,
@@ -187,7 +192,7 @@ def _paddings(axes: list[Axis], extensions: frozenset[str], may_name: bool) -> s
     if len({low for low, _ in pairs}) == 1:
         forms.insert(0, pairs[0][0])
     words = []
-    if may_name and not any(axis.low for axis in axes):
+    if may_name:
         words.append("valid")
         # Nothing but the extent must fit "same", and that of every window here is at least 1.
         if all(axis.stride == 1 for axis in axes):
