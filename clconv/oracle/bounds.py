@@ -80,7 +80,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from . import _floats, reference
+from . import _bounds_linear, _bounds_norm, _bounds_pool, _floats, reference
 from ._floats import (
     FLOAT64,
     DType,
@@ -92,12 +92,15 @@ from ._floats import (
     storage_and_sum,
 )
 from ._geometry import FloatArray, real_array
+from ._rounding import Rounding
 
 __all__ = ["bound", "largest_exact_integer", "unit_roundoff", "worst_ratio"]
 
 Arrays = dict[str, NDArray[Any]]
 
 OPERATIONS = tuple(name for name in reference.__all__ if name[0].islower())
+# Operations that are more than sums of products, by modules with proofs of their own.
+FURTHER = {**_bounds_linear.BOUNDS, **_bounds_norm.BOUNDS, **_bounds_pool.BOUNDS}
 COPIES = ("unfold", "fold_backward")
 ARRAYS = ("grad_output", "input", "weight", "bias")
 
@@ -230,6 +233,9 @@ def bound(
     if not isinstance(flushes_subnormals, (bool, np.bool_)):
         raise TypeError(f"flushes_subnormals must be True or False, got {flushes_subnormals!r}")
     stored, summed = storage_and_sum(dtype, accumulate)
+    if operation in FURTHER:
+        given = _given(operation, arguments, keywords, stored)
+        return FURTHER[operation](given, Rounding(stored, summed, bool(flushes_subnormals)))
     call = _Call(operation, arguments, keywords)
     for name, array in call.arrays.items():
         _require_representable(name, array, stored)
@@ -283,6 +289,18 @@ def worst_ratio(got: NDArray[Any], expected: NDArray[Any], bound: NDArray[Any]) 
     # What is left of NaN comes from a NaN on one side only.
     ratio[np.isnan(ratio)] = np.inf
     return float(ratio.max(initial=0.0))
+
+
+def _given(operation: str, arguments: tuple[Any, ...], keywords: dict[str, Any], stored: DType) -> dict[str, Any]:
+    """Return all arguments of a call, defaults included, arrays in float64 but for indices."""
+    bound_arguments = inspect.signature(getattr(reference, operation)).bind(*arguments, **keywords)
+    bound_arguments.apply_defaults()
+    given = dict(bound_arguments.arguments)
+    for name, value in given.items():
+        if isinstance(value, np.ndarray) and value.dtype.kind not in "iub":
+            given[name] = real_array(name, value)
+            _require_representable(name, given[name], stored)
+    return given
 
 
 class _Sums(NamedTuple):

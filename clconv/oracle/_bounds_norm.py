@@ -1,0 +1,226 @@
+r"""How far a correct normalisation may be from the reference.
+
+Correct is what has a backward stable variance: the two-pass formulas, with or without a corrected sum, and
+Welford's recurrence, with partial results merged in any tree; any order of summation; fused multiply-add or not;
+1/sqrt, rsqrt, a division by the root, a product with a reciprocal; weight and bias applied one by one or folded
+into ``x*scale + shift``; gradients by the formulas of `_norm`, or folded into ``dy*a + x*b + c``, or by
+differentiating every step of the forward pass. A variance computed as mean(x**2) - m**2 is not among them: where
+m**2 is large beside v + eps, it exceeds these bounds.
+
+Letters, and the errors of mean, variance and xhat, are those of `_norm_errors`.
+
+**Output.** With the roundings of weight and bias, ``e_y = |w| e_hat + gamma(4) (|w| R + |b|)``.
+
+**Gradients.** With h = dy w, H = mean(h) and P = mean(h xhat), which may be computed as r (mean(h x) - m H), too,
+
+    e_P = mean(|h| e_hat) + gamma(n + D + 8) mean(|h| R),
+    e_H = gamma(n + D + 3) mean|h| + |P| (gamma(n + D + 8) mean(R) + r' e_m),
+
+where the last term is for those who differentiate v by m as well, and so add up all x - m, whose sum is zero
+but for rounding. The product xhat P is off by e_hat (|P| + e_P) + |xhat| e_P, and with the last roundings
+
+    e_dx = |dx| rho + r' (e_H + e_hat (|P| + e_P) + |xhat| e_P + gamma(8) (|h| + |H| + e_H + R (|P| + e_P))).
+
+Without a mean H = e_H = 0; in evaluation, e_dx = |dx| rho + r' gamma(3) |h|. For a weight that M elements share,
+
+    e_dw = sum(|dy| e_hat) + gamma(M + D + 8) sum(|dy| R),    e_db = (M - 1) u sum|dy|,
+
+the latter for the reason given in `bounds`.
+
+**Running statistics** ``(1 - q) z + q m``, with q and 1 - q rounded to the type, or ``z + q (m - z)``, are off by
+
+    |q| e_m + gamma(5) ((1 + |q|) |z| + |q| (|m| + e_m));
+
+for the variance, with D + 2 roundings more for n/(n - 1). The average over N images rounds N + D times more.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._batch_norm import NormResult, Running, over_batch, over_image, with_running
+from ._bounds_response_norm import response_norm, response_norm_backward
+from ._geometry import FloatArray
+from ._group_norm import RMSNormGradients, default_epsilon, grouped, last_axes, root_mean_square
+from ._norm import Norm, NormGradients, backward, forward, standardised
+from ._norm_errors import REFERENCE, Errors, Machine, Rows, errors, limit, machine_of, rows_of
+from ._rounding import Rounding
+
+__all__ = ["BOUNDS"]
+
+Given = dict[str, Any]
+
+
+def _output(norm: Norm, rounding: Rounding) -> FloatArray:
+    rows, b = rows_of(norm), 0.0 if norm.b is None else np.abs(norm.b)
+    w = 1.0 if norm.w is None else np.abs(norm.w)
+
+    def error(machine: Machine) -> FloatArray:
+        e = errors(rows, machine)
+        tiny = 8 * machine.phi * (1 + w + np.abs(norm.x) + rows.mean)
+        return w * e.xhat + machine.gamma(4) * (w * e.folded + b) + tiny
+
+    e = errors(rows, machine_of(rounding))
+    peak = w * np.maximum(e.folded, e.scale) + b
+    value = forward(norm).reshape(norm.x.shape)
+    return limit(value, error, peak, rounding, norm.n).reshape(norm.shape)
+
+
+def _gradients(
+    grad_output: NDArray[Any], norm: Norm, output_mask: Sequence[bool] | None, rounding: Rounding
+) -> NormGradients:
+    values = backward(grad_output, norm, output_mask)
+    rows, g = rows_of(norm), grad_output.reshape(norm.x.shape)
+    dx = None if values.input is None else _input_gradient(g, values.input, rows, rounding)
+    dw = None if values.weight is None or norm.w is None else _weight_gradient(g, values.weight, norm.w, rows, rounding)
+    db = None if values.bias is None or norm.b is None else _bias_gradient(g, values.bias, norm.b, norm, rounding)
+    return NormGradients(dx, dw, db)
+
+
+def _input_gradient(g: FloatArray, value: FloatArray, rows: Rows, rounding: Rounding) -> FloatArray:
+    norm = rows.norm
+    size = np.abs(value).reshape(norm.x.shape)
+    through = _through_statistics if norm.constants is None else _past_statistics
+    h = g if norm.w is None else g * norm.w
+
+    def error(machine: Machine) -> FloatArray:
+        e = errors(rows, machine)
+        exact = size + 2 * errors(rows, REFERENCE).scale * through(h, rows, REFERENCE)
+        tiny = 8 * machine.phi * (1 + e.scale) ** 2 * (1 + np.abs(g)) * (1 + np.abs(norm.x) + rows.mean)
+        tiny = tiny if norm.w is None else tiny * (1 + np.abs(norm.w))
+        return exact * e.root + e.scale * through(h, rows, machine) + tiny
+
+    e = errors(rows, machine_of(rounding))
+    of_row = norm.n * norm.mean(np.abs(h) * e.folded)
+    # Folded into x*b + c, sums of h*x meet r**3; others divide by s.
+    peak = of_row * (1 + 1 / e.scale + e.scale**2) + e.scale * np.abs(h)
+    return limit(size, error, peak, rounding, norm.n).reshape(norm.shape)
+
+
+def _past_statistics(h: FloatArray, rows: Rows, machine: Machine) -> FloatArray:
+    return machine.gamma(3) * np.abs(h)
+
+
+def _through_statistics(h: FloatArray, rows: Rows, machine: Machine) -> FloatArray:
+    """Bound the error of ``h - mean(h) - xhat*mean(h*xhat)``."""
+    norm, e = rows.norm, errors(rows, machine)
+    rounded = norm.n + machine.division + 8
+    size, exact = np.abs(h), standardised(norm).xhat
+    P = np.abs(norm.mean(h * exact)) + 2 * _projection(size, rows, REFERENCE)
+    of_P = _projection(size, rows, machine)
+    H, of_H = np.zeros(P.shape), np.zeros(P.shape)
+    if norm.is_centred:
+        of_H = machine.gamma(norm.n + machine.division + 3) * norm.mean(size)
+        H = np.abs(norm.mean(h)) + 2 * REFERENCE.gamma(rounded) * norm.mean(size)
+        of_H = of_H + P * (machine.gamma(rounded) * norm.mean(e.folded) + e.scale * e.mean)
+    last = machine.gamma(8) * (size + H + of_H + e.folded * (P + of_P))
+    total: FloatArray = of_H + e.xhat * (P + of_P) + rows.xhat * of_P + last
+    return total
+
+
+def _projection(size: FloatArray, rows: Rows, machine: Machine) -> FloatArray:
+    """Bound the error of ``mean(h*xhat)``, from |h|."""
+    norm, e = rows.norm, errors(rows, machine)
+    rounding = machine.gamma(norm.n + machine.division + 8) * norm.mean(size * e.folded)
+    return norm.mean(size * e.xhat) + rounding
+
+
+def _weight_gradient(g: FloatArray, value: FloatArray, w: FloatArray, rows: Rows, rounding: Rounding) -> FloatArray:
+    norm, size = rows.norm, np.abs(g)
+    M = norm.x.size // max(w.size, 1)
+
+    def error(machine: Machine) -> FloatArray:
+        e = errors(rows, machine)
+        terms = size * (e.xhat + machine.gamma(M + machine.division + 8) * e.folded)
+        tiny = 8 * machine.phi * (1 + size) * (1 + e.scale) * (1 + np.abs(norm.x) + rows.mean)
+        return norm.shared(terms + tiny, w)
+
+    e = errors(rows, machine_of(rounding))
+    peak = norm.shared(size * e.folded * (1 + 1 / e.scale), w)
+    return limit(value, error, peak, rounding, M)
+
+
+def _bias_gradient(g: FloatArray, value: FloatArray, b: FloatArray, norm: Norm, rounding: Rounding) -> FloatArray:
+    M = norm.x.size // max(b.size, 1)
+    size = norm.shared(np.abs(g), b)
+    return limit(value, lambda machine: max(M - 1, 0) * machine.u * size + M * machine.flushed, size, rounding, M)
+
+
+def _statistics(norm: Norm, running: Running, rounding: Rounding) -> tuple[FloatArray, FloatArray]:
+    """Bound the running mean and variance."""
+    if norm.constants is not None or norm.x.size == 0:
+        return np.zeros(norm.parameters), np.zeros(norm.parameters)
+    rows, q, values = rows_of(norm), abs(running.share), with_running(norm, running)
+    J = rows.mean.shape[0]  # 1 where rows run through the batch
+
+    def bound(
+        value: FloatArray | None, old: FloatArray, own: FloatArray, of_own: Callable[[Errors], FloatArray], share: float
+    ) -> FloatArray:
+        def parts(machine: Machine) -> tuple[FloatArray, FloatArray]:
+            found = of_own(errors(rows, machine))
+            size = (1 + q) * np.abs(old) + share * np.mean(own + found, axis=0, keepdims=True)
+            return np.mean(found, axis=0, keepdims=True), size
+
+        def error(machine: Machine) -> FloatArray:
+            found, size = parts(machine)
+            roundings = machine.division + 7 + (J + machine.division if J > 1 else 0)
+            total: FloatArray = share * found + machine.gamma(roundings) * size + 8 * machine.phi * (1 + share)
+            return total
+
+        assert value is not None
+        peak = parts(machine_of(rounding))[1]
+        return limit(value.reshape(old.shape), error, peak, rounding, norm.n + J).reshape(norm.parameters)
+
+    return (
+        bound(values.running_mean, running.mean, rows.mean, lambda e: e.mean, q),
+        bound(values.running_var, running.var, rows.sigma**2, lambda e: e.variance, q * running.correction),
+    )
+
+
+def _checked(operation: str, given: Given, rounding: Rounding) -> tuple[Norm, Running | None]:
+    """Turn the arguments of a reference function into rows."""
+    if operation == "batch_norm":
+        return over_batch(**given)
+    if operation == "instance_norm":
+        return over_image(**given)
+    if operation == "group_norm":
+        return grouped(**given), None
+    if operation == "layer_norm":
+        return last_axes(**given, is_centred=True), None
+    # The given arrays are float64, whatever they were before.
+    eps = default_epsilon(rounding.stored) if given["eps"] is None else given["eps"]
+    return root_mean_square(**{**given, "eps": eps}), None
+
+
+@np.errstate(all="ignore")
+def _forward(operation: str, given: Given, rounding: Rounding) -> NormResult | FloatArray:
+    norm, running = _checked(operation, given, rounding)
+    y = _output(norm, rounding)
+    if operation not in ("batch_norm", "instance_norm"):
+        return y
+    return NormResult(y, *((None, None) if running is None else _statistics(norm, running, rounding)))
+
+
+@np.errstate(all="ignore")
+def _backward(operation: str, given: Given, rounding: Rounding) -> NormGradients | RMSNormGradients:
+    arguments = {name: value for name, value in given.items() if name not in ("grad_output", "output_mask")}
+    norm, _ = _checked(operation, arguments, rounding)
+    mask, grad_output = given["output_mask"], given["grad_output"]
+    if operation != "rms_norm":
+        return _gradients(grad_output, norm, mask, rounding)
+    return RMSNormGradients(*_gradients(grad_output, norm, None if mask is None else (*mask, False), rounding)[:2])
+
+
+OPERATIONS = ("batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm")
+
+BOUNDS: dict[str, Callable[[Given, Rounding], Any]] = {
+    **{name: functools.partial(_forward, name) for name in OPERATIONS},
+    **{f"{name}_backward": functools.partial(_backward, name) for name in OPERATIONS},
+    "local_response_norm": response_norm,
+    "local_response_norm_backward": response_norm_backward,
+}
