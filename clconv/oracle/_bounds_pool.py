@@ -134,7 +134,9 @@ def _selection_gradient(grad_output: Any, pool: Pool, rounding: Rounding, ties: 
         limit = _mean_limit(parts, float(windows.pixels.shape[1]), rounding)
     else:
         limit = _plain_limit(parts, rounding)
-    return pool.unbatched(limit + raised(collected(uncertain, np.abs(g)), parts.terms))
+    if uncertain.any():
+        limit = limit + raised(collected(uncertain, np.abs(g)), parts.terms)
+    return pool.unbatched(limit)
 
 
 def _plain_limit(parts: _Sums, rounding: Rounding) -> FloatArray:
@@ -151,7 +153,7 @@ def _plain_limit(parts: _Sums, rounding: Rounding) -> FloatArray:
 
 def _rows(grad_output: Any, pool: Pool) -> FloatArray:
     """Return the gradient as (N, C, windows)."""
-    return real_array("grad_output", grad_output).reshape(*pool.x.shape[:2], len(pool.windows.pixels))
+    return pool.rows(real_array("grad_output", grad_output))
 
 
 def _shares(rank: int, arguments: Arguments) -> Average:

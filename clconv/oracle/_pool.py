@@ -98,7 +98,7 @@ def _backward(grad_output: Array, pool: Pool, ties: str, output_mask: Sequence[b
     g = require_output_shape(grad_output, pool.output_shape, pool.has_batch)
     if not requested(output_mask, MaxPoolGradients._fields)[0]:
         return MaxPoolGradients(None)
-    g = g.reshape(*g.shape[:2], -1, 1)
+    g = pool.rows(g)[..., np.newaxis]
     won = (first_winners if ties == "first" else winners)(pool.x, pool.windows)
     if ties == "share":
         g = g / won.sum(axis=-1, keepdims=True)

@@ -67,8 +67,8 @@ def _average_backward(grad_output: Array, pool: Pool, output_mask: Mask) -> Adap
     g = require_output_shape(grad_output, pool.output_shape, pool.has_batch)
     if not requested(output_mask, AdaptiveAvgPoolGradients._fields)[0]:
         return AdaptiveAvgPoolGradients(None)
-    sizes = pool.windows.padded_taps
-    return AdaptiveAvgPoolGradients(pool.unbatched(spread(g.reshape(*g.shape[:2], len(sizes)) / sizes, pool.windows)))
+    terms = pool.rows(g) / pool.windows.padded_taps
+    return AdaptiveAvgPoolGradients(pool.unbatched(spread(terms, pool.windows)))
 
 
 def _max(pool: Pool, return_indices: bool) -> Maxima:
@@ -81,7 +81,7 @@ def _max_backward(grad_output: Array, pool: Pool, output_mask: Mask) -> Adaptive
     if not requested(output_mask, AdaptiveMaxPoolGradients._fields)[0]:
         return AdaptiveMaxPoolGradients(None)
     won = first_winners(pool.x, pool.windows)
-    terms = np.where(won, g.reshape(*won.shape[:3], 1), 0.0)
+    terms = np.where(won, pool.rows(g)[..., np.newaxis], 0.0)
     return AdaptiveMaxPoolGradients(pool.unbatched(pool.windows.scatter(terms)))
 
 

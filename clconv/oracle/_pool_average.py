@@ -96,7 +96,7 @@ def _backward(grad_output: Array, layer: Average, output_mask: Sequence[bool] | 
     g = require_output_shape(grad_output, pool.output_shape, pool.has_batch)
     if not requested(output_mask, AvgPoolGradients._fields)[0]:
         return AvgPoolGradients(None)
-    terms = g.reshape(*g.shape[:2], len(layer.divisors)) / layer.divisors
+    terms = pool.rows(g) / layer.divisors
     return AvgPoolGradients(pool.unbatched(spread(terms, pool.windows)))
 
 

@@ -82,7 +82,7 @@ def _backward(grad_output: Array, layer: Norm, output_mask: Sequence[bool] | Non
     g = require_output_shape(grad_output, pool.output_shape, pool.has_batch)
     if not requested(output_mask, LpPoolGradients._fields)[0]:
         return LpPoolGradients(None)
-    terms = g.reshape(*g.shape[:2], -1, 1) * _slopes(pool.x, pool.windows, layer.power)
+    terms = pool.rows(g)[..., np.newaxis] * _slopes(pool.x, pool.windows, layer.power)
     return LpPoolGradients(pool.unbatched(pool.windows.scatter(terms)))
 
 

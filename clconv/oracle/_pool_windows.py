@@ -63,6 +63,10 @@ class Pool(NamedTuple):
         """Shape of the output, with its batch axis."""
         return (*self.x.shape[:2], *self.windows.positions)
 
+    def rows(self, values: FloatArray) -> FloatArray:
+        """Bring values in the shape of the output into (N, C, windows)."""
+        return values.reshape(*self.x.shape[:2], len(self.windows.pixels))
+
     def unbatched(self, array: Array) -> Array:
         """Drop the batch axis if the input has none."""
         return array if self.has_batch else array[0]
