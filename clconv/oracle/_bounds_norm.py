@@ -29,9 +29,10 @@ the latter for the reason given in `bounds`.
 
 **Running statistics** ``(1 - q) z + q m``, with q and 1 - q rounded to the type, or ``z + q (m - z)``, are off by
 
-    |q| e_m + gamma(5) ((1 + |q|) |z| + |q| (|m| + e_m));
+    |q| e_m + gamma(D + 7) ((1 + |q|) |z| + |q| (|m| + e_m)),
 
-for the variance, with D + 2 roundings more for n/(n - 1). The average over N images rounds N + D times more.
+the variance likewise, with e_v n/(n - 1): D + 2 of the roundings are that factor's. The average over J images rounds
+J + D times more. Nothing is rounded where nothing changes.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._batch_norm import NormResult, Running, over_batch, over_image, with_running
+from ._batch_norm import NormResult, Running, over_batch, over_image
 from ._bounds_response_norm import response_norm, response_norm_backward
 from ._geometry import FloatArray
 from ._group_norm import RMSNormGradients, default_epsilon, grouped, last_axes, root_mean_square
@@ -75,7 +76,7 @@ def _gradients(
     grad_output: NDArray[Any], norm: Norm, output_mask: Sequence[bool] | None, rounding: Rounding
 ) -> NormGradients:
     values = backward(grad_output, norm, output_mask)
-    rows, g = rows_of(norm), grad_output.reshape(norm.x.shape)
+    rows, g = rows_of(norm), np.reshape(grad_output, norm.x.shape)
     dx = None if values.input is None else _input_gradient(g, values.input, rows, rounding)
     dw = None if values.weight is None or norm.w is None else _weight_gradient(g, values.weight, norm.w, rows, rounding)
     db = None if values.bias is None or norm.b is None else _bias_gradient(g, values.bias, norm.b, norm, rounding)
@@ -93,7 +94,8 @@ def _input_gradient(g: FloatArray, value: FloatArray, rows: Rows, rounding: Roun
         exact = size + 2 * errors(rows, REFERENCE).scale * through(h, rows, REFERENCE)
         tiny = 8 * machine.phi * (1 + e.scale) ** 2 * (1 + np.abs(g)) * (1 + np.abs(norm.x) + rows.mean)
         tiny = tiny if norm.w is None else tiny * (1 + np.abs(norm.w))
-        return exact * e.root + e.scale * through(h, rows, machine) + tiny
+        total: FloatArray = exact * e.root + e.scale * through(h, rows, machine) + tiny
+        return total
 
     e = errors(rows, machine_of(rounding))
     of_row = norm.n * norm.mean(np.abs(h) * e.folded)
@@ -155,30 +157,29 @@ def _statistics(norm: Norm, running: Running, rounding: Rounding) -> tuple[Float
     """Bound the running mean and variance."""
     if norm.constants is not None or norm.x.size == 0:
         return np.zeros(norm.parameters), np.zeros(norm.parameters)
-    rows, q, values = rows_of(norm), abs(running.share), with_running(norm, running)
+    rows, q = rows_of(norm), abs(running.share)
     J = rows.mean.shape[0]  # 1 where rows run through the batch
 
-    def bound(
-        value: FloatArray | None, old: FloatArray, own: FloatArray, of_own: Callable[[Errors], FloatArray], share: float
-    ) -> FloatArray:
-        def parts(machine: Machine) -> tuple[FloatArray, FloatArray]:
-            found = of_own(errors(rows, machine))
-            size = (1 + q) * np.abs(old) + share * np.mean(own + found, axis=0, keepdims=True)
-            return np.mean(found, axis=0, keepdims=True), size
-
-        def error(machine: Machine) -> FloatArray:
-            found, size = parts(machine)
-            roundings = machine.division + 7 + (J + machine.division if J > 1 else 0)
-            total: FloatArray = share * found + machine.gamma(roundings) * size + 8 * machine.phi * (1 + share)
+    def bound(old: FloatArray, own: FloatArray, of_own: Callable[[Errors], FloatArray], share: float) -> FloatArray:
+        def magnitude(machine: Machine) -> FloatArray:
+            found = np.mean(own + of_own(errors(rows, machine)), axis=0, keepdims=True)
+            total: FloatArray = (1 + q) * np.abs(old) + share * found
             return total
 
-        assert value is not None
-        peak = parts(machine_of(rounding))[1]
-        return limit(value.reshape(old.shape), error, peak, rounding, norm.n + J).reshape(norm.parameters)
+        def error(machine: Machine) -> FloatArray:
+            found = np.mean(of_own(errors(rows, machine)), axis=0, keepdims=True)
+            roundings = machine.division + 7 + (J + machine.division if J > 1 else 0)
+            tiny = 8 * machine.phi * (1 + share)
+            total: FloatArray = share * found + machine.gamma(roundings) * magnitude(machine) + tiny
+            return total
+
+        peak = magnitude(machine_of(rounding))
+        # The magnitude is at least the result's, whose storing it stands for.
+        return limit(peak, error, peak, rounding, norm.n + J).reshape(norm.parameters)
 
     return (
-        bound(values.running_mean, running.mean, rows.mean, lambda e: e.mean, q),
-        bound(values.running_var, running.var, rows.sigma**2, lambda e: e.variance, q * running.correction),
+        bound(running.mean, rows.mean, lambda e: e.mean, q),
+        bound(running.var, rows.sigma**2, lambda e: e.variance, q * running.correction),
     )
 
 

@@ -36,7 +36,8 @@ Given = dict[str, Any]
 
 
 def _length(response: Response) -> int:
-    return min(response.size, response.x.shape[1])
+    channels: int = response.x.shape[1]
+    return min(response.size, channels)
 
 
 def _base_error(response: Response, machine: Machine) -> FloatArray:
@@ -90,17 +91,18 @@ def response_norm_backward(given: Given, rounding: Rounding) -> LocalResponseNor
     response = over_channels(**arguments)
     x, g, beta = np.abs(response.x), np.abs(given["grad_output"]), abs(response.beta)
     scale, D = 2 * abs(response.alpha) * beta / response.size, machine_of(rounding).division
-    once, once_error = _power(response, -response.beta, beta, 1, D + 2)
-    twice, twice_error = _power(response, -response.beta - 1, 3 * beta + 1, 3, _length(response) + 2 * D + 8)
+    power, power_error = _power(response, -response.beta, beta, 1, D + 2)
+    slope, slope_error = _power(response, -response.beta - 1, 3 * beta + 1, 3, _length(response) + 2 * D + 8)
 
     def error(machine: Machine) -> FloatArray:
-        through = response.spread(g * x * twice_error(machine))
-        tiny = (
-            8 * machine.phi * (1 + scale) * (1 + x) * (1 + g + once + response.spread((1 + g) * (1 + x) * (1 + twice)))
-        )
-        total: FloatArray = g * once_error(machine) + scale * x * through + tiny
+        through = response.spread(g * x * slope_error(machine))
+        around = response.spread((1 + g) * (1 + x) * (1 + slope))
+        tiny = 8 * machine.phi * (1 + scale) * (1 + x) * (1 + g + power + around)
+        total: FloatArray = g * power_error(machine) + scale * x * through + tiny
         return total
 
-    value = g * once + scale * x * response.spread(g * x * twice)
-    peak = np.maximum(value, np.maximum(np.maximum(once, 1 / once) ** 2, response.spread(g * x * twice)))
+    through = response.spread(g * x * slope)
+    value = g * power + scale * x * through
+    # torch's own graph divides by the square of the power.
+    peak = np.maximum(np.maximum(value, through), np.maximum(power, 1 / power) ** 2)
     return LocalResponseNormGradients(limit(value, error, peak, rounding, _length(response)))
