@@ -6,11 +6,13 @@ written beside an input, a second call with other bits, a first result that the 
 
 from __future__ import annotations
 
+import contextlib
 import math
+import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +31,7 @@ Implementation = Callable[..., Any]
 FENCE = 256  # bytes on either side of an input, a multiple of every element's size
 CANARY = 0xFF  # which is NaN in every floating-point type
 CALLS_PER_THREAD = 20
+SWITCH_INTERVAL = 1e-6  # seconds
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,10 @@ def observe_threads(implementation: Implementation, operation: str, cases: Itera
     try:
         alone = [(case, _call(implementation, described, case, _Fences(case).arrays)) for case in cases]
 
+        barrier = threading.Barrier(threads)
+
         def work() -> None:
+            barrier.wait()
             for case, expected in alone * CALLS_PER_THREAD:
                 try:
                     got = _call(implementation, described, case, _Fences(case).arrays)
@@ -94,13 +100,25 @@ def observe_threads(implementation: Implementation, operation: str, cases: Itera
                     return
 
         workers = [threading.Thread(target=work, daemon=True) for _ in range(threads)]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
+        with _switching_often():
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
     except Exception as error:
         return Observation(error=Raised.of(error))
     return Observation(remarks=tuple(dict.fromkeys(remarks)))
+
+
+@contextlib.contextmanager
+def _switching_often() -> Iterator[None]:
+    """Let Python switch between threads within short calls, too."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def same_bits(left: Results, right: Results) -> bool:
@@ -137,14 +155,14 @@ def _call(
 def _remarks_of_repetition(
     implementation: Implementation, operation: Operation, case: Case, first: Results
 ) -> tuple[str, ...]:
-    """Call again, with the same values in other memory, and then with other values."""
+    """Call with other values, and then again with the same ones in other memory."""
     kept = {name: None if result is None else result.copy() for name, result in first.items()}
-    second = _call(implementation, operation, case, _Fences(case).arrays)
-    remarks = [] if same_bits(second, kept) else ["a second call with the same arguments gave other bits"]
     others = {name: array[..., ::-1].copy() for name, array in case.arrays.items() if array.dtype.kind not in "iu"}
     _call(implementation, operation, case, _Fences(case.holding(**others)).arrays)
-    if not same_bits(first, kept):
-        remarks.append("a later call changed an earlier result")
+    remarks = [] if same_bits(first, kept) else ["a later call changed an earlier result"]
+    second = _call(implementation, operation, case, _Fences(case).arrays)
+    if not same_bits(second, kept):
+        remarks.append("a second call with the same arguments gave other bits")
     return tuple(remarks)
 
 
