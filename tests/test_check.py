@@ -230,3 +230,18 @@ def test_clconvs_own_operations_pass(device, operation):
     report = check(implementation, op=operation, features=described.features, max_examples=10)
     assert report.passed, str(report)
     assert not report.not_tested
+
+
+@pytest.mark.parametrize(
+    ("semantics", "words"), [("torch", "same"), ("onnx", "same_upper"), ("tf", "same_upper"), ("scipy", "same_lower")]
+)
+def test_same_padding_is_that_of_the_claimed_system(semantics, words):
+    def named(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+        if padding == "same" and (stride in (1, (1,)) or semantics in ("onnx", "tf")):
+            padding = words
+        result = reference.conv1d(input, weight, bias, stride, padding, dilation, groups)
+        return result.astype(input.dtype)
+
+    assert check(named, op="conv1d", semantics=semantics, max_examples=50, skip=FINITE).passed
+    others = {"torch": "scipy", "onnx": "torch", "tf": "scipy", "scipy": "onnx"}
+    assert not check(named, op="conv1d", semantics=others[semantics], max_examples=50, skip=FINITE).passed

@@ -155,13 +155,11 @@ def conv_problems(
     }
     if claims.takes("bias") and draw(st.booleans()):
         shapes["bias"] = (G * ICG if transposed else G * OCG,)
+    may_name = mode == "zeros" and not (transposed or pads) and claims.takes("padding")
+    same_takes_strides = claims.semantics in ("onnx", "tf")
     arguments: dict[str, Any] = {
         "stride": draw(_one_or_each([axis.stride for axis in axes])),
-        "padding": draw(
-            _paddings(
-                axes, extensions, may_name=mode == "zeros" and not (transposed or pads) and claims.takes("padding")
-            )
-        ),
+        "padding": draw(_paddings(axes, extensions, may_name, same_takes_strides)),
         "dilation": draw(_one_or_each([axis.dilation for axis in axes])),
         "groups": G,
         "padding_mode": mode,
@@ -187,7 +185,9 @@ def _one_or_each(values: list[int]) -> st.SearchStrategy[Any]:
     return st.sampled_from((each[0], each)) if len(set(each)) == 1 else st.just(each)
 
 
-def _paddings(axes: list[Axis], extensions: frozenset[str], may_name: bool) -> st.SearchStrategy[Any]:
+def _paddings(
+    axes: list[Axis], extensions: frozenset[str], may_name: bool, same_takes_strides: bool
+) -> st.SearchStrategy[Any]:
     """Write the padding as torch does where it can, and as what torch lacks where that is claimed."""
     pairs = tuple((axis.low, axis.high) for axis in axes)
     if any(low != high for low, high in pairs):
@@ -199,7 +199,7 @@ def _paddings(axes: list[Axis], extensions: frozenset[str], may_name: bool) -> s
     if may_name:
         words.append("valid")
         # Nothing but the extent must fit "same", and that of every window here is at least 1.
-        if all(axis.stride == 1 for axis in axes):
+        if same_takes_strides or all(axis.stride == 1 for axis in axes):
             words.append("same")
         if "padding_names" in extensions:
             words += ["same_upper", "same_lower", "full"]

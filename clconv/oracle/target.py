@@ -42,7 +42,8 @@ def resolved(impl: Implementation | str, op: str | None) -> tuple[Implementation
     TypeError
         If `impl` cannot be called, or not by the operation's signature.
     """
-    semantics, features = "torch", ()
+    semantics: str = "torch"
+    features: tuple[str, ...] = ()
     if isinstance(impl, str):
         from . import adapters
 

@@ -216,19 +216,22 @@ class Operation(ABC):
 
     def evaluate(self, arrays: Mapping[str, Array | None], arguments: dict[str, Any], claims: Claims) -> Results:
         """Call the reference and name its results."""
+        translated = self.translated(arguments, claims)
+        return self.named(getattr(reference, self.name)(**arrays, **translated))
+
+    def translated(self, arguments: Mapping[str, Any], claims: Claims) -> dict[str, Any]:
+        """Return the arguments as the reference takes them under the claimed semantics."""
         if len(self.semantics) > 1:
-            arguments = {**arguments, "semantics": claims.semantics}
-        return self.named(getattr(reference, self.name)(**arrays, **arguments))
+            return {**arguments, "semantics": claims.semantics}
+        return dict(arguments)
 
     def bounds(self, case: Case, claims: Claims, flushes_subnormals: bool = False) -> Results:
         """Return the largest error of each element of each result."""
-        arguments = dict(case.problem.arguments)
-        if len(self.semantics) > 1:
-            arguments["semantics"] = claims.semantics
+        arguments = self.translated(case.problem.arguments, claims)
+        given: dict[str, Any] = {**as_float64(case.arrays), **arguments}
         limits = bounds.bound(
             self.name,
-            **as_float64(case.arrays),
-            **arguments,
+            **given,
             dtype=claims.dtype,
             accumulate=claims.accumulate,
             flushes_subnormals=flushes_subnormals,

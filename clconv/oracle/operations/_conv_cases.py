@@ -39,7 +39,7 @@ class _Layers:
 def edges(rank: int, transposed: bool, claims: Claims) -> Iterator[Problem]:
     """List lawful convolutions that are often got wrong, without unclaimed arguments."""
     layer = _Layers(rank, transposed).layer
-    own = _transposed_edges(layer) if transposed else _plain_edges(layer)
+    own = _transposed_edges(layer) if transposed else _plain_edges(layer, claims.semantics in ("onnx", "tf"))
     for problem in (*_common_edges(layer, rank), *own, *_sizes(layer, rank, transposed)):
         if all(claims.takes(name) for name in (*problem.arguments, *set(problem.shapes) & {"bias"})):
             yield problem
@@ -65,7 +65,10 @@ def _common_edges(layer: Any, rank: int) -> Iterator[Problem]:
     yield replace(unbatched, shapes={**unbatched.shapes, "input": unbatched.shapes["input"][1:]})
 
 
-def _plain_edges(layer: Any) -> Iterator[Problem]:
+def _plain_edges(layer: Any, same_takes_strides: bool) -> Iterator[Problem]:
+    if same_takes_strides:
+        yield layer("padding 'same' with a stride", 6, 3, padding="same", stride=2)
+        yield layer("padding 'same' of one tap with a stride", 7, 1, padding="same", stride=3)
     yield layer("a kernel as large as the padded input", 3, 5, padding=1)
     yield layer("padding 'same' of an even kernel", 5, 4, padding="same")
     yield layer("padding 'same' of a dilated kernel", 6, 2, padding="same", dilation=3)
@@ -94,7 +97,7 @@ def _sizes(layer: Any, rank: int, transposed: bool) -> Iterator[Problem]:
 def refusals(rank: int, transposed: bool, claims: Claims) -> Iterator[Refusal]:
     """List calls that break a rule of torch's, without unclaimed arguments."""
     layer = _Layers(rank, transposed).layer
-    own = _transposed_refusals(layer) if transposed else _plain_refusals(layer)
+    own = _transposed_refusals(layer) if transposed else _plain_refusals(layer, claims.semantics)
     for refusal in (*_common_refusals(layer, rank, transposed), *own):
         problem = refusal.problem
         if all(claims.takes(name) for name in (*problem.arguments, *set(problem.shapes) & {"bias"})):
@@ -131,7 +134,7 @@ def _common_refusals(layer: Any, rank: int, transposed: bool) -> Iterator[Refusa
     yield Refusal("groups divides the input channels", layer("groups=2 of 3 input channels", 5, 3, groups=2))
 
 
-def _plain_refusals(layer: Any) -> Iterator[Refusal]:
+def _plain_refusals(layer: Any, semantics: str) -> Iterator[Refusal]:
     fits = "the window fits into the padded input"
     yield Refusal(fits, layer("a kernel larger than the input", 2, 3))
     # Rounded towards zero, (2 - 3)/2 + 1 is one output.
@@ -140,9 +143,10 @@ def _plain_refusals(layer: Any) -> Iterator[Refusal]:
     yield Refusal(
         "groups divides the output channels", layer("groups=2 of 3 output channels", 5, 3, IC=4, OC=3, groups=2)
     )
-    yield Refusal(
-        "padding 'same' needs stride 1", layer("padding='same' with stride 2", 5, 3, padding="same", stride=2)
-    )
+    if semantics in ("torch", "scipy"):
+        yield Refusal(
+            "padding 'same' needs stride 1", layer("padding='same' with stride 2", 5, 3, padding="same", stride=2)
+        )
     yield Refusal("padding is a known word", layer("padding='some'", 5, 3, padding="some"))
 
 

@@ -151,11 +151,12 @@ def _moved(step: int, axis: int) -> Change:
 def _cropped(layer: _Layer, pairs: list[tuple[int, int]]) -> _Layer:
     """Apply negative padding by cropping the image."""
     x = layer.arrays["input"]
-    crop = tuple(
-        slice(max(-low, 0), e - max(-high, 0)) for (low, high), e in zip(pairs, x.shape[-layer.rank :], strict=True)
+    crop: tuple[Any, ...] = (
+        ...,
+        *(slice(max(-low, 0), e - max(-high, 0)) for (low, high), e in zip(pairs, x.shape[-layer.rank :], strict=True)),
     )
     padding = tuple((max(low, 0), max(high, 0)) for low, high in pairs)
-    return layer.having(input=x[(..., *crop)], padding=padding)
+    return layer.having(input=x[crop], padding=padding)
 
 
 def _no_dilation(layer: _Layer) -> _Layer:

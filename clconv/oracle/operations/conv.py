@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
-from clconv.oracle import reference, strategies
+from clconv.oracle import strategies
 
 from . import _conv_cases, _conv_laws, _conv_suspects
 from ._base import Claims, Identity, Problem, Refusal, Suspect
@@ -15,10 +16,24 @@ from ._sums import SumOfProducts
 
 __all__ = ["CONVOLUTIONS", "Convolution", "ConvolutionBackward"]
 
+# What "same" means beside torch, which has it at stride 1 only, with the odd pixel on the high side.
+SAME = {"onnx": "same_upper", "tf": "same_upper", "scipy": "same_lower"}
 FEATURES = ("padding_pairs", "padding_names", "padding_mode", "flip", "out")
 
 
-class Convolution(SumOfProducts):
+class _UnderSemantics(SumOfProducts):
+    """An operation whose padding "same" depends on the system."""
+
+    semantics = ("torch", *SAME)
+
+    def translated(self, arguments: Mapping[str, Any], claims: Claims) -> dict[str, Any]:
+        """Say "same" in the reference's words."""
+        if arguments.get("padding") == "same" and claims.semantics in SAME:
+            return {**arguments, "padding": SAME[claims.semantics]}
+        return dict(arguments)
+
+
+class Convolution(_UnderSemantics):
     """conv1d to conv3d and conv_transpose1d to conv_transpose3d."""
 
     required = ("input", "weight")
@@ -55,7 +70,7 @@ class Convolution(SumOfProducts):
         return _conv_suspects.suspects(self)
 
 
-class ConvolutionBackward(SumOfProducts):
+class ConvolutionBackward(_UnderSemantics):
     """The gradients of a convolution: NAME_backward(grad_output, input, weight, bias, ...)."""
 
     required = ("grad_output", "input", "weight")
@@ -77,23 +92,24 @@ class ConvolutionBackward(SumOfProducts):
 
     def problems(self, claims: Claims) -> st.SearchStrategy[Problem]:
         """Draw a convolution and the shape of its output's gradient."""
-        problems = self.forward.problems(claims).map(self.behind)
+        problems = self.forward.problems(claims).map(lambda problem: self.behind(problem, claims))
         if claims.offers("output_mask"):
             masks = st.tuples(st.booleans(), st.booleans(), st.booleans())
             problems = st.one_of(problems, st.builds(lambda p, mask: p.having(output_mask=mask), problems, masks))
         return problems
 
-    def behind(self, problem: Problem) -> Problem:
+    def behind(self, problem: Problem, claims: Claims) -> Problem:
         """Turn a problem of the forward operation into one of its gradients."""
         arrays = {name: np.zeros(shape) for name, shape in problem.shapes.items()}
-        output = getattr(reference, self.forward.name)(**arrays, **problem.arguments)
+        output = self.forward.evaluate(arrays, dict(problem.arguments), claims)["output"]
+        assert output is not None
         shapes = {"grad_output": output.shape, **problem.shapes}
         return Problem(shapes, problem.arguments, problem.name, problem.disputed)
 
     def edges(self, claims: Claims) -> Iterable[Problem]:
         """List the gradients of convolutions that are often got wrong."""
         for problem in self.forward.edges(claims):
-            yield self.behind(problem)
+            yield self.behind(problem, claims)
 
     def refusals(self, claims: Claims) -> Iterable[Refusal]:
         """List calls without a meaning: the forward operation's, and gradients of another shape."""
