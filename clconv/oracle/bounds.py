@@ -54,7 +54,7 @@ small by as much, and is raised; the rounding of the formulas themselves is cove
 eta.
 
 `unfold` and `fold_backward` copy: their bound is zero. Algorithms that do not add up the products of the
-definition, such as Winograd's or the FFT, need bounds of their own.
+definition, such as Winograd's or the FFT, have bounds of their own, in `_bounds_transforms`.
 
 Examples
 --------
@@ -81,18 +81,19 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import _bounds_linear, _bounds_norm, _bounds_pool, _floats, reference
+from ._bounds_algorithms import parsed
+from ._bounds_transforms import growth
 from ._floats import (
     FLOAT64,
     DType,
     digits,
     float_type,
-    largest,
     smallest_normal,
     smallest_subnormal,
     storage_and_sum,
 )
 from ._geometry import FloatArray, real_array
-from ._rounding import Rounding
+from ._rounding import Rounding, raised
 
 __all__ = ["bound", "largest_exact_integer", "unit_roundoff", "worst_ratio"]
 
@@ -184,6 +185,7 @@ def bound(
     dtype: DTypeLike,
     accumulate: DTypeLike | None = None,
     flushes_subnormals: bool = False,
+    algorithm: str = "direct",
     **keywords: Any,
 ) -> Any:
     """Return the largest error, element by element, of any order of summation against the reference.
@@ -204,6 +206,9 @@ def bound(
         Type in which it multiplies and adds; by default float32 for float16, else `dtype`.
     flushes_subnormals : bool
         Whether it may take subnormal numbers for zero.
+    algorithm : str
+        Class of its convolutions: "direct" is any order of summation; `_bounds_algorithms` has "split(b)",
+        "pairwise", "winograd(m)" and "fft".
 
     Returns
     -------
@@ -213,8 +218,8 @@ def bound(
     Raises
     ------
     ValueError
-        If there is no such operation, a type is none of those, `accumulate` is narrower than `dtype`, or an
-        array holds what `dtype` cannot represent, infinity or NaN; and as the operation.
+        If there is no such operation or algorithm, a type is none of those, `accumulate` is narrower than `dtype`,
+        or an array holds what `dtype` cannot represent, infinity or NaN; and as the operation.
     TypeError
         As the operation.
 
@@ -233,15 +238,22 @@ def bound(
     if not isinstance(flushes_subnormals, (bool, np.bool_)):
         raise TypeError(f"flushes_subnormals must be True or False, got {flushes_subnormals!r}")
     stored, summed = storage_and_sum(dtype, accumulate)
+    rounding, kind = Rounding(stored, summed, bool(flushes_subnormals)), parsed(algorithm)
     if operation in FURTHER:
-        given = _given(operation, arguments, keywords, stored)
-        return FURTHER[operation](given, Rounding(stored, summed, bool(flushes_subnormals)))
+        return FURTHER[operation](_given(operation, arguments, keywords, stored), rounding)
     call = _Call(operation, arguments, keywords)
     for name, array in call.arrays.items():
         _require_representable(name, array, stored)
-    # A copy computes nothing, so it has nothing to flush.
-    flushes = bool(flushes_subnormals) and operation not in COPIES
-    limits = {name: _limit(sums, stored, summed, flushes) for name, sums in call.sums().items()}
+    if operation in COPIES:  # which compute nothing, and have nothing to flush
+        rounding = rounding._replace(flushes=False)
+    every, heights = call.sums(), kind.heights(operation, call.given)
+    limits = {name: _limit(sums, rounding, heights.get(name)) for name, sums in every.items()}
+    with np.errstate(over="ignore"):
+        magnitudes = {name: raised(sums.magnitude, sums.terms) for name, sums in every.items()}
+    for name, detour in kind.detours(operation, call.given, magnitudes, rounding):
+        of_reference = _reference_error(every[name], rounding)
+        limit = rounding.limit(every[name].value, detour.error, of_reference, detour.peak)
+        limits[name] = np.maximum(limits[name], limit)
     if isinstance(call.result, np.ndarray):
         return limits["output"]
     return type(call.result)(*(limits.get(name) for name in call.result._fields))
@@ -358,44 +370,38 @@ class _Call:
         return products, operands
 
 
-def _limit(sums: _Sums, stored: DType, summed: DType, flushes: bool) -> FloatArray:
+def _limit(sums: _Sums, rounding: Rounding, height: FloatArray | None) -> FloatArray:
     """Bound the error of one result: sum, storage and the reference's own sum."""
     with np.errstate(over="ignore", invalid="ignore"):
-        error, reference_error = _sum_error(sums, stored, summed, flushes), _sum_error(sums, stored, FLOAT64)
-        may_overflow = ~(_raised(sums.magnitude, sums.terms) + error <= largest(summed))
-        limit = error + reference_error
-        if stored != summed:
-            size = np.abs(sums.value) + reference_error + error
-            limit += _floats.unit_roundoff(stored) * size + smallest_subnormal(stored) / 2
-            may_overflow |= ~(size <= largest(stored))
-        # Some ten roundings were made above.
-        limit = limit * (1 + 32 * _floats.unit_roundoff(FLOAT64)) + 4 * smallest_subnormal(FLOAT64)
+        error = _sum_error(sums, rounding, height)
+        peak = raised(sums.magnitude, sums.terms) + error
+    limit = rounding.limit(sums.value, error, _reference_error(sums, rounding), peak)
     is_copied = (sums.terms <= 1) & (sums.products == 0)
-    if flushes:
-        is_copied &= (sums.terms == 0) | (_flushed(stored, summed, flushes) == 0)
-    return np.where(may_overflow, np.inf, np.where(is_copied, 0.0, limit))
+    if rounding.flushes:
+        is_copied &= (sums.terms == 0) | (_flushed(rounding) == 0)
+    return np.where(is_copied & np.isfinite(limit), 0.0, limit)
 
 
-def _sum_error(sums: _Sums, stored: DType, summed: DType, flushes: bool = False) -> FloatArray:
-    """Return E = n u (A + F) + F, with n - 1 instead of n where no term is rounded."""
-    n = sums.terms
-    magnitude, operands = _raised(sums.magnitude, n), _raised(sums.operands, n)
+def _reference_error(sums: _Sums, rounding: Rounding) -> FloatArray:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _sum_error(sums, Rounding(rounding.stored, FLOAT64, flushes=False))
+
+
+def _sum_error(sums: _Sums, rounding: Rounding, height: FloatArray | None = None) -> FloatArray:
+    """Return E = n u (A + F) + F, with n - 1 instead of n where no term is rounded, or that of a tree if lower."""
+    stored, summed, _ = rounding
+    n, u = sums.terms, _floats.unit_roundoff(summed)
+    magnitude, operands = raised(sums.magnitude, n), raised(sums.operands, n)
     # A product is a multiple of its type's eta**2; above lambda it neither underflows nor is flushed.
     fits = 2 * digits(stored) <= digits(summed) and smallest_subnormal(stored) ** 2 >= smallest_normal(summed)
     rounded = np.zeros(n.shape) if fits else sums.products
     perturbation = rounded * smallest_subnormal(summed)
-    if flushes:
-        perturbation = perturbation + _flushed(stored, summed, flushes) * (operands + 2 * n)
-    roundings = np.where(rounded > 0, n, np.maximum(n - 1, 0))
-    return roundings * _floats.unit_roundoff(summed) * (magnitude + perturbation) + perturbation
-
-
-def _raised(total: FloatArray, n: FloatArray) -> FloatArray:
-    """Return at least the exact sum of n magnitudes that float64 found to be `total`.
-
-    The exact one is at most (total + n eta (1 + n u)) / (1 - n u), and n u is far below 1/2.
-    """
-    return (total + 2 * n * smallest_subnormal(FLOAT64)) * (1 + (2 * n + 4) * _floats.unit_roundoff(FLOAT64))
+    if rounding.flushes:
+        perturbation = perturbation + _flushed(rounding) * (operands + 2 * n)
+    factor = u * np.where(rounded > 0, n, np.maximum(n - 1, 0))
+    if height is not None:
+        factor = np.minimum(factor, growth(height - (rounded == 0), u))
+    return factor * (magnitude + perturbation) + perturbation
 
 
 def _require_representable(name: str, array: FloatArray, stored: DType) -> None:
@@ -407,7 +413,7 @@ def _require_representable(name: str, array: FloatArray, stored: DType) -> None:
         raise ValueError(f"{name} holds values that {stored} cannot represent: convert it before")
 
 
-def _flushed(stored: DType, summed: DType, flushes: bool) -> float:
+def _flushed(rounding: Rounding) -> float:
     """Return what one flushed number costs: nothing where float16 is only read and written."""
-    only_loads = stored.itemsize == 2 and summed != stored
-    return smallest_normal(stored) if flushes and not only_loads else 0.0
+    only_loads = digits(rounding.stored) == 11 and rounding.summed != rounding.stored
+    return 0.0 if only_loads else rounding.flush_cost
