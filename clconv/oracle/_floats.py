@@ -38,9 +38,13 @@ def float_type(name: str, dtype: DTypeLike) -> DType:
         raise TypeError(f"{name} must be float16, bfloat16, float32 or float64, got None")
     if dtype == "bfloat16":
         _ml_dtypes()
-    plain: DType = np.dtype(dtype).newbyteorder("=")
-    if plain.name not in NAMES:
-        raise ValueError(f"{name} must be float16, bfloat16, float32 or float64, got {name}={plain}")
+    try:
+        plain: DType = np.dtype(dtype).newbyteorder("=")
+        known, given = plain.name in NAMES, str(plain)
+    except TypeError:  # no type of NumPy's
+        known, given = False, repr(dtype)
+    if not known:
+        raise ValueError(f"{name} must be float16, bfloat16, float32 or float64, got {name}={given}")
     return plain
 
 
