@@ -1,12 +1,7 @@
-"""Whether a result is right: equal to the reference, or within its bound; and if not, where it is wrong and why.
-
-A cause is named by evidence only: a usual fault counts as the cause if what it would have given *is* what was got, in
-every failing case that was seen, and is not what was expected.
-"""
+"""Whether a result is right: equal to the reference, or within its bound; and if not, where it is most wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import bounds
-from .operations._base import Case, Claims, Disagreement, Operation, Results, as_float64
+from .operations._base import Case, Claims, Disagreement, Results
 
-__all__ = ["Mismatch", "disagreement", "exact_mismatch", "likely_cause", "limit_mismatch", "worst"]
+__all__ = ["Mismatch", "disagreement", "equal", "exact_mismatch", "limit_mismatch", "worst"]
 
 Array = NDArray[Any]
 
@@ -67,7 +62,7 @@ def exact_mismatch(got: Results, expected: Results, claims: Claims) -> Mismatch 
             continue
         with np.errstate(over="ignore"):
             stored = exact.astype(ours.dtype)
-        if _equal(ours, stored).all():
+        if equal(ours, stored).all():
             continue
         return _at_worst(name, ours, exact, None, got)
     return None
@@ -106,80 +101,6 @@ def disagreement(found: Disagreement) -> Mismatch:
     return Mismatch(found.message, found.name, mismatch.index, mismatch.got, mismatch.expected, mismatch.bound)
 
 
-def likely_cause(operation: Operation, claims: Claims, failures: Sequence[tuple[Case, Mismatch]]) -> str:
-    """Return the fault that explains all failing cases, or, without one, where the wrong elements lie.
-
-    The last one is the smallest; what is known of it already goes first.
-    """
-    if failures and failures[-1][1].cause:
-        return failures[-1][1].cause
-    with_results = [(case, mismatch) for case, mismatch in failures if mismatch.results is not None]
-    if not with_results:
-        return ""
-    for suspect in operation.suspects():
-        if all(_explains(suspect.results, case, mismatch, operation, claims) for case, mismatch in with_results):
-            return suspect.cause
-    return _pattern(operation, claims, with_results)
-
-
-def _explains(fault: Any, case: Case, mismatch: Mismatch, operation: Operation, claims: Claims) -> bool:
-    """Tell whether a fault gives what was got; one that gives what was expected explains nothing."""
-    got = mismatch.results
-    assert got is not None
-    try:
-        supposed = fault(as_float64(case.arrays), dict(case.problem.arguments))
-    except Exception:  # the fault has no meaning for these arguments
-        return False
-    return all(_alike(got.get(name), supposed.get(name)) for name in operation.results)
-
-
-def _alike(got: Array | None, supposed: Array | None) -> bool:
-    if got is None or supposed is None:
-        return got is None and supposed is None
-    if got.shape != supposed.shape:
-        return False
-    with np.errstate(all="ignore"):
-        return bool(_equal(got, supposed.astype(got.dtype)).all())
-
-
-def _pattern(operation: Operation, claims: Claims, failures: Iterable[tuple[Case, Mismatch]]) -> str:
-    """Describe where the wrong elements lie, if it is the same description in every case."""
-    described: set[str] = set()
-    for case, mismatch in failures:
-        got, expected = mismatch.results, operation.expected(case, claims)
-        assert got is not None
-        ours, exact = got.get(mismatch.result), expected.get(mismatch.result)
-        if ours is None or exact is None or ours.shape != exact.shape:
-            return ""
-        described.add(_where(mismatch.result, _plain(ours), _plain(exact)))
-    return described.pop() if len(described) == 1 else ""
-
-
-def _where(name: str, got: Array, expected: Array) -> str:
-    wrong = ~_equal(got, expected)
-    if wrong.all():
-        with np.errstate(all="ignore"):
-            factors = np.unique(got[expected != 0] / expected[expected != 0])
-        if factors.size == 1 and np.isfinite(factors[0]) and not np.any(got[expected == 0]):
-            return f"every element of {name} is {factors[0]:.6g} times what it should be"
-    for axis in range(wrong.ndim):
-        rest = np.moveaxis(wrong, axis, 0)
-        place = "image" if axis == 0 and wrong.ndim > 2 else f"axis {axis}"
-        if len(rest) > 1 and rest[-1].any() and not rest[:-1].any():
-            return f"only the last {'image' if place == 'image' else 'position along ' + place} of {name} is wrong"
-        if len(rest) > 1 and rest[0].any() and not rest[1:].any():
-            return f"only the first {'image' if place == 'image' else 'position along ' + place} of {name} is wrong"
-        if len(rest) > 1 and rest[1:].any() and not rest[0].any() and place == "image":
-            return f"only images after the first are wrong in {name}"
-    if np.isnan(got[wrong]).all():
-        return f"elements of {name} are NaN"
-    if not np.any(got[wrong]):
-        return f"elements of {name} are zero that should not be"
-    if not np.any(expected[wrong]):
-        return f"elements of {name} that no window reaches are not zero"
-    return ""
-
-
 def _wrong_form(
     name: str, got: Array | None, expected: Array | None, claims: Claims, all_got: Results
 ) -> Mismatch | None:
@@ -202,7 +123,7 @@ def _at_worst(name: str, got: Array, expected: Array, limit: Array | None, all_g
     with np.errstate(all="ignore"):
         error = np.abs(ours - exact)
         measure = error if limit is None else error / _plain(limit)
-    measure = np.where(_equal(ours, exact), -1.0, np.where(np.isnan(measure), np.inf, measure))
+    measure = np.where(equal(ours, exact), -1.0, np.where(np.isnan(measure), np.inf, measure))
     if measure.ndim == 0:
         index: tuple[int, ...] = ()
     else:
@@ -217,11 +138,12 @@ def _at_worst(name: str, got: Array, expected: Array, limit: Array | None, all_g
     return Mismatch(message, name, index, float(ours[index]), float(exact[index]), bound, all_got)
 
 
-def _equal(a: Array, b: Array) -> Array:
-    equal: Array = a == b
+def equal(a: Array, b: Array) -> Array:
+    """Tell where two arrays are equal, NaN being equal to NaN."""
+    same: Array = a == b
     if a.dtype.kind not in "iu" and b.dtype.kind not in "iu":
-        equal = equal | ((a != a) & (b != b))
-    return np.asarray(equal)
+        same = same | ((a != a) & (b != b))
+    return np.asarray(same)
 
 
 def _plain(array: Array) -> Array:

@@ -15,7 +15,7 @@ from .operations._base import Case
 
 __all__ = ["Budget", "Finished", "search"]
 
-KEPT = 8  # failing cases that are kept as evidence of the cause
+KEPT = 4  # of the first and of the last failing cases, and of the last that passed: evidence of the cause
 
 
 class OutOfTimeError(BaseException):
@@ -41,11 +41,22 @@ class Budget:
 
 @dataclass
 class Finished:
-    """What a search found: the smallest failing case, others as evidence, and whether a case failed only sometimes."""
+    """What a search found.
+
+    Attributes
+    ----------
+    cases : number of cases that ran
+    smallest : the smallest failing case, and what is wrong with it
+    failures : the first and the last cases that failed
+    passed : the last cases that passed
+    flaky : whether a case failed only sometimes
+    out_of_time : whether the budget was spent
+    """
 
     cases: int = 0
     smallest: tuple[Case, Mismatch] | None = None
     failures: list[tuple[Case, Mismatch]] = field(default_factory=list)
+    passed: list[Case] = field(default_factory=list)
     flaky: bool = False
     out_of_time: bool = False
 
@@ -90,6 +101,7 @@ def search(
         found.cases += 1
         mismatch = examine(case)
         if mismatch is None:
+            found.passed = [*found.passed, case][-KEPT:]
             return
         _keep(found, case, mismatch)
         raise _FailedError
@@ -109,7 +121,8 @@ def _keep(found: Finished, case: Case, mismatch: Mismatch) -> None:
     """Remember a failing case: hypothesis comes to the smallest one last."""
     if found.smallest is None or _weight(case) <= _weight(found.smallest[0]):
         found.smallest = (case, mismatch)
-    found.failures = [*found.failures, (case, mismatch)][-KEPT:]
+    found.failures = [*found.failures, (case, mismatch)]
+    del found.failures[KEPT:-KEPT]
 
 
 def _weight(case: Case) -> Any:
