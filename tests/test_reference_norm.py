@@ -322,6 +322,12 @@ def test_nan_and_infinity_stay_in_their_row():
     assert wrong.all(axis=2).tolist() == wrong.any(axis=2).tolist() == [[True, False, False], [False, True, False]]
 
 
+def test_an_infinite_value_makes_the_running_mean_infinite():
+    result = reference.batch_norm(np.array([[1.0], [np.inf]]), np.zeros(1), np.ones(1), training=True)
+    assert np.isposinf(result.running_mean).all()
+    assert np.isnan(result.running_var).all()
+
+
 def test_masked_gradients_are_none():
     x, w = np.array([[5.0, 7.0]]), np.ones(2)
     found = reference.layer_norm_backward(x, x, (2,), w, w, output_mask=(False, True, False))

@@ -44,11 +44,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._batch_norm import NormResult, Running, over_batch, over_image
+from ._batch_norm import NormResult, Running
 from ._bounds_response_norm import response_norm, response_norm_backward
 from ._geometry import FloatArray
-from ._group_norm import RMSNormGradients, default_epsilon, grouped, last_axes, root_mean_square
+from ._group_norm import RMSNormGradients
 from ._norm import Norm, NormGradients, backward, forward, standardised
+from ._norm_calls import checked
 from ._norm_errors import REFERENCE, Errors, Machine, Rows, errors, limit, machine_of, rows_of
 from ._rounding import Rounding
 
@@ -183,24 +184,9 @@ def _statistics(norm: Norm, running: Running, rounding: Rounding) -> tuple[Float
     )
 
 
-def _checked(operation: str, given: Given, rounding: Rounding) -> tuple[Norm, Running | None]:
-    """Turn the arguments of a reference function into rows."""
-    if operation == "batch_norm":
-        return over_batch(**given)
-    if operation == "instance_norm":
-        return over_image(**given)
-    if operation == "group_norm":
-        return grouped(**given), None
-    if operation == "layer_norm":
-        return last_axes(**given, is_centred=True), None
-    # The given arrays are float64, whatever they were before.
-    eps = default_epsilon(rounding.stored) if given["eps"] is None else given["eps"]
-    return root_mean_square(**{**given, "eps": eps}), None
-
-
 @np.errstate(all="ignore")
 def _forward(operation: str, given: Given, rounding: Rounding) -> NormResult | FloatArray:
-    norm, running = _checked(operation, given, rounding)
+    norm, running = checked(operation, given, rounding.stored)
     y = _output(norm, rounding)
     if operation not in ("batch_norm", "instance_norm"):
         return y
@@ -210,7 +196,7 @@ def _forward(operation: str, given: Given, rounding: Rounding) -> NormResult | F
 @np.errstate(all="ignore")
 def _backward(operation: str, given: Given, rounding: Rounding) -> NormGradients | RMSNormGradients:
     arguments = {name: value for name, value in given.items() if name not in ("grad_output", "output_mask")}
-    norm, _ = _checked(operation, arguments, rounding)
+    norm, _ = checked(operation, arguments, rounding.stored)
     mask, grad_output = given["output_mask"], given["grad_output"]
     if operation != "rms_norm":
         return _gradients(grad_output, norm, mask, rounding)

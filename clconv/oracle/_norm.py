@@ -33,12 +33,15 @@ __all__ = [
     "Norm",
     "NormGradients",
     "Standardised",
+    "applied",
     "backward",
     "epsilon",
     "forward",
+    "input_gradient",
     "parameter",
     "real",
     "standardised",
+    "weight_gradient",
 ]
 
 
@@ -101,7 +104,7 @@ def standardised(norm: Norm) -> Standardised:
             centred = norm.x - mean
         elif norm.is_centred:
             first = norm.mean(norm.x)
-            residue = norm.mean(norm.x - first)
+            residue = np.where(np.isfinite(first), norm.mean(norm.x - first), 0.0)
             mean, centred = first + residue, (norm.x - first) - residue
             variance = norm.mean(centred**2)
         else:
@@ -113,9 +116,13 @@ def standardised(norm: Norm) -> Standardised:
 
 def forward(norm: Norm) -> FloatArray:
     """Return y, in the input's shape."""
-    y = standardised(norm).xhat
+    return applied(norm, standardised(norm))
+
+
+def applied(norm: Norm, standard: Standardised) -> FloatArray:
+    """Apply weight and bias."""
     with np.errstate(all="ignore"):
-        y = y if norm.w is None else y * norm.w
+        y = standard.xhat if norm.w is None else standard.xhat * norm.w
         y = y if norm.b is None else y + norm.b
     return y.reshape(norm.shape)
 
@@ -125,20 +132,28 @@ def backward(grad_output: NDArray[Any], norm: Norm, output_mask: Sequence[bool] 
     g = require_output_shape(grad_output, norm.shape, True).reshape(norm.x.shape)
     want_input, want_weight, want_bias = requested(output_mask, NormGradients._fields)
     standard = standardised(norm)
+    return NormGradients(
+        input_gradient(g, norm, standard) if want_input else None,
+        weight_gradient(g, norm, standard) if want_weight else None,
+        norm.shared(g, norm.b) if want_bias and norm.b is not None else None,
+    )
+
+
+def input_gradient(g: FloatArray, norm: Norm, standard: Standardised) -> FloatArray:
+    """Return dx, in the input's shape."""
     with np.errstate(all="ignore"):
-        dx = _input_gradient(g, norm, standard).reshape(norm.shape) if want_input else None
-        dw = norm.shared(g * standard.xhat, norm.w) if want_weight and norm.w is not None else None
-    db = norm.shared(g, norm.b) if want_bias and norm.b is not None else None
-    return NormGradients(dx, dw, db)
+        h = g if norm.w is None else g * norm.w
+        through = h
+        if norm.constants is None:
+            through = h - standard.xhat * norm.mean(h * standard.xhat)
+            through = through - norm.mean(h) if norm.is_centred else through
+        return (through / standard.deviation).reshape(norm.shape)
 
 
-def _input_gradient(g: FloatArray, norm: Norm, standard: Standardised) -> FloatArray:
-    h = g if norm.w is None else g * norm.w
-    through = h
-    if norm.constants is None:
-        through = h - standard.xhat * norm.mean(h * standard.xhat)
-        through = through - norm.mean(h) if norm.is_centred else through
-    return through / standard.deviation
+def weight_gradient(g: FloatArray, norm: Norm, standard: Standardised) -> FloatArray | None:
+    """Return dw, None where there is no weight."""
+    with np.errstate(all="ignore"):
+        return None if norm.w is None else norm.shared(g * standard.xhat, norm.w)
 
 
 def real(name: str, value: float) -> float:

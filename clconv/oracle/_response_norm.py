@@ -55,6 +55,21 @@ class Response(NamedTuple):
         """Return ``k + alpha/size * sum(x**2)``, whose power x is divided by."""
         return self.k + self.alpha * self.summed(self.x**2) / self.size
 
+    def output(self, base: FloatArray) -> FloatArray:
+        """Return x over a power of the base."""
+        y: FloatArray = self.x * base**-self.beta
+        return y
+
+    def gradient(self, g: FloatArray, base: FloatArray, through: FloatArray) -> FloatArray:
+        """Return dx; `through` is the sum of ``dy*x*base**(-beta - 1)`` over the windows that hold a channel."""
+        dx: FloatArray = g * base**-self.beta - 2 * self.alpha * self.beta / self.size * self.x * through
+        return dx
+
+    def slopes(self, g: FloatArray, base: FloatArray) -> FloatArray:
+        """Return ``dy*x*base**(-beta - 1)``."""
+        slopes: FloatArray = g * self.x * base ** (-self.beta - 1)
+        return slopes
+
 
 def over_channels(input: Array, size: int, alpha: float, beta: float, k: float, semantics: str) -> Response:
     """Check the arguments of `local_response_norm`."""
@@ -127,8 +142,7 @@ def local_response_norm(
     """
     response = over_channels(input, size, alpha, beta, k, semantics)
     with np.errstate(all="ignore"):
-        y: FloatArray = response.x * response.base() ** -response.beta
-    return y
+        return response.output(response.base())
 
 
 def local_response_norm_backward(
@@ -181,6 +195,6 @@ def local_response_norm_backward(
     if not wanted:
         return LocalResponseNormGradients(None)
     with np.errstate(all="ignore"):
-        base, beta, scale = response.base(), response.beta, 2 * response.alpha * response.beta / response.size
-        through = response.spread(g * response.x * base ** (-beta - 1))
-        return LocalResponseNormGradients(g * base**-beta - scale * response.x * through)
+        base = response.base()
+        through = response.spread(response.slopes(g, base))
+        return LocalResponseNormGradients(response.gradient(g, base, through))
