@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ._bounds_algorithms import parsed
 from ._floats import float_type, storage_and_sum
 from .examinations import MODES, Examination, examinations
 from .examiner import Examiner, LocalRunner, Runner
@@ -151,6 +152,7 @@ def claimed(
     """
     operation = OPERATIONS[facts.operation]
     storage_and_sum(dtype, accumulate)
+    parsed(algorithm)
     if isinstance(features, str):
         raise TypeError(f"features must be a collection of names, got the string {features!r}")
     named = facts.features if features is None else features
@@ -200,6 +202,8 @@ def without(listed: list[Examination], skip: Collection[str]) -> list[Examinatio
 def _left_out(operation: Operation, claims: Claims, skip: Collection[str]) -> tuple[str, ...]:
     """Say what was not tested."""
     missing = [f"{name}: impl has no such parameter" for name in operation.settings if not claims.takes(name)]
+    if not claims.sums_terms:
+        missing.append(f"identities, NaN and infinities: {claims.algorithm} is not exact on integers, nor local")
     return (*missing, *(f"{name}: skipped" for name in skip))
 
 

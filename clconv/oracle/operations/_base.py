@@ -59,6 +59,11 @@ class Claims:
         """Tell whether the implementation has an argument of torch's of that name."""
         return self.parameters is None or name in self.parameters
 
+    @property
+    def sums_terms(self) -> bool:
+        """Whether results are sums of the definition's terms: exact on integers, and local."""
+        return not self.algorithm.startswith(("winograd", "fft"))
+
     def offers(self, feature: str) -> bool:
         """Tell whether the implementation claims an extension."""
         return feature in self.features
@@ -235,7 +240,7 @@ class Operation(ABC):
             dtype=claims.dtype,
             accumulate=claims.accumulate,
             flushes_subnormals=flushes_subnormals,
-            **({} if claims.algorithm == "direct" else {"algorithm": claims.algorithm}),
+            algorithm=claims.algorithm,
         )
         return self.named(limits)
 
