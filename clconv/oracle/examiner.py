@@ -115,11 +115,18 @@ class Examiner:
     # --- judgement of one call
 
     def exactly(self, case: Case) -> Mismatch | None:
-        """Demand the reference's results bit for bit, or within the bound of a class that cannot be exact."""
-        if not self.claims.sums_terms:
-            observation = self.runner.observe(case, repeat=True)
-            return self.mismatch_of(observation) or self.within_bound(case)
-        return self.compared(case, self.operation.expected(case, self.claims))
+        """Demand the reference's results of exact data, the same ones twice, and no side effects."""
+        return self.judged(case, self.runner.observe(case, repeat=True))
+
+    def judged(self, case: Case, observation: Observation) -> Mismatch | None:
+        """Demand them bit for bit, or within the bound of a class that is not exact on integers."""
+        failed = self.mismatch_of(observation)
+        if failed:
+            return failed
+        got, expected = observation.results or {}, self.operation.expected(case, self.claims)
+        if self.claims.sums_terms:
+            return exact_mismatch(got, expected, self.claims)
+        return limit_mismatch(got, expected, self.operation.bounds(case, self.claims), self.claims)
 
     def compared(self, case: Case, expected: Results) -> Mismatch | None:
         """Demand given results bit for bit, the same ones twice, and no side effects."""
