@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike
 
 __all__ = [
     "FLOAT64",
+    "NAMES",
     "DType",
     "digits",
     "float_type",

@@ -132,7 +132,9 @@ def check(
         "algorithm": algorithm,
         "features": sorted(claims.features),
     }
-    return Report(operation.name, settings, tuple(outcomes), _left_out(operation, claims, skip), seed, _versions())
+    not_tested = (*_left_out(operation, claims, skip), *examiner.not_offered)
+    versions = {**_versions(), **dict(facts.libraries)}
+    return Report(operation.name, settings, tuple(outcomes), not_tested, seed, versions)
 
 
 def claimed(
@@ -163,6 +165,8 @@ def claimed(
     if rules not in operation.semantics:
         raise ValueError(f"semantics of {operation.name} must be one of {operation.semantics}, got {rules!r}")
     plain = float_type("dtype", dtype).name
+    if plain not in facts.dtypes:
+        raise ValueError(f"dtype of this implementation must be one of {facts.dtypes}, got {plain!r}")
     return Claims(plain, accumulate, rules, algorithm, frozenset(named), facts.parameters)
 
 

@@ -78,7 +78,7 @@ def _refusal(refusal: Refusal) -> Examination:
         case = Case(refusal.problem, arrays)
 
         def accepted(case: Case) -> Mismatch | None:
-            observation = examiner.runner.observe(case)
+            observation = examiner.observed(case)
             if observation.died:
                 return examiner.mismatch_of(observation)
             if observation.error is not None:

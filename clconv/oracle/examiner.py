@@ -11,6 +11,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from ._floats import float_type
+from .adapters import NotOffered
 from .causes import likely_cause
 from .judge import Mismatch, disagreement, exact_mismatch, limit_mismatch, worst
 from .observe import Implementation, Observation, observe, observe_threads
@@ -57,6 +58,10 @@ class LocalRunner:
         """Leave the implementation as it is."""
 
 
+class _NotOfferedError(Exception):
+    """A system has no words for a case, which then says nothing of it."""
+
+
 class _BreachError(Exception):
     """A call inside a law did not return results; carries what is wrong."""
 
@@ -73,6 +78,7 @@ class Examiner:
     ----------
     source : the statement that defines ``impl`` in a reproducing program
     causes : of earlier findings
+    not_offered : what its system has no words for, in the order of its appearance
     """
 
     operation: Operation
@@ -85,6 +91,8 @@ class Examiner:
     worst_ratio: float | None = None
     deviations: list[Deviation] = field(default_factory=list)
     causes: list[str] = field(default_factory=list)
+    not_offered: dict[str, None] = field(default_factory=dict)
+    _untested: int = 0
 
     @property
     def dtype(self) -> Any:
@@ -114,9 +122,17 @@ class Examiner:
 
     # --- judgement of one call
 
+    def observed(self, case: Case, *, repeat: bool = False) -> Observation:
+        """Call the implementation, unless its adapter says that the system has no words for the case."""
+        observation = self.runner.observe(case, repeat=repeat)
+        if observation.error is not None and observation.error.kind == NotOffered.__name__:
+            self.not_offered[observation.error.text] = None
+            raise _NotOfferedError
+        return observation
+
     def exactly(self, case: Case) -> Mismatch | None:
         """Demand the reference's results of exact data, the same ones twice, and no side effects."""
-        return self.judged(case, self.runner.observe(case, repeat=True))
+        return self.judged(case, self.observed(case, repeat=True))
 
     def judged(self, case: Case, observation: Observation) -> Mismatch | None:
         """Demand them bit for bit, or within the bound of a class that is not exact on integers."""
@@ -130,12 +146,12 @@ class Examiner:
 
     def compared(self, case: Case, expected: Results) -> Mismatch | None:
         """Demand given results bit for bit, the same ones twice, and no side effects."""
-        observation = self.runner.observe(case, repeat=True)
+        observation = self.observed(case, repeat=True)
         return self.mismatch_of(observation) or exact_mismatch(observation.results or {}, expected, self.claims)
 
     def within_bound(self, case: Case) -> Mismatch | None:
         """Demand that no element's error exceeds its bound; flushed subnormals are a deviation only."""
-        observation = self.runner.observe(case)
+        observation = self.observed(case)
         failed = self.mismatch_of(observation)
         if failed:
             return failed
@@ -156,7 +172,7 @@ class Examiner:
         """Demand a law."""
 
         def call(case: Case) -> Results:
-            observation = self.runner.observe(case)
+            observation = self.observed(case)
             failed = self.mismatch_of(observation)
             if failed:
                 raise _BreachError(failed)
@@ -190,6 +206,7 @@ class Examiner:
     ) -> Outcome:
         """Draw cases, shrink the first that fails, and describe it."""
         started = time.monotonic()
+        examine = self._tested(examine)
         found = search(cases, examine, seed=self.seed, budget=Budget(self.examples, self.deadline))
         findings: list[Finding] = []
         if found.smallest is not None:
@@ -206,6 +223,7 @@ class Examiner:
         started = time.monotonic()
         if self.out_of_time:
             return self._outcome(mode, name, 0, (), started, True)
+        examine = self._tested(examine)
         mismatch = examine(case)
         findings: list[Finding] = []
         if mismatch is not None and case.problem.disputed and not mismatch.died:
@@ -240,10 +258,23 @@ class Examiner:
             mismatch.bound,
         )
 
+    def _tested(self, examine: Examine) -> Examine:
+        """Return the same examination, in which a case without words is neither right nor wrong, nor counted."""
+
+        def tested(case: Case) -> Mismatch | None:
+            try:
+                return examine(case)
+            except _NotOfferedError:
+                self._untested += 1
+                return None
+
+        return tested
+
     def _outcome(
         self, mode: str, name: str, cases: int, findings: Iterable[Finding], started: float, out_of_time: bool
     ) -> Outcome:
         deviations, self.deviations = tuple(self.deviations), []
         ratio, self.worst_ratio = self.worst_ratio, None
+        cases, self._untested = cases - self._untested, 0
         seconds = time.monotonic() - started
         return Outcome(mode, name, cases, ratio, tuple(findings), deviations, out_of_time, seconds)

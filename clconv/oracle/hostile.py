@@ -167,7 +167,7 @@ def _other_arguments(examiner: Examiner) -> Outcome:
                 examiner.operation.expected(other, examiner.claims)
             except (ValueError, TypeError):  # without that argument the shapes do not fit
                 continue
-            mismatch = examiner.judged(other, examiner.runner.observe(other))
+            mismatch = examiner.judged(other, examiner.observed(other))
             if mismatch is None:
                 continue
             if name is not None and examiner.exactly(case) is None:

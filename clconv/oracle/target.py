@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ._floats import NAMES
 from .operations import OPERATIONS
 from .operations._base import Operation
 
@@ -23,13 +24,15 @@ class Facts:
     ----------
     operation : name of the operation that it is one of
     parameters : the optional arguments that it takes; None if all, or if it does not tell
-    semantics, features : what an adapter says of the system behind it
+    semantics, features, dtypes, libraries : what an adapter says of the system behind it
     """
 
     operation: str
     parameters: frozenset[str] | None
     semantics: str = "torch"
     features: tuple[str, ...] = ()
+    dtypes: tuple[str, ...] = NAMES
+    libraries: tuple[tuple[str, str], ...] = ()
 
 
 def resolved(impl: Implementation | str, op: str | None) -> tuple[Implementation, Facts]:
@@ -42,21 +45,19 @@ def resolved(impl: Implementation | str, op: str | None) -> tuple[Implementation
     TypeError
         If `impl` cannot be called, or not by the operation's signature.
     """
-    semantics: str = "torch"
-    features: tuple[str, ...] = ()
+    said: dict[str, Any] = {}
     if isinstance(impl, str):
         from . import adapters
 
         loaded = adapters.load(impl, op)
         implementation, named = loaded.implementation, loaded.operation
-        semantics, features = loaded.semantics, loaded.features
+        said = {name: getattr(loaded, name) for name in ("semantics", "features", "dtypes", "libraries")}
     else:
         implementation, named = impl, getattr(impl, "__name__", None)
     name = op or named
     if name not in OPERATIONS:
         raise ValueError(f"op must be one of {', '.join(OPERATIONS)}; got op={name!r}")
-    operation = OPERATIONS[name]
-    return implementation, Facts(name, accepted_parameters(implementation, operation), semantics, features)
+    return implementation, Facts(name, accepted_parameters(implementation, OPERATIONS[name]), **said)
 
 
 def accepted_parameters(implementation: Implementation, operation: Operation) -> frozenset[str] | None:
