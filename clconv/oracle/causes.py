@@ -58,15 +58,16 @@ def likely_cause(
     suspects = sorted(operation.suspects(), key=lambda s: not any(cause.startswith(s.cause) for cause in named))
     explaining = [suspect for suspect in suspects if all(e.is_explained_by(suspect) for e in evidence)]
     for suspect in explaining:
-        if all(_spares(suspect, operation, claims, case) for case in passed):
+        if _spares(suspect, operation, claims, passed):
             return _of_result(suspect, evidence)
     if explaining:
         return f"{_of_result(explaining[0], evidence)}, but not in every case"
     described = _common(e.inexactness() for e in evidence) or _common(e.place() for e in evidence)
     if described:
         return described
-    # The smallest case may show another fault than the first one did.
-    return next((suspect.cause for suspect in suspects if evidence[-1].is_explained_by(suspect)), "")
+    # The smallest case may show another fault than others do.
+    explaining = [suspect for suspect in suspects if evidence[-1].is_explained_by(suspect)]
+    return next((s.cause for s in explaining if _spares(s, operation, claims, passed)), "")
 
 
 @dataclass(frozen=True)
@@ -155,13 +156,16 @@ def _supposed(suspect: Suspect, case: Case) -> Results | None:
         return None
 
 
-def _spares(suspect: Suspect, operation: Operation, claims: Claims, case: Case) -> bool:
-    """Tell whether a fault leaves a case right."""
-    supposed = _supposed(suspect, case)
-    if supposed is None:
-        return True
-    expected = operation.expected(case, claims)
-    return all(_alike(expected.get(name), supposed.get(name)) for name in operation.results)
+def _spares(suspect: Suspect, operation: Operation, claims: Claims, passed: Sequence[Case]) -> bool:
+    """Tell whether a fault leaves right what is right."""
+    for case in passed:
+        supposed = _supposed(suspect, case)
+        if supposed is None:
+            continue
+        expected = operation.expected(case, claims)
+        if not all(_alike(expected.get(name), supposed.get(name)) for name in operation.results):
+            return False
+    return True
 
 
 def _of_result(suspect: Suspect, evidence: Sequence[_Evidence]) -> str:

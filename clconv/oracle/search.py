@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from .operations._base import Case
 __all__ = ["Budget", "Finished", "search"]
 
 KEPT = 4  # of the first and of the last failing cases, and of the last that passed: evidence of the cause
+MORE = 10  # cases drawn after a failure, of whatever size: more evidence
 
 
 class OutOfTimeError(BaseException):
@@ -47,8 +49,8 @@ class Finished:
     ----------
     cases : number of cases that ran
     smallest : the smallest failing case, and what is wrong with it
-    failures : the first and the last cases that failed
-    passed : the last cases that passed
+    failures : cases that failed, the smallest one last
+    passed : cases that passed
     flaky : whether a case failed only sometimes
     out_of_time : whether the budget was spent
     """
@@ -64,7 +66,7 @@ class Finished:
 def search(
     cases: st.SearchStrategy[Case], examine: Callable[[Case], Mismatch | None], *, seed: int, budget: Budget
 ) -> Finished:
-    """Draw cases until one fails, then shrink it.
+    """Draw cases until one fails, shrink it, and draw some more to tell what fails and what does not.
 
     Parameters
     ----------
@@ -82,19 +84,6 @@ def search(
     """
     found = Finished()
 
-    @hypothesis.seed(seed)
-    @hypothesis.settings(
-        max_examples=budget.examples,
-        database=None,
-        deadline=None,
-        derandomize=False,
-        report_multiple_bugs=False,
-        print_blob=False,
-        verbosity=hypothesis.Verbosity.quiet,
-        phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
-        suppress_health_check=tuple(hypothesis.HealthCheck),
-    )
-    @hypothesis.given(cases)
     def attempt(case: Case) -> None:
         if budget.is_spent:
             raise OutOfTimeError
@@ -106,15 +95,50 @@ def search(
         _keep(found, case, mismatch)
         raise _FailedError
 
+    def gather(case: Case) -> None:
+        if budget.is_spent:
+            raise OutOfTimeError
+        mismatch = examine(case)
+        if mismatch is None:
+            found.passed.insert(0, case)
+        else:
+            found.failures.insert(0, (case, mismatch))
+
     try:
-        attempt()
+        _drive(cases, attempt, seed, budget.examples, shrinks=True)
     except _FailedError:
-        pass
+        with contextlib.suppress(OutOfTimeError):
+            _drive(cases, gather, seed + 1, MORE, shrinks=False)
     except OutOfTimeError:
         found.out_of_time = True
     except hypothesis.errors.Flaky:
         found.flaky = True
     return found
+
+
+def _drive(
+    cases: st.SearchStrategy[Case], examine: Callable[[Case], None], seed: int, examples: int, shrinks: bool
+) -> None:
+    """Let hypothesis draw cases."""
+    phases = (hypothesis.Phase.generate, hypothesis.Phase.shrink)
+
+    @hypothesis.seed(seed)
+    @hypothesis.settings(
+        max_examples=examples,
+        database=None,
+        deadline=None,
+        derandomize=False,
+        report_multiple_bugs=False,
+        print_blob=False,
+        verbosity=hypothesis.Verbosity.quiet,
+        phases=phases if shrinks else phases[:1],
+        suppress_health_check=tuple(hypothesis.HealthCheck),
+    )
+    @hypothesis.given(cases)
+    def drawn(case: Case) -> None:
+        examine(case)
+
+    drawn()
 
 
 def _keep(found: Finished, case: Case, mismatch: Mismatch) -> None:

@@ -6,9 +6,9 @@ gradients, where a change of an array is undone on its gradient.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,62 +16,76 @@ from numpy.typing import NDArray
 
 from clconv.oracle._geometry import padding_pairs
 
-from ._base import Claims, Operation, Results, Suspect
+from ._base import Claims, Results, Suspect
+from ._conv_faults import CALL_FAULTS, CHANNEL_ORDERS, GRADIENT_FAULTS, OUTPUT_FAULTS, Layer
 
 __all__ = ["suspects"]
 
 Array = NDArray[Any]
-Change = Callable[["_Layer"], "_Layer"]
+Given = dict[str, Any]
+Found = Callable[[Any, Layer], Results]
 PLAIN = Claims()
-
-
-@dataclass(frozen=True)
-class _Layer:
-    """A call in one form: sizes for each axis, padding in pairs. A pair may be negative, which crops."""
-
-    arrays: dict[str, Array]
-    stride: tuple[int, ...]
-    padding: tuple[tuple[int, int], ...]
-    dilation: tuple[int, ...]
-    groups: int
-    others: dict[str, Any]
-
-    @property
-    def rank(self) -> int:
-        return self.arrays["weight"].ndim - 2
-
-    def having(self, **changes: Any) -> _Layer:
-        """Return the call with some of its arguments, or arrays, changed."""
-        arrays = {k: changes.pop(k) for k in tuple(changes) if k in self.arrays}
-        merged = {k: a for k, a in {**self.arrays, **arrays}.items() if a is not None}
-        fields = {name: changes.pop(name, getattr(self, name)) for name in ("stride", "padding", "dilation", "groups")}
-        return _Layer(merged, **fields, others={**self.others, **changes})
 
 
 def suspects(operation: Any) -> Iterator[Suspect]:
     """List the faults of a convolution or of its gradients, the likelier first."""
-    for cause, change in CHANGES.items():
-        yield Suspect(cause, _with_call(operation, change))
     is_backward = "weight" in operation.results
+    faults: dict[str, Found] = {cause: partial(_with_call, change=change) for cause, change in CALL_FAULTS.items()}
     for cause, alter in (GRADIENT_FAULTS if is_backward else OUTPUT_FAULTS).items():
-        yield Suspect(cause, _with_result(operation, alter))
+        faults[cause] = partial(_with_result, alter=alter)
     for cause, permute in CHANNEL_ORDERS.items():
-        yield Suspect(cause, _with_channels(operation, permute))
+        faults[cause] = partial(_with_channels, permute=permute)
+    faults["groups mixed: output channel o is taken for one of group o % G"] = _by_remainder
+    if is_backward or operation.transposed:
+        faults["windows that overlap overwrite each other instead of adding up"] = _overwritten
+    for cause, found in faults.items():
+        yield Suspect(cause, partial(_results, operation, found))
 
 
-def _read(operation: Any, arrays: dict[str, Any], arguments: dict[str, Any]) -> _Layer:
+def _results(operation: Any, found: Found, arrays: Given, arguments: Given) -> Results:
+    return found(operation, _read(operation, arrays, arguments))
+
+
+def _read(operation: Any, arrays: Given, arguments: Given) -> Layer:
     rank = operation.rank
     others = dict(arguments)
     stride, dilation = _each(others.pop("stride", 1), rank), _each(others.pop("dilation", 1), rank)
+    padding = others.pop("padding", 0)
     kernel = arrays["weight"].shape[2:]
     extent = arrays["input"].shape[-rank:]
     if operation.transposed:
         extent = tuple(e * s for e, s in zip(extent, stride, strict=True))
-    pairs = padding_pairs(others.pop("padding", 0), extent, kernel, stride, dilation)
-    return _Layer(arrays, stride, pairs, dilation, others.pop("groups", 1), others)
+    pairs = padding_pairs(padding, extent, kernel, stride, dilation)
+    word = padding if isinstance(padding, str) else ""
+    return Layer(arrays, stride, pairs, dilation, others.pop("groups", 1), operation.transposed, word, others)
 
 
-def _evaluate(operation: Operation, layer: _Layer) -> Results:
+def _each(value: Any, rank: int) -> tuple[int, ...]:
+    return tuple(value) if isinstance(value, tuple) else (value,) * rank
+
+
+def _evaluate(operation: Any, layer: Layer) -> Results:
+    """Call the reference; padding below zero crops the image, and its gradient is zero there."""
+    if min(min(pair) for pair in layer.padding) >= 0:
+        return _called(operation, layer)
+    if layer.transposed or layer.others.get("padding_mode", "zeros") != "zeros":
+        raise ValueError("only an image amid zeros can be cropped")
+    x = layer.arrays["input"]
+    beside = ((0, 0),) * (x.ndim - layer.rank)
+    more = (*beside, *((max(low, 0), max(high, 0)) for low, high in layer.padding))
+    less = (*beside, *((max(-low, 0), max(-high, 0)) for low, high in layer.padding))
+    cropped = layer.holding(input=_cropped(np.pad(x, more), less))
+    results = _called(operation, replace(cropped, padding=((0, 0),) * layer.rank))
+    if results.get("input") is not None:
+        results["input"] = _cropped(np.pad(np.array(results["input"]), less), more)
+    return results
+
+
+def _cropped(a: Array, pairs: Any) -> Array:
+    return a[tuple(slice(low, e - high) for (low, high), e in zip(pairs, a.shape, strict=True))]
+
+
+def _called(operation: Any, layer: Layer) -> Results:
     arguments = {
         "stride": layer.stride,
         "padding": layer.padding,
@@ -79,250 +93,58 @@ def _evaluate(operation: Operation, layer: _Layer) -> Results:
         "groups": layer.groups,
         **layer.others,
     }
-    return operation.evaluate(layer.arrays, arguments, PLAIN)
-
-
-def _with_call(operation: Operation, change: Change) -> Callable[[Any, dict[str, Any]], Results]:
-    def results(arrays: dict[str, Any], arguments: dict[str, Any]) -> Results:
-        return _evaluate(operation, change(_read(operation, arrays, arguments)))
-
+    results: Results = operation.evaluate(layer.arrays, arguments, PLAIN)
     return results
 
 
-def _with_result(operation: Operation, alter: Callable[[Results, _Layer], Results]) -> Any:
-    def results(arrays: dict[str, Any], arguments: dict[str, Any]) -> Results:
-        layer = _read(operation, arrays, arguments)
-        return alter(_evaluate(operation, layer), layer)
-
-    return results
-
-
-def _with_channels(operation: Operation, permute: Callable[[Array, int], Array]) -> Any:
-    """Permute the channels of one array on the way in, or of its gradient on the way out."""
-
-    def results(arrays: dict[str, Any], arguments: dict[str, Any]) -> Results:
-        layer = _read(operation, arrays, arguments)
-        if operation.results == ("output",):
-            return _evaluate(operation, layer.having(input=permute(layer.arrays["input"], layer.groups)))
-        found = _evaluate(operation, layer)
-        return {k: permute(v, layer.groups) if k == "input" and v is not None else v for k, v in found.items()}
-
-    return results
-
-
-def _each(value: Any, rank: int) -> tuple[int, ...]:
-    return tuple(value) if isinstance(value, tuple) else (value,) * rank
-
-
-def _axes(a: Array) -> tuple[int, ...]:
-    return tuple(range(a.ndim - 2)) if a.ndim < 3 else tuple(range(2, a.ndim))
-
-
-# --- faults that read the call otherwise
-
-
-def _flipped(layer: _Layer) -> _Layer:
-    return layer.having(flip=not layer.others.get("flip", False))
-
-
-def _swapped_taps(layer: _Layer) -> _Layer:
-    return layer.having(weight=np.swapaxes(layer.arrays["weight"], -1, -2)) if layer.rank > 1 else _inapplicable()
-
-
-def _swapped_filters(layer: _Layer) -> _Layer:
-    w = layer.arrays["weight"]
-    return layer.having(weight=np.swapaxes(w, 0, 1).reshape(w.shape))
-
-
-def _other_side(layer: _Layer) -> _Layer:
-    return layer.having(padding=tuple((high, low) for low, high in layer.padding))
-
-
-def _moved(step: int, axis: int) -> Change:
-    def change(layer: _Layer) -> _Layer:
-        pairs = list(layer.padding)
-        low, high = pairs[axis]
-        pairs[axis] = (low + step, high - step)
-        return _cropped(layer, pairs)
-
-    return change
-
-
-def _cropped(layer: _Layer, pairs: list[tuple[int, int]]) -> _Layer:
-    """Apply negative padding by cropping the image."""
-    x = layer.arrays["input"]
-    crop: tuple[Any, ...] = (
-        ...,
-        *(slice(max(-low, 0), e - max(-high, 0)) for (low, high), e in zip(pairs, x.shape[-layer.rank :], strict=True)),
-    )
-    padding = tuple((max(low, 0), max(high, 0)) for low, high in pairs)
-    return layer.having(input=x[crop], padding=padding)
-
-
-def _no_dilation(layer: _Layer) -> _Layer:
-    """Taps side by side, though the output has the extent of the dilated window."""
-    pairs = []
-    for (low, high), d, k in zip(layer.padding, layer.dilation, layer.arrays["weight"].shape[2:], strict=True):
-        pairs.append((low, high - (d - 1) * (k - 1)))
-    return _cropped(layer.having(dilation=(1,) * layer.rank), pairs)
-
-
-def _effective_kernel(layer: _Layer) -> _Layer:
-    """Take D*K for the span, instead of D*(K-1) + 1: too few outputs."""
-    pairs = [(low, high - (d - 1)) for (low, high), d in zip(layer.padding, layer.dilation, strict=True)]
-    return _cropped(layer, pairs)
-
-
-def _no_stride(layer: _Layer) -> _Layer:
-    """Outputs side by side, though as many as with the stride."""
-    pairs = []
-    for axis, ((low, high), s, d) in enumerate(zip(layer.padding, layer.stride, layer.dilation, strict=True)):
-        K, X = layer.arrays["weight"].shape[2 + axis], layer.arrays["input"].shape[-layer.rank + axis]
-        count = (low + X + high - d * (K - 1) - 1) // s + 1
-        pairs.append((low, count - 1 + d * (K - 1) + 1 - low - X))
-    return _cropped(layer.having(stride=(1,) * layer.rank), pairs)
-
-
-def _first_group_for_all(layer: _Layer) -> _Layer:
-    x, axis = layer.arrays["input"], -layer.rank - 1
-    first = np.split(x, layer.groups, axis=axis)[0]
-    return (
-        layer.having(input=np.concatenate([first] * layer.groups, axis=axis)) if layer.groups > 1 else _inapplicable()
-    )
-
-
-def _zeroed(where: tuple[Any, ...]) -> Change:
-    def change(layer: _Layer) -> _Layer:
-        w = layer.arrays["weight"].copy()
-        w[where] = 0
-        return layer.having(weight=w)
-
-    return change
-
-
-def _reversed_axes(name: str) -> Change:
-    def change(layer: _Layer) -> _Layer:
-        return layer.having(**{name: tuple(reversed(getattr(layer, name)))})
-
-    return change
-
-
-def _inapplicable() -> Any:
-    raise ValueError("this fault has no meaning here")
-
-
-CHANGES: dict[str, Change] = {
-    "the kernel is flipped": _flipped,
-    "the padding is on the wrong side": _other_side,
-    "the bias is ignored": lambda layer: layer.having(bias=None),
-    "the bias is subtracted": lambda layer: layer.having(bias=-layer.arrays["bias"]),
-    "the bias is added twice": lambda layer: layer.having(bias=2 * layer.arrays["bias"]),
-    "the dilation is ignored": _no_dilation,
-    "the dilated kernel is taken for D*K long": _effective_kernel,
-    "the stride is ignored": _no_stride,
-    "groups mixed: all groups read the first group's channels": _first_group_for_all,
-    "the kernel's axes are swapped": _swapped_taps,
-    "the weight's channel axes are swapped": _swapped_filters,
-    "the axes of stride are swapped": _reversed_axes("stride"),
-    "the axes of padding are swapped": _reversed_axes("padding"),
-    "the axes of dilation are swapped": _reversed_axes("dilation"),
-    "off by one column: the window reads one pixel too far left": _moved(1, -1),
-    "off by one column: the window reads one pixel too far right": _moved(-1, -1),
-    "off by one row: the window reads one pixel too far up": _moved(1, 0),
-    "off by one row: the window reads one pixel too far down": _moved(-1, 0),
-    "the last column of taps is left out": _zeroed((..., slice(-1, None))),
-    "the first column of taps is left out": _zeroed((..., slice(0, 1))),
-    "the last row of taps is left out": _zeroed((slice(None), slice(None), slice(-1, None))),
-    "the first row of taps is left out": _zeroed((slice(None), slice(None), slice(0, 1))),
-    "the last input channel of each group is left out": _zeroed((slice(None), slice(-1, None))),
-    "the padding wraps around": lambda layer: layer.having(padding_mode="circular"),
-    "the padding repeats the border": lambda layer: layer.having(padding_mode="replicate"),
-    "the padding is zero": lambda layer: layer.having(padding_mode="zeros"),
-    "the padding mirrors the border pixel, too": lambda layer: layer.having(padding_mode="symmetric"),
-    "the padding mirrors without the border pixel": lambda layer: layer.having(padding_mode="reflect"),
-    "the signs of the input are lost": lambda layer: layer.having(input=np.abs(layer.arrays["input"])),
-}
-
-
-# --- faults of the result
-
-
-def _only_first_image(results: Results, layer: _Layer) -> Results:
-    y = results["output"]
-    assert y is not None
-    return {"output": np.concatenate([y[:1]] * len(y))}
-
-
-def _last_position_zero(results: Results, layer: _Layer) -> Results:
-    y = results["output"]
-    assert y is not None
-    y = y.copy()
-    y[..., -1] = 0
-    return {"output": y}
-
-
-def _interleaved_output(results: Results, layer: _Layer) -> Results:
-    y = results["output"]
-    assert y is not None
-    return {"output": _interleaved(y, layer.groups)}
-
-
-def _flipped_weight_gradient(results: Results, layer: _Layer) -> Results:
-    dw = results["weight"]
-    assert dw is not None
-    return {**results, "weight": np.flip(dw, _axes(dw))}
-
-
-def _averaged(name: str, over: Callable[[_Layer], int]) -> Callable[[Results, _Layer], Results]:
-    def alter(results: Results, layer: _Layer) -> Results:
-        gradient = results[name]
-        assert gradient is not None
-        return {**results, name: gradient / over(layer)}
-
-    return alter
-
-
-def _swapped_weight_gradient(results: Results, layer: _Layer) -> Results:
-    dw = results["weight"]
-    assert dw is not None
-    return {**results, "weight": np.swapaxes(dw, 0, 1).reshape(dw.shape)}
-
-
-def _positions(layer: _Layer) -> int:
-    return math.prod(layer.arrays["grad_output"].shape[-layer.rank :])
-
-
-OUTPUT_FAULTS: dict[str, Callable[[Results, _Layer], Results]] = {
-    "every image gets the first one's output": _only_first_image,
-    "the last column of the output is left zero": _last_position_zero,
-    "groups mixed: the output's channels are interleaved": _interleaved_output,
-}
-
-GRADIENT_FAULTS: dict[str, Callable[[Results, _Layer], Results]] = {
-    "the gradient of the weight is flipped": _flipped_weight_gradient,
-    "the gradient of the weight has its channel axes swapped": _swapped_weight_gradient,
-    "the gradient of the weight is averaged over the batch": _averaged(
-        "weight", lambda layer: len(layer.arrays["grad_output"])
-    ),
-    "the gradient of the bias is averaged over the batch": _averaged(
-        "bias", lambda layer: len(layer.arrays["grad_output"])
-    ),
-    "the gradient of the bias is averaged over the positions": _averaged("bias", _positions),
-}
-
-
-# --- faults of the order of channels
-
-
-def _interleaved(a: Array, groups: int) -> Array:
-    """Take channel g*C + c for channel c*G + g."""
-    if groups == 1:
-        raise ValueError("one group cannot be mixed")
-    shape = a.shape
-    return a.reshape(shape[0], groups, shape[1] // groups, *shape[2:]).swapaxes(1, 2).reshape(shape)
-
-
-CHANNEL_ORDERS: dict[str, Callable[[Array, int], Array]] = {
-    "groups mixed: the input's channels are interleaved": _interleaved,
-    "the input's channels are in reverse order": lambda a, groups: a[:, ::-1],
-}
+def _with_call(operation: Any, layer: Layer, change: Callable[[Layer], Layer]) -> Results:
+    return _evaluate(operation, change(layer))
+
+
+def _with_result(operation: Any, layer: Layer, alter: Callable[[Results, Layer], Results]) -> Results:
+    return alter(_evaluate(operation, layer), layer)
+
+
+def _with_channels(operation: Any, layer: Layer, permute: Callable[[Array, int], Array]) -> Results:
+    """Permute the input's channels on the way in, or those of its gradient on the way out."""
+    if operation.results == ("output",):
+        return _evaluate(operation, layer.holding(input=permute(layer.arrays["input"], layer.groups)))
+    found = _evaluate(operation, layer)
+    return {k: permute(v, layer.groups) if k == "input" and v is not None else v for k, v in found.items()}
+
+
+def _by_remainder(operation: Any, layer: Layer) -> Results:
+    """Deal out the output channels to the groups by turns, in all arrays that have them."""
+    if layer.transposed or layer.groups == 1:
+        raise ValueError("output channels are in the order of the groups")
+    OC = layer.output_channels
+    order = np.arange(OC).reshape(-1, layer.groups).T.ravel()
+    back = np.argsort(order)
+    axes = {"weight": 0, "bias": 0, "grad_output": -layer.rank - 1, "output": -layer.rank - 1}
+
+    def permuted(arrays: Any, by: Array) -> Any:
+        return {k: a.take(by, axes[k]) if k in axes and a is not None else a for k, a in arrays.items()}
+
+    found: Results = permuted(_evaluate(operation, replace(layer, arrays=permuted(layer.arrays, order))), back)
+    return found
+
+
+def _overwritten(operation: Any, layer: Layer) -> Results:
+    """Let the last tap that reaches a pixel have it for itself."""
+    name = "output" if layer.transposed else "input"
+    results = _evaluate(operation, layer)
+    if name not in results:
+        raise ValueError("the gradient of a transposed convolution adds up nothing by taps")
+    w, b = layer.arrays["weight"], layer.arrays.get("bias")
+    bare = layer.holding(bias=None)
+    whole = np.zeros_like(np.array(results[name]))
+    for tap in np.ndindex(*layer.kernel):
+        is_tap = np.zeros(w.shape, bool)
+        is_tap[(..., *tap)] = True
+        ones = {k: np.ones_like(a) for k, a in bare.arrays.items()}
+        reached = _evaluate(operation, replace(bare, arrays={**ones, "weight": is_tap.astype(w.dtype)}))[name]
+        added = _evaluate(operation, bare.holding(weight=np.where(is_tap, w, 0)))[name]
+        whole = np.where(np.array(reached) > 0, np.array(added), whole)
+    if b is not None and name == "output":
+        whole = whole + b.reshape(-1, *(1,) * layer.rank)
+    return {**results, name: whole}

@@ -22,10 +22,12 @@ class SumOfProducts(Operation):
     ----------
     factors : for each result, the arrays that one product takes a factor from
     addends : for each result, the arrays whose elements are added to it
+    padded : name of the array that is padded
     """
 
     factors: Mapping[str, tuple[str, ...]]
     addends: Mapping[str, tuple[str, ...]] = {}
+    padded: str = "input"
 
     def special_cases(
         self, problem: Problem, random: np.random.Generator, claims: Claims
@@ -42,7 +44,7 @@ class SumOfProducts(Operation):
                 planted[name].flat[random.integers(planted[name].size)] = value
             case = Case(problem, planted)
             # A stored zero times infinity is NaN, and some systems do store the zeros of padding.
-            disputed = "" if name == "input" else "0 times infinity in the padding"
+            disputed = "" if name == self.padded else "0 times infinity in the padding"
             yield f"NaN and infinities in {name}", case, self._with_specials(case, name, claims), disputed
 
     def _with_specials(self, case: Case, name: str, claims: Claims) -> Results:

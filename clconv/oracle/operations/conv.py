@@ -84,6 +84,7 @@ class ConvolutionBackward(_UnderSemantics):
         self.name = f"{forward.name}_backward"
         self.features = (*(f for f in forward.features if f != "out"), "output_mask")
         self.settings = forward.settings
+        self.padded = "grad_output" if self.transposed else "input"
         self.factors = {
             "input": ("grad_output", "weight"),
             "weight": ("grad_output", "input"),
