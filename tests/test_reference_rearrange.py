@@ -113,6 +113,11 @@ def test_the_last_axis_comes_first():
     assert y.tolist() == [[[9, 1, 2], [9, 3, 4], [9, 9, 9]]]
 
 
+def test_nothing_is_padded_without_axes():
+    assert pad(np.array(3.0), ()) == 3
+    assert pad_backward(np.array(3.0), np.array(0.0), ()).input == 3
+
+
 def test_padding_copies_anything():
     x = np.array([[np.nan, -np.inf, -0.0]])
     np.testing.assert_array_equal(pad(x, (1, 1), "replicate"), [[np.nan, np.nan, -np.inf, -0.0, -0.0]])

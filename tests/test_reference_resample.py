@@ -151,6 +151,8 @@ def test_torch_agrees(problem):
         # torch 2.13 then ignores the factor where it leaves the extent or doubles it, but not with one axis.
         products = [(e, e * s) for e, s in zip(extent, arguments["scale_factor"], strict=True)]
         assume(not any(math.floor(p) in (e, 2 * e) and p != math.floor(p) for e, p in products))
+    # Antialiased to one column, torch 2.13 repeats the first row.
+    assume(not arguments.get("antialias") or interpolate(np.zeros((1, 1, *extent)), **arguments).shape[-1] > 1)
     x = np.random.default_rng(3).standard_normal((2, 3, *extent))
     tensor = torch.tensor(x, requires_grad=True)
     theirs = torch.nn.functional.interpolate(tensor, **arguments)

@@ -54,11 +54,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._floats import FLOAT64, digits, smallest_subnormal, unit_roundoff
+from ._floats import FLOAT64, DType, digits, smallest_subnormal, unit_roundoff
 from ._geometry import FloatArray
 from ._pad import PadGradients, pad, pad_backward
 from ._rearrange import (
@@ -74,7 +75,7 @@ from ._resample_arguments import Resizing
 from ._resample_coordinates import Axis, Filtered, Nearest, Place, Windows, matrix, through
 from ._rounding import Rounding
 
-__all__ = ["BOUNDS"]
+__all__ = ["BOUNDS", "copied"]
 
 Arguments = dict[str, Any]
 Doubts = Iterator[tuple[int, float]]
@@ -180,6 +181,7 @@ def _factors(axes: Sequence[Axis]) -> int:
     return sum(not isinstance(axis, Nearest) for axis in axes)
 
 
+@lru_cache(maxsize=256)
 def _map(axis: Axis, rounding: Rounding) -> _Map:
     shape = (axis.positions, axis.extent)
     rows = range(axis.positions)
@@ -193,16 +195,16 @@ def _doubts(axis: Axis, o: int, rounding: Rounding) -> Doubts:
     u = unit_roundoff(rounding.summed)
     if isinstance(axis, Windows):
         return ((k, 6 * u * float(w)) for k, w in axis.taps(o))
-    held = digits(rounding.summed)
     if isinstance(axis, Nearest):
-        return _doubts_of_nearest(axis, o, min(held, FLOAT32_DIGITS))
-    return _doubts_of_filtered(axis, o, held)
+        pixels = copied(axis, o, rounding.summed)
+        return ((k, float(len(pixels) > 1)) for k in pixels)
+    return _doubts_of_filtered(axis, o, digits(rounding.summed))
 
 
-def _doubts_of_nearest(axis: Nearest, o: int, held: int) -> Doubts:
-    p, d = axis.place(o), _doubt(axis.place, o, held)
-    pixels = range(axis.pixel(p - d), axis.pixel(p + d) + 1)
-    return ((k, float(len(pixels) > 1)) for k in pixels)
+def copied(axis: Nearest, o: int, summed: DType) -> range:
+    """Return the pixels of which position o may copy any: one, unless rounding decides."""
+    p, d = axis.place(o), _doubt(axis.place, o, min(digits(summed), FLOAT32_DIGITS))
+    return range(axis.pixel(p - d), axis.pixel(p + d) + 1)
 
 
 def _doubts_of_filtered(axis: Filtered, o: int, held: int) -> Doubts:
@@ -230,16 +232,9 @@ def _doubts_of_filtered(axis: Filtered, o: int, held: int) -> Doubts:
 
 def _doubt(place: Place, o: int, held: int) -> Fraction:
     """Return d, how far the coordinate of position o may be off in a type of so many digits."""
-    product = (o + place.centre) * place.step
-    if all(_is_held(number, held) for number in (place.given, place.step, product, place(o))):
+    if place.is_held(o, held):
         return Fraction(0)
-    return Fraction(10, 1 << held) * (product + place.centre + place.moved)
-
-
-def _is_held(number: Fraction, held: int) -> bool:
-    """Tell whether a binary number of so many digits, or fewer, is the fraction."""
-    q = number.denominator
-    return q & (q - 1) == 0 and abs(number.numerator).bit_length() <= held
+    return Fraction(10, 1 << held) * ((o + place.centre) * place.step + place.centre + place.moved)
 
 
 # --- the bound of a sum

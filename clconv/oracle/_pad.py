@@ -186,6 +186,6 @@ def _padded(x: FloatArray, pairs: Pairs, mode: str, value: float) -> FloatArray:
     grown = tuple((max(low, 0), max(high, 0)) for low, high in pairs)
     extra: dict[str, Any] = {"constant_values": value} if mode == "constant" else {}
     numpy_pad: Any = np.pad  # its annotations want the mode as a literal
-    padded: FloatArray = numpy_pad(x, grown, NUMPY_MODE[mode], **extra)
+    padded: FloatArray = numpy_pad(x, grown, NUMPY_MODE[mode], **extra) if pairs else x
     axes = zip(padded.shape, pairs, strict=True)
     return padded[tuple(slice(max(-low, 0), extent - max(-high, 0)) for extent, (low, high) in axes)].copy()

@@ -53,18 +53,18 @@ SIMPLE = 1 << 20
 class Resizing:
     """The arguments of `interpolate` but for its arrays, in its order."""
 
-    size: Size | None
-    scale_factor: Scale | None
-    mode: str
-    align_corners: bool | None
-    recompute_scale_factor: bool | None
-    antialias: bool
-    semantics: str
-    coordinate_mode: str | None
-    nearest_mode: str | None
-    cubic_coefficient: float | None
-    exclude_outside: bool
-    grid_mode: bool
+    size: Size | None = None
+    scale_factor: Scale | None = None
+    mode: str = "nearest"
+    align_corners: bool | None = None
+    recompute_scale_factor: bool | None = None
+    antialias: bool = False
+    semantics: str = "torch"
+    coordinate_mode: str | None = None
+    nearest_mode: str | None = None
+    cubic_coefficient: float | None = None
+    exclude_outside: bool = False
+    grid_mode: bool = False
 
     def axes(self, extent: Sizes) -> tuple[Axis, ...]:
         """Check the arguments for an image of this extent and return how each of its axes is resized."""
@@ -75,7 +75,7 @@ class Resizing:
         return tuple(self._axis(*axis) for axis in zip(extent, positions, scales, strict=True))
 
     @property
-    def _kind(self) -> str:
+    def kind(self) -> str:
         """Return "nearest", "linear", "cubic" or "area"."""
         return self.mode.removeprefix("bi").removeprefix("tri").removesuffix("-exact")
 
@@ -104,16 +104,16 @@ class Resizing:
             _known("coordinate_mode", self.coordinate_mode, COORDINATE_MODES)
         if self.nearest_mode is not None:
             _known("nearest_mode", self.nearest_mode, NEAREST_MODES)
-        if self.align_corners is not None and self._kind not in ("linear", "cubic"):
+        if self.align_corners is not None and self.kind not in ("linear", "cubic"):
             raise ValueError(f"align_corners must be None with mode={self.mode!r}, got {self.align_corners}")
         if self.antialias and self.semantics == "torch" and self.mode not in ("bilinear", "bicubic"):
             raise ValueError(f"antialias goes with mode='bilinear' and 'bicubic', got mode={self.mode!r}")
-        if self.antialias and (self._kind not in ("linear", "cubic") or self.semantics == "scipy"):
+        if self.antialias and (self.kind not in ("linear", "cubic") or self.semantics == "scipy"):
             raise ValueError(f"{self.semantics}'s mode={self.mode!r} has no antialias")
-        if self.nearest_mode is not None and self._kind != "nearest":
+        if self.nearest_mode is not None and self.kind != "nearest":
             raise ValueError(f"nearest_mode goes with mode='nearest', got mode={self.mode!r}")
         if self.cubic_coefficient is not None:
-            if self._kind != "cubic":
+            if self.kind != "cubic":
                 raise ValueError(f"cubic_coefficient goes with mode='cubic', got mode={self.mode!r}")
             if not -1 <= _number("cubic_coefficient", self.cubic_coefficient) <= 0:
                 raise ValueError(f"cubic_coefficient must be between -1 and 0, got {self.cubic_coefficient!r}")
@@ -144,14 +144,14 @@ class Resizing:
         return tuple(rounding(p) for p in products), tuple(_simplest(s) if uses_scale else None for s in scales)
 
     def _axis(self, extent: int, positions: int, scale: Fraction | None) -> Axis:
-        if self._kind == "area":
+        if self.kind == "area":
             return Windows(extent, positions)
         place = self._place(extent, positions, scale)
-        if self._kind == "nearest":
+        if self.kind == "nearest":
             default = {"onnx": "round_prefer_floor", "torch": "floor"}.get(self.semantics, "round_prefer_ceil")
             default = "round_prefer_ceil" if self.mode == "nearest-exact" else default
             return Nearest(extent, positions, place, self.nearest_mode or default)
-        kernel = Linear() if self._kind == "linear" else Cubic(self._coefficient())
+        kernel = Linear() if self.kind == "linear" else Cubic(self._coefficient())
         # The distance of positions, which ONNX's filter keeps where its coordinates have another one.
         distance = place.step if self.semantics == "torch" else placed("half_pixel", extent, positions, scale).step
         stretch = max(distance, Fraction(1)) if self.antialias else Fraction(1)

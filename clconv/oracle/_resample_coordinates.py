@@ -16,6 +16,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ __all__ = [
     "Nearest",
     "Place",
     "Windows",
+    "is_binary",
     "matrix",
     "placed",
     "through",
@@ -63,6 +65,16 @@ class Place:
     def __call__(self, o: int) -> Fraction:
         """Return the coordinate of one position."""
         return (o + self.centre) * self.step - self.centre + self.offset
+
+    def is_held(self, o: int, digits: int) -> bool:
+        """Tell whether binary numbers of so many digits hold a coordinate, and all that it is computed from."""
+        numbers = (self.given, self.step, (o + self.centre) * self.step, self(o))
+        return all(is_binary(n) and abs(n.numerator).bit_length() <= digits for n in numbers)
+
+
+def is_binary(number: Fraction) -> bool:
+    """Tell whether the denominator is a power of two."""
+    return number.denominator & (number.denominator - 1) == 0
 
 
 COORDINATE_MODES = ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric")
@@ -204,6 +216,7 @@ class Windows:
 Axis = Nearest | Filtered | Windows
 
 
+@lru_cache(maxsize=256)
 def weights(axis: Axis) -> Any:
     """Return the sparse matrix (positions, extent) of an axis, each weight rounded once to float64."""
     taps = ((o, k, float(w)) for o in range(axis.positions) for k, w in axis.taps(o))
