@@ -5,9 +5,13 @@ from __future__ import annotations
 from ._base import Operation
 from .blocks import BLOCK_OPERATIONS
 from .conv import CONVOLUTIONS
+from .rearrange import REARRANGEMENTS
+from .resample import RESAMPLERS
 
 __all__ = ["OPERATIONS"]
 
 OPERATIONS: dict[str, Operation] = {
-    operation.name: operation for family in (CONVOLUTIONS, BLOCK_OPERATIONS) for operation in family
+    operation.name: operation
+    for family in (CONVOLUTIONS, BLOCK_OPERATIONS, RESAMPLERS, REARRANGEMENTS)
+    for operation in family
 }
