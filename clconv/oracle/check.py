@@ -99,8 +99,8 @@ def check(
     Examples
     --------
     >>> from clconv.oracle import check
-    >>> def my_conv1d(x, w, stride=1):
-    ...     windows = np.lib.stride_tricks.sliding_window_view(x, w.shape[-1], axis=-1)[..., ::stride, :]
+    >>> def my_conv1d(x, w):
+    ...     windows = np.lib.stride_tricks.sliding_window_view(x, w.shape[-1], axis=-1)
     ...     return np.einsum("...cok,dck->...do", windows, w[..., ::-1])
     >>> report = check(my_conv1d, op="conv1d", max_examples=20, skip=["hostile", "bound"])
     >>> report.passed, report.findings[0].cause

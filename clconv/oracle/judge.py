@@ -44,6 +44,11 @@ class Mismatch:
     died: bool = False
 
     @property
+    def kind(self) -> str:
+        """What two mismatches of one fault have in common: that there is a wrong value, or the first words."""
+        return "value" if self.index is not None else " ".join(self.message.split()[:2])
+
+    @property
     def error(self) -> float | None:
         """Distance of what was got from what was expected."""
         if self.got is None or self.expected is None:

@@ -92,6 +92,8 @@ def search(
         if mismatch is None:
             found.passed = [*found.passed, case][-KEPT:]
             return
+        if found.smallest is not None and mismatch.kind != found.smallest[1].kind:
+            return  # another fault, to which shrinking must not slip
         _keep(found, case, mismatch)
         raise _FailedError
 
@@ -101,7 +103,7 @@ def search(
         mismatch = examine(case)
         if mismatch is None:
             found.passed.insert(0, case)
-        else:
+        elif found.smallest is not None and mismatch.kind == found.smallest[1].kind:
             found.failures.insert(0, (case, mismatch))
 
     try:
