@@ -50,7 +50,7 @@ from ._geometry import FloatArray
 from ._group_norm import RMSNormGradients
 from ._norm import Norm, NormGradients, backward, forward, standardised
 from ._norm_calls import checked
-from ._norm_errors import REFERENCE, Errors, Machine, Rows, errors, limit, machine_of, rows_of
+from ._norm_errors import REFERENCE, Errors, Machine, Rows, limit, machine_of, rows_of
 from ._rounding import Rounding
 
 __all__ = ["BOUNDS"]
@@ -63,11 +63,11 @@ def _output(norm: Norm, rounding: Rounding) -> FloatArray:
     w = 1.0 if norm.w is None else np.abs(norm.w)
 
     def error(machine: Machine) -> FloatArray:
-        e = errors(rows, machine)
+        e = rows.errors(machine)
         tiny = 8 * machine.phi * (1 + w + np.abs(norm.x) + rows.mean)
         return w * e.xhat + machine.gamma(4) * (w * e.folded + b) + tiny
 
-    e = errors(rows, machine_of(rounding))
+    e = rows.errors(machine_of(rounding))
     peak = w * np.maximum(e.folded, e.scale) + b
     value = forward(norm).reshape(norm.x.shape)
     return limit(value, error, peak, rounding, norm.n).reshape(norm.shape)
@@ -89,16 +89,16 @@ def _input_gradient(g: FloatArray, value: FloatArray, rows: Rows, rounding: Roun
     size = np.abs(value).reshape(norm.x.shape)
     through = _through_statistics if norm.constants is None else _past_statistics
     h = g if norm.w is None else g * norm.w
+    exact = size + 2 * rows.errors(REFERENCE).scale * through(h, rows, REFERENCE)
 
     def error(machine: Machine) -> FloatArray:
-        e = errors(rows, machine)
-        exact = size + 2 * errors(rows, REFERENCE).scale * through(h, rows, REFERENCE)
+        e = rows.errors(machine)
         tiny = 8 * machine.phi * (1 + e.scale) ** 2 * (1 + np.abs(g)) * (1 + np.abs(norm.x) + rows.mean)
         tiny = tiny if norm.w is None else tiny * (1 + np.abs(norm.w))
         total: FloatArray = exact * e.root + e.scale * through(h, rows, machine) + tiny
         return total
 
-    e = errors(rows, machine_of(rounding))
+    e = rows.errors(machine_of(rounding))
     of_row = norm.n * norm.mean(np.abs(h) * e.folded)
     # Folded into x*b + c, sums of h*x meet r**3; others divide by s.
     peak = of_row * (1 + 1 / e.scale + e.scale**2) + e.scale * np.abs(h)
@@ -111,7 +111,7 @@ def _past_statistics(h: FloatArray, rows: Rows, machine: Machine) -> FloatArray:
 
 def _through_statistics(h: FloatArray, rows: Rows, machine: Machine) -> FloatArray:
     """Bound the error of ``h - mean(h) - xhat*mean(h*xhat)``."""
-    norm, e = rows.norm, errors(rows, machine)
+    norm, e = rows.norm, rows.errors(machine)
     rounded = norm.n + machine.division + 8
     size, exact = np.abs(h), standardised(norm).xhat
     P = np.abs(norm.mean(h * exact)) + 2 * _projection(size, rows, REFERENCE)
@@ -128,7 +128,7 @@ def _through_statistics(h: FloatArray, rows: Rows, machine: Machine) -> FloatArr
 
 def _projection(size: FloatArray, rows: Rows, machine: Machine) -> FloatArray:
     """Bound the error of ``mean(h*xhat)``, from |h|."""
-    norm, e = rows.norm, errors(rows, machine)
+    norm, e = rows.norm, rows.errors(machine)
     rounding = machine.gamma(norm.n + machine.division + 8) * norm.mean(size * e.folded)
     return norm.mean(size * e.xhat) + rounding
 
@@ -138,12 +138,12 @@ def _weight_gradient(g: FloatArray, value: FloatArray, w: FloatArray, rows: Rows
     M = norm.x.size // max(w.size, 1)
 
     def error(machine: Machine) -> FloatArray:
-        e = errors(rows, machine)
+        e = rows.errors(machine)
         terms = size * (e.xhat + machine.gamma(M + machine.division + 8) * e.folded)
         tiny = 8 * machine.phi * (1 + size) * (1 + e.scale) * (1 + np.abs(norm.x) + rows.mean)
         return norm.shared(terms + tiny, w)
 
-    e = errors(rows, machine_of(rounding))
+    e = rows.errors(machine_of(rounding))
     peak = norm.shared(size * e.folded * (1 + 1 / e.scale), w)
     return limit(value, error, peak, rounding, M)
 
@@ -163,12 +163,12 @@ def _statistics(norm: Norm, running: Running, rounding: Rounding) -> tuple[Float
 
     def bound(old: FloatArray, own: FloatArray, of_own: Callable[[Errors], FloatArray], share: float) -> FloatArray:
         def magnitude(machine: Machine) -> FloatArray:
-            found = np.mean(own + of_own(errors(rows, machine)), axis=0, keepdims=True)
+            found = np.mean(own + of_own(rows.errors(machine)), axis=0, keepdims=True)
             total: FloatArray = (1 + q) * np.abs(old) + share * found
             return total
 
         def error(machine: Machine) -> FloatArray:
-            found = np.mean(of_own(errors(rows, machine)), axis=0, keepdims=True)
+            found = np.mean(of_own(rows.errors(machine)), axis=0, keepdims=True)
             roundings = machine.division + 7 + (J + machine.division if J > 1 else 0)
             tiny = 8 * machine.phi * (1 + share)
             total: FloatArray = share * found + machine.gamma(roundings) * magnitude(machine) + tiny

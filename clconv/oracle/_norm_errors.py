@@ -64,6 +64,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -73,7 +74,7 @@ from ._geometry import FloatArray
 from ._norm import Norm, standardised
 from ._rounding import Rounding, division_roundings
 
-__all__ = ["REFERENCE", "Errors", "Machine", "Rows", "errors", "limit", "machine_of", "rows_of"]
+__all__ = ["REFERENCE", "Errors", "Machine", "Rows", "limit", "machine_of", "rows_of"]
 
 
 class Machine(NamedTuple):
@@ -103,17 +104,6 @@ def machine_of(rounding: Rounding) -> Machine:
 REFERENCE = machine_of(Rounding(FLOAT64, FLOAT64, flushes=False))
 
 
-class Rows(NamedTuple):
-    """The numbers that the formulas are evaluated at: at least the exact ones, and `lowest` at most."""
-
-    norm: Norm
-    mean: FloatArray  # |m|
-    sigma: FloatArray
-    lowest: FloatArray  # s
-    inverse: FloatArray  # r
-    xhat: FloatArray  # |xhat|
-
-
 class Errors(NamedTuple):
     """The errors and magnitudes of the forward pass, by the letters of the module's text."""
 
@@ -126,29 +116,47 @@ class Errors(NamedTuple):
     xhat: FloatArray  # e_hat
 
 
-def errors(rows: Rows, machine: Machine) -> Errors:
-    """Evaluate the formulas for one machine."""
-    norm, gamma, phi = rows.norm, machine.gamma, machine.phi
-    n, c, size = max(norm.n, 1), machine.division + 2, np.abs(norm.x)
-    finds_variance = norm.constants is None
-    of_mean = gamma(n + c * (1 + math.log2(n))) if finds_variance and norm.is_centred else 0.0
-    of_variance = gamma(n + 2 * c + 4) if finds_variance else 0.0
-    mean = of_mean * norm.mean(size) + 8 * n * phi
-    spread = 2 * of_mean * np.sqrt(norm.mean(size**2)) + 16 * n * phi
-    squares = (rows.sigma + spread) ** 2
-    variance = spread * (2 * rows.sigma + spread) + of_variance * squares + 8 * phi
-    if finds_variance:
-        sums_fit = n * norm.mean(size) <= machine.largest
-        mean = np.where(sums_fit, mean, np.inf)
-        variance = np.where(sums_fit & (n * squares <= machine.largest), variance, np.inf)
-    under_root = variance + machine.u * norm.eps + 8 * phi
-    share = np.where(under_root < rows.lowest, under_root / rows.lowest, 1.0)
-    root = np.expm1(np.log1p(gamma(machine.root)) - np.log1p(-share) / 2)
-    scale = rows.inverse * (1 + root)
-    folded = scale * (size + rows.mean + mean)
-    xhat = scale * mean + rows.xhat * root + gamma(6) * folded + 8 * phi * (1 + scale)
-    xhat = np.where(np.maximum(folded, scale) <= machine.largest, xhat, np.inf)
-    return Errors(mean, variance, under_root, root, scale, folded, xhat)
+@dataclass(frozen=True)
+class Rows:
+    """The numbers that the formulas are evaluated at: at least the exact ones, and `lowest` at most."""
+
+    norm: Norm
+    mean: FloatArray  # |m|
+    sigma: FloatArray
+    lowest: FloatArray  # s
+    inverse: FloatArray  # r
+    xhat: FloatArray  # |xhat|
+    evaluated: dict[Machine, Errors] = field(default_factory=dict)
+
+    def errors(self, machine: Machine) -> Errors:
+        """Evaluate the formulas for a machine, once."""
+        if machine not in self.evaluated:
+            self.evaluated[machine] = self._evaluate(machine)
+        return self.evaluated[machine]
+
+    def _evaluate(self, machine: Machine) -> Errors:
+        norm, gamma, phi = self.norm, machine.gamma, machine.phi
+        n, c, size = max(norm.n, 1), machine.division + 2, np.abs(norm.x)
+        finds_variance = norm.constants is None
+        of_mean = gamma(n + c * (1 + math.log2(n))) if finds_variance and norm.is_centred else 0.0
+        of_variance = gamma(n + 2 * c + 4) if finds_variance else 0.0
+        a = norm.mean(size)
+        mean = of_mean * a + 8 * n * phi
+        spread = 2 * of_mean * np.sqrt(norm.mean(size**2)) + 16 * n * phi
+        squares = (self.sigma + spread) ** 2
+        variance = spread * (2 * self.sigma + spread) + of_variance * squares + 8 * phi
+        if finds_variance:
+            sums_fit = n * a <= machine.largest
+            mean = np.where(sums_fit, mean, np.inf)
+            variance = np.where(sums_fit & (n * squares <= machine.largest), variance, np.inf)
+        under_root = variance + machine.u * norm.eps + 8 * phi
+        share = np.where(under_root < self.lowest, under_root / self.lowest, 1.0)
+        root = np.expm1(np.log1p(gamma(machine.root)) - np.log1p(-share) / 2)
+        scale = self.inverse * (1 + root)
+        folded = scale * (size + self.mean + mean)
+        xhat = scale * mean + self.xhat * root + gamma(6) * folded + 8 * phi * (1 + scale)
+        xhat = np.where(np.maximum(folded, scale) <= machine.largest, xhat, np.inf)
+        return Errors(mean, variance, under_root, root, scale, folded, xhat)
 
 
 def rows_of(norm: Norm) -> Rows:
@@ -156,7 +164,7 @@ def rows_of(norm: Norm) -> Rows:
     found = standardised(norm)
     under_root = found.variance + norm.eps
     size, inverse = np.abs(found.xhat), 1 / found.deviation
-    e = errors(Rows(norm, np.abs(found.mean), np.sqrt(found.variance), under_root, inverse, size), REFERENCE)
+    e = Rows(norm, np.abs(found.mean), np.sqrt(found.variance), under_root, inverse, size).errors(REFERENCE)
     return Rows(
         norm,
         np.abs(found.mean) + 2 * e.mean,

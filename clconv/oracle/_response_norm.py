@@ -88,9 +88,11 @@ def over_channels(input: Array, size: int, alpha: float, beta: float, k: float, 
 
 
 def _windows(values: FloatArray, before: int, after: int) -> FloatArray:
-    sums = np.empty(values.shape)
-    for c in range(values.shape[1]):
-        sums[:, c] = np.sum(values[:, max(c - before, 0) : c + after + 1], axis=1)
+    C = values.shape[1]
+    sums = np.zeros(values.shape)
+    for shift in range(-min(before, C), min(after, C) + 1):
+        low, high = max(-shift, 0), C - max(shift, 0)
+        sums[:, low:high] += values[:, low + shift : high + shift]
     return sums
 
 
