@@ -171,7 +171,8 @@ def test_time_is_kept_also_while_shrinking():
 
     started = time.monotonic()
     report = check(slow_and_wrong, op="conv1d", seconds=3)
-    assert time.monotonic() - started < 4.5
+    # Without a budget it takes minutes; how much more than its budget depends on who else uses the processor.
+    assert time.monotonic() - started < 9
     assert report.findings
 
 
