@@ -7,7 +7,7 @@ Without such a fault, how inexact the results are, or where the wrong elements l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .judge import Mismatch, equal, limit_mismatch
+from ._floats import unit_roundoff
+from .judge import Mismatch, equal, worst
 from .operations._base import Case, Claims, Operation, Results, Suspect, as_float64
 
 __all__ = ["likely_cause"]
@@ -23,6 +24,7 @@ __all__ = ["likely_cause"]
 Array = NDArray[Any]
 
 DIGITS = {"bfloat16": 8, "float16": 11, "float32": 24}
+LARGE = 20_000  # elements of a case on which only causes that are known already are tried
 ROUNDINGS = 16  # errors of a sum of a few numbers, in units of its last digit
 
 
@@ -32,6 +34,7 @@ def likely_cause(
     failures: Sequence[tuple[Case, Mismatch]],
     passed: Sequence[Case] = (),
     named: Collection[str] = (),
+    occasion: str = "",
 ) -> str:
     """Return the cause that the evidence speaks for, or nothing.
 
@@ -44,6 +47,8 @@ def likely_cause(
     passed : cases that came out right
     named : causes of earlier findings
         Are tried first: one fault shows in many ways.
+    occasion : when the results are wrong
+        Is said where no fault explains them.
 
     Returns
     -------
@@ -54,20 +59,23 @@ def likely_cause(
         return failures[-1][1].cause
     evidence = [_Evidence(operation, claims, case, mismatch) for case, mismatch in failures if mismatch.results]
     if not evidence:
-        return ""
-    suspects = sorted(operation.suspects(), key=lambda s: not any(cause.startswith(s.cause) for cause in named))
+        return occasion
+    known = [suspect for suspect in operation.suspects() if any(cause.startswith(suspect.cause) for cause in named)]
+    suspects = known
+    if all(case.size <= LARGE for case, _ in failures):
+        suspects = known + [suspect for suspect in operation.suspects() if suspect not in known]
     explaining = [suspect for suspect in suspects if all(e.is_explained_by(suspect) for e in evidence)]
     for suspect in explaining:
-        if _spares(suspect, operation, claims, passed):
+        if evidence[-1].spares(suspect, passed):
             return _of_result(suspect, evidence)
     if explaining:
         return f"{_of_result(explaining[0], evidence)}, but not in every case"
-    described = _common(e.inexactness() for e in evidence) or _common(e.place() for e in evidence)
+    described = _common([e.inexactness() for e in evidence]) or _common([e.place() for e in evidence])
     if described:
-        return described
+        return f"{occasion}: {described}" if occasion else described
     # The smallest case may show another fault than others do.
     explaining = [suspect for suspect in suspects if evidence[-1].is_explained_by(suspect)]
-    return next((s.cause for s in explaining if _spares(s, operation, claims, passed)), "")
+    return next((suspect.cause for suspect in explaining if evidence[-1].spares(suspect, passed)), occasion)
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,11 @@ class _Evidence:
     @cached_property
     def limits(self) -> Results:
         """Bounds where the mismatch is one of bounds; a guess at those of a fault, too."""
-        return {} if self.mismatch.bound is None else self.operation.bounds(self.case, self.claims)
+        return self.limits_of(self.case)
+
+    def limits_of(self, case: Case) -> Results:
+        """Return the bounds of a case that was judged as this one was."""
+        return {} if self.mismatch.bound is None else self.operation.bounds(case, self.claims)
 
     @property
     def ours(self) -> Array | None:
@@ -113,59 +125,59 @@ class _Evidence:
             return False
         return all(self.agrees(name, supposed) or self.agrees(name, self.expected) for name in self.operation.results)
 
+    def spares(self, suspect: Suspect, passed: Sequence[Case]) -> bool:
+        """Tell whether the fault leaves right what is right."""
+        for case in passed:
+            supposed = _supposed(suspect, case)
+            if supposed is None:
+                continue
+            expected, limits = self.operation.expected(case, self.claims), self.limits_of(case)
+            if not all(_alike(expected.get(n), supposed.get(n), limits.get(n)) for n in self.operation.results):
+                return False
+        return True
+
     def concerns_one_result(self, suspect: Suspect) -> bool:
         """Tell whether the fault would have shown in another result as well, and that one is right."""
         supposed = _supposed(suspect, self.case)
         return supposed is not None and not all(self.agrees(name, supposed) for name in self.operation.results)
 
-    def inexactness(self) -> str:
-        """Describe errors that come from rounding."""
+    def inexactness(self) -> list[str]:
+        """Describe errors that are small."""
         ours, exact = self.ours, self.exact
         if ours is None or exact is None or ours.shape != exact.shape or ours.dtype.kind in "iu":
-            return ""
+            return []
         if not all(np.isfinite(array).all() for array in self.case.arrays.values()):
-            return ""
+            return []
         for name, digits in DIGITS.items():
             if digits < DIGITS.get(self.claims.dtype, 53) and _has_digits_of(ours, exact, digits):
-                return f"{self.mismatch.result} has only the digits of {name}"
+                return [f"{self.mismatch.result} has only the digits of {name}"]
         if self.mismatch.bound is None:
-            bounds = self.operation.bounds(self.case, self.claims)
-            if limit_mismatch(self.got, self.expected, bounds, self.claims) is None:
-                return "integers are rounded whose plain sum is exact: by a transform, such as Winograd's, or a factor"
-        elif self.claims.dtype in ("float16", "bfloat16") and self.claims.accumulate != self.claims.dtype:
-            narrow = replace(self.claims, accumulate=self.claims.dtype)
-            bounds = self.operation.bounds(self.case, narrow)
-            if limit_mismatch(self.got, self.expected, bounds, self.claims) is None:
-                return f"sums are accumulated in {self.claims.dtype}"
-        return ""
+            ratio = worst(self.got, self.expected, self.operation.bounds(self.case, self.claims))
+            lost = ["terms of a long sum are lost, by less than the bound of its rounding"]
+            rounded = ["sums of integers are rounded that are exact in any order: by a transform, such as Winograd's"]
+            return [*(lost if ratio <= 1 and (ours == np.rint(ours)).all() else ()), *(rounded if ratio < 100 else ())]
+        narrow = replace(self.claims, accumulate=self.claims.dtype)
+        if self.claims.dtype not in ("float16", "bfloat16"):
+            return []
+        ratio = worst(self.got, self.expected, self.operation.bounds(self.case, narrow))
+        return [f"sums are accumulated in {self.claims.dtype}"] if ratio <= 1 else []
 
-    def place(self) -> str:
+    def place(self) -> list[str]:
         """Describe where the wrong elements lie."""
         ours, exact, name = self.ours, self.exact, self.mismatch.result
         if ours is None or exact is None:
-            return ""
+            return []
         if ours.shape != exact.shape:
-            return _of_shape(name, ours.shape, exact.shape)
+            return [_of_shape(name, ours.shape, exact.shape)]
         return _where(name, ours.astype(np.float64), exact.astype(np.float64))
 
 
 def _supposed(suspect: Suspect, case: Case) -> Results | None:
     try:
-        return suspect.results({**as_float64(case.arrays)}, dict(case.problem.arguments))
+        with np.errstate(all="ignore"):
+            return suspect.results({**as_float64(case.arrays)}, dict(case.problem.arguments))
     except Exception:  # the fault has no meaning for these arguments
         return None
-
-
-def _spares(suspect: Suspect, operation: Operation, claims: Claims, passed: Sequence[Case]) -> bool:
-    """Tell whether a fault leaves right what is right."""
-    for case in passed:
-        supposed = _supposed(suspect, case)
-        if supposed is None:
-            continue
-        expected = operation.expected(case, claims)
-        if not all(_alike(expected.get(name), supposed.get(name)) for name in operation.results):
-            return False
-    return True
 
 
 def _of_result(suspect: Suspect, evidence: Sequence[_Evidence]) -> str:
@@ -176,10 +188,9 @@ def _of_result(suspect: Suspect, evidence: Sequence[_Evidence]) -> str:
     return suspect.cause
 
 
-def _common(descriptions: Iterable[str]) -> str:
-    """Return what is the same in all failing cases."""
-    different = set(descriptions)
-    return different.pop() if len(different) == 1 else ""
+def _common(descriptions: Sequence[list[str]]) -> str:
+    """Return the first description that fits all failing cases."""
+    return next((text for text in descriptions[-1] if all(text in others for others in descriptions)), "")
 
 
 def _alike(got: Array | None, supposed: Array | None, limit: Array | None = None) -> bool:
@@ -189,8 +200,9 @@ def _alike(got: Array | None, supposed: Array | None, limit: Array | None = None
         return False
     with np.errstate(all="ignore"):
         alike = equal(got, supposed.astype(got.dtype))
-        if limit is not None:
-            alike |= np.abs(got.astype(np.float64) - supposed) <= limit
+        if limit is not None:  # the fault's own rounding, where its result is larger than the right one
+            own = ROUNDINGS * unit_roundoff(got.dtype) * np.abs(supposed)
+            alike |= np.abs(got.astype(np.float64) - supposed) <= limit + own
     return bool(alike.all())
 
 
@@ -218,24 +230,27 @@ def _of_shape(name: str, got: tuple[int, ...], expected: tuple[int, ...]) -> str
     return f"{name} is {'larger' if more else 'smaller'} than it should be"
 
 
-def _where(name: str, got: Array, expected: Array) -> str:
+def _where(name: str, got: Array, expected: Array) -> list[str]:
     wrong = ~equal(got, expected)
+    found = []
     if wrong.all():
         with np.errstate(all="ignore"):
             factors = np.unique(got[expected != 0] / expected[expected != 0])
         if factors.size == 1 and np.isfinite(factors[0]) and not np.any(got[expected == 0]):
-            return f"every element of {name} is {factors[0]:.6g} times what it should be"
-    descriptions: Sequence[Callable[[], str]] = (
-        lambda: _end(name, wrong),
-        lambda: f"elements of {name} are NaN" if np.isnan(got[wrong]).all() else "",
-        lambda: f"elements of {name} are zero that should not be" if not np.any(got[wrong]) else "",
-        lambda: f"elements of {name} are not zero that should be" if not np.any(expected[wrong]) else "",
-    )
-    return next((text for text in (description() for description in descriptions) if text), "")
+            found.append(f"every element of {name} is {factors[0]:.6g} times what it should be")
+    found += _ends(name, wrong)
+    if np.isnan(got[wrong]).all():
+        found.append(f"elements of {name} are NaN")
+    if not np.any(got[wrong]):
+        found.append(f"elements of {name} are zero that should not be")
+    if not np.any(expected[wrong]):
+        found.append(f"elements of {name} are not zero that should be")
+    return found
 
 
-def _end(name: str, wrong: Array) -> str:
+def _ends(name: str, wrong: Array) -> list[str]:
     """Describe wrong elements that all lie at one end of an axis."""
+    found = []
     for axis in range(wrong.ndim):
         along = np.moveaxis(wrong, axis, 0)
         if len(along) < 2:
@@ -243,9 +258,9 @@ def _end(name: str, wrong: Array) -> str:
         is_batch = axis == 0 and wrong.ndim > 2
         place = "image" if is_batch else f"position along axis {axis}"
         if along[-1].any() and not along[:-1].any():
-            return f"only the last {place} of {name} is wrong"
+            found.append(f"only the last {place} of {name} is wrong")
         if along[0].any() and not along[1:].any():
-            return f"only the first {place} of {name} is wrong"
+            found.append(f"only the first {place} of {name} is wrong")
         if is_batch and not along[0].any():
-            return f"only images after the first are wrong in {name}"
-    return ""
+            found.append(f"only images after the first are wrong in {name}")
+    return found

@@ -134,20 +134,24 @@ class Examiner:
         """Demand the reference's results of exact data, the same ones twice, and no side effects."""
         return self.judged(case, self.observed(case, repeat=True))
 
-    def judged(self, case: Case, observation: Observation) -> Mismatch | None:
-        """Demand them bit for bit, or within the bound of a class that is not exact on integers."""
+    def judged(self, case: Case, observation: Observation, expected: Results | None = None) -> Mismatch | None:
+        """Demand results bit for bit, or within their bound where right implementations differ on any data.
+
+        `expected` is for cases that the reference is not for.
+        """
         failed = self.mismatch_of(observation)
         if failed:
             return failed
-        got, expected = observation.results or {}, self.operation.expected(case, self.claims)
-        if self.claims.sums_terms:
+        got = observation.results or {}
+        if expected is None:
+            expected = self.operation.expected(case, self.claims)
+        if self.claims.sums_terms and not self.operation.rounds:
             return exact_mismatch(got, expected, self.claims)
         return limit_mismatch(got, expected, self.operation.bounds(case, self.claims), self.claims)
 
     def compared(self, case: Case, expected: Results) -> Mismatch | None:
-        """Demand given results bit for bit, the same ones twice, and no side effects."""
-        observation = self.observed(case, repeat=True)
-        return self.mismatch_of(observation) or exact_mismatch(observation.results or {}, expected, self.claims)
+        """Demand given results, the same ones twice, and no side effects."""
+        return self.judged(case, self.observed(case, repeat=True), expected)
 
     def within_bound(self, case: Case) -> Mismatch | None:
         """Demand that no element's error exceeds its bound; flushed subnormals are a deviation only."""
@@ -229,15 +233,15 @@ class Examiner:
         if mismatch is not None and case.problem.disputed and not mismatch.died:
             self.deviate(case.problem.disputed, mismatch.message, case, mismatch)
         elif mismatch is not None:
-            cause = self.cause([(case, mismatch)]) or cause
+            cause = self.cause([(case, mismatch)], occasion=cause)
             case, mismatch = simplified(case, mismatch, examine, lambda: self.out_of_time)
             findings.append(self.finding(mode, name, mismatch.case or case, mismatch, cause))
         return self._outcome(mode, name, 1, findings, started, False)
 
-    def cause(self, failures: Sequence[tuple[Case, Mismatch]], passed: Sequence[Case] = ()) -> str:
+    def cause(self, failures: Sequence[tuple[Case, Mismatch]], passed: Sequence[Case] = (), occasion: str = "") -> str:
         """Return the likely cause of failing cases, and remember it."""
         failed = [(mismatch.case or case, mismatch) for case, mismatch in failures]
-        cause = likely_cause(self.operation, self.claims, failed, passed, self.causes)
+        cause = likely_cause(self.operation, self.claims, failed, passed, self.causes, occasion)
         self.causes.append(cause)
         return cause
 

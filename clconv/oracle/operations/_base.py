@@ -179,6 +179,8 @@ class Operation(ABC):
     features : what an implementation may claim beyond torch's arguments
     positional : names of other arguments without a default, passed by keyword
     settings : names of the optional arguments of torch's, arrays among them
+    semantics : whose rules the reference knows
+    rounds : whether right implementations differ by rounding on any data, so that results are always held to bounds
     """
 
     name: str
@@ -190,6 +192,7 @@ class Operation(ABC):
     positional: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     semantics: tuple[str, ...] = ("torch",)
+    rounds: bool = False
 
     @abstractmethod
     def problems(self, claims: Claims) -> st.SearchStrategy[Problem]:
