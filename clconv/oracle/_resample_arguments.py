@@ -146,6 +146,8 @@ class Resizing:
     def _axis(self, extent: int, positions: int, scale: Fraction | None) -> Axis:
         if self.kind == "area":
             return Windows(extent, positions)
+        if scale is None and self.semantics in ("onnx", "tf"):  # which divide by it
+            scale = Fraction(positions, extent)
         place = self._place(extent, positions, scale)
         if self.kind == "nearest":
             default = {"onnx": "round_prefer_floor", "torch": "floor"}.get(self.semantics, "round_prefer_ceil")

@@ -89,7 +89,7 @@ def exact_integers(problem: Problem, claims: Claims) -> list[int]:
             other = exact_integer(replace(problem, arguments=kept), claims)
         except ValueError:
             continue
-        found.append(0 if _ignores_the_factor(kept, problem.shapes["input"][2:]) else other)
+        found.append(0 if _ignores_the_factor(kept, problem.shapes["input"][2:], claims) else other)
     return found
 
 
@@ -120,7 +120,8 @@ def resizings(draw: st.DrawFn, claims: Claims, exact: bool = False) -> Problem:
     """Draw a resizing, the simplest being one pixel copied; with `exact` most of them have exact data."""
     modes = MODES[claims.semantics]
     mode = draw(st.sampled_from(tuple(modes))) if claims.takes("mode") else "nearest"
-    rank = draw(st.sampled_from(modes[mode]))
+    # ONNX has cubic weights for any number of axes, but not all that read it do.
+    rank = 2 if Resizing(mode=mode).kind == "cubic" else draw(st.sampled_from(modes[mode]))
     extent = tuple(draw(st.lists(st.integers(1, (8, 6, 4)[rank - 1]), min_size=rank, max_size=rank)))
     options = {} if mode == "nearest" else {"mode": mode}
     options |= draw(_options(claims, Resizing(mode=mode).kind, mode, exact))
@@ -144,7 +145,7 @@ def _options(draw: st.DrawFn, claims: Claims, kind: str, mode: str, exact: bool)
         choices["nearest_mode"] = (None, *NEAREST_MODES)
     if claims.offers("cubic_coefficient") and kind == "cubic":
         choices["cubic_coefficient"] = (None, -0.5)
-    if claims.offers("exclude_outside") and filters:
+    if claims.offers("exclude_outside") and kind == "cubic":
         choices["exclude_outside"] = (False, True)
     if claims.offers("grid_mode"):
         choices["grid_mode"] = (False, True)
@@ -159,13 +160,15 @@ def _outputs(draw: st.DrawFn, claims: Claims, extent: Sizes, options: dict[str, 
     aligned = bool(options.get("align_corners")) or options.get("coordinate_mode") == "align_corners"
     aligned |= claims.semantics == "scipy" and not options.get("grid_mode")
     binary = exact and kind in ("linear", "cubic")
-    by_size = claims.semantics == "tf" or not claims.takes("scale_factor") or (binary and aligned)
-    if by_size or (claims.takes("size") and draw(st.booleans())):
+    by_size = claims.semantics == "tf" or not claims.takes("scale_factor")
+    if by_size or (claims.takes("size") and (draw(st.booleans()) or (binary and aligned))):
         size = tuple(draw(_binary_size(X, aligned) if binary else st.integers(1, X + 4)) for X in extent)
         return {"size": size[0] if len(set(size)) == 1 and draw(st.booleans()) else size}
+    if binary and aligned:
+        return {"scale_factor": tuple(draw(_binary_size(X, aligned)) / X for X in extent)}
     rounding = round if claims.semantics == "scipy" else math.floor
     factors = BINARY_FACTORS if binary else FACTORS
-    useful = [[f for f in factors if rounding(f * X) >= 1 and not _ignored(f * X, X, options)] for X in extent]
+    useful = [[f for f in factors if rounding(f * X) >= 1 and not _ignored(f * X, X, options, claims)] for X in extent]
     scale = tuple(draw(st.sampled_from(choices)) for choices in useful)
     outputs: dict[str, Any] = {"scale_factor": scale[0] if len(set(scale)) == 1 and draw(st.booleans()) else scale}
     if claims.semantics == "torch" and claims.takes("recompute_scale_factor"):
@@ -174,18 +177,26 @@ def _outputs(draw: st.DrawFn, claims: Claims, extent: Sizes, options: dict[str, 
     return outputs
 
 
-def _ignores_the_factor(arguments: Mapping[str, Any], extent: Sizes) -> bool:
-    """Tell whether torch takes the ratio of extents for nearest neighbours on several axes, but not on one."""
+def _ignores_the_factor(arguments: Mapping[str, Any], extent: Sizes, claims: Claims) -> bool:
+    """Tell whether some systems take the ratio of the extents, although there is a factor."""
     scale = arguments.get("scale_factor")
     if scale is None:
         return False
     factors = scale if isinstance(scale, tuple) else (scale,) * len(extent)
-    return any(_ignored(f * X, X, arguments) for f, X in zip(factors, extent, strict=True))
+    return any(_ignored(f * X, X, arguments, claims) for f, X in zip(factors, extent, strict=True))
 
 
-def _ignored(product: float, X: int, arguments: Mapping[str, Any]) -> bool:
-    kept = math.floor(product) in (X, 2 * X) and product != math.floor(product)
-    return kept and arguments.get("mode", "nearest") == "nearest"
+def _ignored(product: float, X: int, arguments: Mapping[str, Any], claims: Claims) -> bool:
+    """Tell that for one axis: where nothing but the fraction of a pixel is added to X, or in torch to 2 X.
+
+    onnxruntime copies then; torch does for nearest neighbours, but not with a single axis.
+    """
+    if product == math.floor(product):
+        return False
+    if claims.semantics == "onnx":
+        return math.floor(product) == X
+    is_nearest = arguments.get("mode", "nearest") == "nearest"
+    return claims.semantics == "torch" and is_nearest and math.floor(product) in (X, 2 * X)
 
 
 def _binary_size(X: int, aligned: bool) -> st.SearchStrategy[int]:
@@ -274,8 +285,16 @@ def _onnx_edges() -> Iterator[Problem]:
         mode="linear",
         coordinate_mode="half_pixel_symmetric",
     )
-    yield _resizing("cubic with a = -0.75", (1, 2, 3), size=6, mode="cubic")
-    yield _resizing("cubic with a = -0.5", (1, 2, 3), size=6, mode="cubic", cubic_coefficient=-0.5)
+    yield _resizing(
+        "a scale factor that leaves the extent",
+        (1, 2, 5),
+        "the factor where the extent stays the same",
+        scale_factor=1.125,
+        coordinate_mode="asymmetric",
+        nearest_mode="floor",
+    )
+    yield _resizing("cubic with a = -0.75", (1, 2, 3, 4), size=(6, 8), mode="cubic")
+    yield _resizing("cubic with a = -0.5", (1, 2, 3, 4), size=(6, 8), mode="cubic", cubic_coefficient=-0.5)
 
 
 def _tf_edges() -> Iterator[Problem]:

@@ -36,11 +36,12 @@ class Interpolate(SumOfProducts):
 
     def problems(self, claims: Claims) -> st.SearchStrategy[Problem]:
         """Draw a resizing."""
-        return _resample_cases.resizings(claims)
+        return _resample_cases.resizings(claims) if _says_how_large(claims) else st.nothing()
 
     def exact_problems(self, claims: Claims) -> st.SearchStrategy[Problem]:
         """Draw a resizing by powers of two, or of nearest neighbours where no rounding decides."""
-        return _resample_cases.resizings(claims, exact=True).filter(lambda problem: _stays_exact(problem, claims))
+        drawn = _resample_cases.resizings(claims, exact=True) if _says_how_large(claims) else st.nothing()
+        return drawn.filter(lambda problem: _stays_exact(problem, claims))
 
     def exact_arrays(self, problem: Problem, random: np.random.Generator, claims: Claims) -> dict[str, Array]:
         """Draw integers that any way to resize leaves exact."""
@@ -107,8 +108,8 @@ class InterpolateBackward(Interpolate):
 
     def exact_problems(self, claims: Claims) -> st.SearchStrategy[Problem]:
         """Draw a resizing whose gradient has exact data."""
-        drawn = self._behind_each(_resample_cases.resizings(claims, exact=True), claims)
-        return drawn.filter(lambda problem: _stays_exact(problem, claims))
+        drawn = _resample_cases.resizings(claims, exact=True) if _says_how_large(claims) else st.nothing()
+        return self._behind_each(drawn, claims).filter(lambda problem: _stays_exact(problem, claims))
 
     def _behind_each(self, drawn: st.SearchStrategy[Problem], claims: Claims) -> st.SearchStrategy[Problem]:
         problems = drawn.map(lambda problem: self.behind(problem, claims))
@@ -145,6 +146,11 @@ class InterpolateBackward(Interpolate):
         """List the laws of the gradient."""
         yield from SumOfProducts.identities(self, claims)
         yield Identity("the gradient keeps the sum", _keeps_the_sum)
+
+
+def _says_how_large(claims: Claims) -> bool:
+    """Tell whether the implementation can be told the size of the output."""
+    return claims.takes("size") or (claims.takes("scale_factor") and claims.semantics != "tf")
 
 
 def _stays_exact(problem: Problem, claims: Claims) -> bool:
