@@ -75,7 +75,8 @@ def likely_cause(
         return f"{occasion}: {described}" if occasion else described
     # The smallest case may show another fault than others do.
     explaining = [suspect for suspect in suspects if evidence[-1].is_explained_by(suspect)]
-    return next((suspect.cause for suspect in explaining if evidence[-1].spares(suspect, passed)), occasion)
+    sparing = (suspect for suspect in explaining if evidence[-1].spares(suspect, passed))
+    return next((f"{suspect.cause}, but not in every case" for suspect in sparing), occasion)
 
 
 @dataclass(frozen=True)
@@ -148,9 +149,10 @@ class _Evidence:
             return []
         if not all(np.isfinite(array).all() for array in self.case.arrays.values()):
             return []
-        for name, digits in DIGITS.items():
-            if digits < DIGITS.get(self.claims.dtype, 53) and _has_digits_of(ours, exact, digits):
-                return [f"{self.mismatch.result} has only the digits of {name}"]
+        narrower = {name: digits for name, digits in DIGITS.items() if digits < DIGITS.get(self.claims.dtype, 53)}
+        short = [name for name, digits in narrower.items() if _has_digits_of(ours, exact, digits)]
+        if short:
+            return [f"{self.mismatch.result} has only the digits of {name}" for name in short]
         if self.mismatch.bound is None:
             ratio = worst(self.got, self.expected, self.operation.bounds(self.case, self.claims))
             lost = ["terms of a long sum are lost, by less than the bound of its rounding"]

@@ -92,6 +92,7 @@ def _sizes(layer: Any, rank: int, transposed: bool) -> Iterator[Problem]:
     yield layer("sums of more than 4600 products", 3, 3, N=1, IC=-(-4608 // 3**rank), OC=1)
     yield layer(f"{MANY} images", 1, 1, N=MANY, IC=1, OC=1)
     yield layer(f"{MANY} input channels", 1, 1, N=1, IC=MANY, OC=1)
+    yield layer(f"{MANY} output channels", 1, 1, N=1, IC=1, OC=MANY)
 
 
 def refusals(rank: int, transposed: bool, claims: Claims) -> Iterator[Refusal]:

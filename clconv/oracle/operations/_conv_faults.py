@@ -252,6 +252,14 @@ def _biased(change: Callable[[Array, Layer], Array]) -> Change:
     return lambda layer: layer.holding(bias=change(layer.arrays["bias"], layer))
 
 
+def _short_operands(digits: int) -> Change:
+    def rounded(a: Array) -> Array:
+        significand, exponent = np.frexp(a)
+        return np.array(np.ldexp(np.rint(np.ldexp(significand, digits)), exponent - digits))
+
+    return lambda layer: layer.holding(**{name: rounded(a) for name, a in layer.arrays.items() if name != "bias"})
+
+
 def _one_image(index: int) -> Change:
     """Let one image alone count in the gradients."""
 
@@ -305,6 +313,12 @@ CALL_FAULTS: dict[str, Change] = {
     "the dilation of the first axis is used for all": _first_axis("dilation"),
     "the low padding is used for both sides": _padded(lambda layer: tuple((low, low) for low, _ in layer.padding)),
     "the high padding is used for both sides": _padded(lambda layer: tuple((high, high) for _, high in layer.padding)),
+    "all of the padding is before the first pixel": _padded(
+        lambda layer: tuple((low + high, 0) for low, high in layer.padding)
+    ),
+    "all of the padding is after the last pixel": _padded(
+        lambda layer: tuple((0, low + high) for low, high in layer.padding)
+    ),
     "the padding's begins and ends are taken for pairs": _padded(_begins_and_ends),
     "padding 'same' ignores the dilation": _padded(_same_of_dense_kernel),
     "the number of outputs is rounded up": _slack(lambda layer, i: layer.stride[i] - 1),
@@ -328,6 +342,8 @@ CALL_FAULTS: dict[str, Change] = {
     "padding_mode 'symmetric' leaves the border pixel out": _mode("symmetric", "reflect"),
     "the padding reads the neighbouring rows": _neighbouring_rows,
     "the signs of the input are lost": lambda layer: layer.holding(input=np.abs(layer.arrays["input"])),
+    "operands are rounded to the digits of float16": _short_operands(11),
+    "operands are rounded to the digits of bfloat16": _short_operands(8),
     "only the first image counts": _one_image(0),
     "only the last image counts": _one_image(-1),
     "the last column of grad_output is left out": _short_gradient,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 
 from clconv.oracle import reference, strategies
 
+from . import _block_suspects
 from ._base import Claims, Problem, Refusal, Suspect
 from ._sums import SumOfProducts
 
@@ -89,24 +89,7 @@ class Blocks(SumOfProducts):
 
     def suspects(self) -> Iterator[Suspect]:
         """List the faults of blocks."""
-
-        def reordered(arrays: Any, arguments: dict[str, Any]) -> Any:
-            """Columns hold the channels of a tap side by side, instead of the taps of a channel."""
-            if self.folds != self.backward:
-                columns = {self.required[0]: _exchanged(arrays[self.required[0]], arguments, inner_taps=False)}
-                return self.evaluate({**arrays, **columns}, arguments, Claims())
-            (found,) = self.evaluate(arrays, arguments, Claims()).values()
-            return {self.results[0]: _exchanged(found, arguments, inner_taps=True)}
-
-        yield Suspect("the channels and the taps of a column are exchanged", reordered)
-
-
-def _exchanged(columns: Any, arguments: dict[str, Any], inner_taps: bool) -> Any:
-    taps = math.prod(arguments["kernel_size"])
-    rows = columns.shape[-2]
-    split = (rows // taps, taps) if inner_taps else (taps, rows // taps)
-    lead, last = columns.shape[:-2], columns.shape[-1]
-    return columns.reshape(*lead, *split, last).swapaxes(-3, -2).reshape(columns.shape)
+        return _block_suspects.suspects(self)
 
 
 def _named(problem: Problem, name: str, **arguments: Any) -> Problem:
