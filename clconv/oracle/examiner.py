@@ -154,8 +154,11 @@ class Examiner:
         return self.judged(case, self.observed(case, repeat=True), expected)
 
     def within_bound(self, case: Case) -> Mismatch | None:
-        """Demand that no element's error exceeds its bound; flushed subnormals are a deviation only."""
-        observation = self.observed(case)
+        """Demand that no element's error exceeds its bound, and the same bits twice.
+
+        Flushed subnormals are a deviation only.
+        """
+        observation = self.observed(case, repeat=True)
         failed = self.mismatch_of(observation)
         if failed:
             return failed
