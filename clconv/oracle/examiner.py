@@ -189,7 +189,7 @@ class Examiner:
             found = identity.check(call, case)
         except _BreachError as breach:
             return breach.mismatch
-        return None if found is None else disagreement(found)
+        return None if found is None else disagreement(found, identity.name)
 
     def mismatch_of(self, observation: Observation) -> Mismatch | None:
         """Return what is wrong with a call apart from its results."""

@@ -29,6 +29,7 @@ class Mismatch:
     results : all that was got, for finding the cause
     cause : the cause, where it is known already
     case : the case that shows it, where that is not the one examined
+    law : name of the law that is broken, if one is
     died : whether the process that ran the call did not survive it
     """
 
@@ -41,6 +42,7 @@ class Mismatch:
     results: Results | None = None
     cause: str = ""
     case: Case | None = None
+    law: str = ""
     died: bool = False
 
     @property
@@ -97,13 +99,13 @@ def worst(got: Results, expected: Results, limits: Results) -> float:
     return max(ratios)
 
 
-def disagreement(found: Disagreement) -> Mismatch:
+def disagreement(found: Disagreement, law: str) -> Mismatch:
     """Turn the breach of a law into a mismatch."""
     if found.got.shape != found.expected.shape:
         text = f"{found.message}: shapes {found.got.shape} and {found.expected.shape}"
-        return Mismatch(text, found.name)
-    mismatch = _at_worst(found.name, found.got, found.expected, found.bound, None)
-    return Mismatch(found.message, found.name, mismatch.index, mismatch.got, mismatch.expected, mismatch.bound)
+        return Mismatch(text, found.name, law=law)
+    at = _at_worst(found.name, found.got, found.expected, found.bound, None)
+    return Mismatch(found.message, found.name, at.index, at.got, at.expected, at.bound, law=law)
 
 
 def _wrong_form(

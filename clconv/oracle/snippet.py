@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .judge import Mismatch
 from .layouts import expression
+from .observe import CANARY, FENCE
 from .operations._base import Case, Operation
 
 __all__ = ["call_text", "simplified", "snippet"]
@@ -21,6 +22,12 @@ Array = NDArray[Any]
 LITERAL = 150  # elements that are written out; more are packed
 TRIES = 300  # calls that making the values simpler may cost
 SIMPLE = 2000  # elements of a case whose values are made simpler
+CALLS = 200  # that are compared with each other
+BITS = (
+    "def bits(results):",
+    "    every = results if isinstance(results, tuple) else (results,)",
+    "    return [None if a is None else a.tobytes() for a in every]",
+)
 
 
 def call_text(operation: Operation, case: Case) -> str:
@@ -61,15 +68,57 @@ def snippet(operation: Operation, case: Case, mismatch: Mismatch, source: str, c
         layout = case.layouts.get(name, "contiguous")
         if layout != "contiguous":
             lines.append(expression(name, layout))
-    arguments = [name for name in operation.required if name in case.arrays]
-    arguments += [f"{name}={name}" for name in case.arrays if name not in operation.required]
-    arguments += [f"{name}={value!r}" for name, value in case.problem.arguments.items()]
+    names = {name: name for name in case.arrays}
     if case.out is not None:
         lines.append(f"out = np.full({case.out}, np.nan, {operation.required[0]}.dtype)")
-        arguments.append("out=out")
-    lines.append(f"got = impl({', '.join(arguments)})")
-    lines += _comparison(operation, mismatch)
+        names["out"] = "out"
+    lines += _demonstration(operation, case, mismatch, names)
     return "\n".join(lines)
+
+
+def _arguments(operation: Operation, case: Case, names: Mapping[str, str]) -> str:
+    """Return the arguments of the call, with the arrays under some names."""
+    given = [names[name] for name in operation.required if name in names]
+    given += [f"{name}={value}" for name, value in names.items() if name not in operation.required]
+    given += [f"{name}={value!r}" for name, value in case.problem.arguments.items()]
+    return ", ".join(given)
+
+
+def _demonstration(operation: Operation, case: Case, mismatch: Mismatch, names: Mapping[str, str]) -> list[str]:
+    """Return the statements that make the call, or calls, and print what is wrong."""
+    arguments, message = _arguments(operation, case, names), mismatch.message
+    call = f"impl({arguments})"
+    if mismatch.law:
+        breach = f"breach(impl, {operation.name!r}, {mismatch.law!r}, {arguments})"
+        return ["from clconv.oracle.laws import breach", f"print({breach})"]
+    for name in names:
+        if f"memory beside {name} was written" in message:
+            return _fenced(operation, case, names, name)
+        if f"{name} was changed" in message:
+            compared = f"print({name}.tobytes() == before.tobytes())  # {name} was changed"
+            return [f"before = {name}.copy()", f"got = {call}", compared]
+    if "gave other bits" in message:
+        calls = f"every = [bits({call}) for _ in range({CALLS})]"
+        if "threads" in message:
+            calls = f"every = list(ThreadPoolExecutor(4).map(lambda _: bits({call}), range({CALLS})))"
+        said = f"print(every.count(every[0]), 'of {CALLS} calls gave the same bits')"
+        return ["from concurrent.futures import ThreadPoolExecutor", *BITS, calls, said]
+    if "changed an earlier result" in message:
+        others = {name: f"{name}[..., ::-1].copy()" for name in case.arrays}
+        again = f"impl({_arguments(operation, case, {**names, **others})})"
+        return [*BITS, f"got = {call}", "first = bits(got)", again, f"print(bits(got) == first)  # {message}"]
+    return [f"got = {call}", *_comparison(operation, mismatch)]
+
+
+def _fenced(operation: Operation, case: Case, names: Mapping[str, str], name: str) -> list[str]:
+    """Return the statements that lay one array between bytes of a known value."""
+    return [
+        f"memory = np.full({name}.nbytes + {2 * FENCE}, {CANARY}, np.uint8)",
+        f"fenced = memory[{FENCE}:-{FENCE}].view({name}.dtype).reshape({name}.shape)",
+        f"fenced[...] = {name}",
+        f"impl({_arguments(operation, case, {**names, name: 'fenced'})})",
+        f"print(np.flatnonzero(memory[:{FENCE}] != {CANARY}), np.flatnonzero(memory[-{FENCE}:] != {CANARY}))",
+    ]
 
 
 def _comparison(operation: Operation, mismatch: Mismatch) -> list[str]:
@@ -92,7 +141,7 @@ def _literal(array: Array) -> str:
         return f"np.array({values.tolist()!r}, {dtype})"
     packed = base64.b85encode(zlib.compress(array.tobytes(), 9)).decode()
     unpacked = f"__import__('zlib').decompress(__import__('base64').b85decode({packed!r}))"
-    return f"np.frombuffer({unpacked}, {dtype}).reshape({array.shape})"
+    return f"np.frombuffer({unpacked}, {dtype}).reshape({array.shape}).copy()"
 
 
 def _has_specials(array: Array) -> bool:
