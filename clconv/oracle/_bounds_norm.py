@@ -89,12 +89,14 @@ def _input_gradient(g: FloatArray, value: FloatArray, rows: Rows, rounding: Roun
     size = np.abs(value).reshape(norm.x.shape)
     through = _through_statistics if norm.constants is None else _past_statistics
     h = g if norm.w is None else g * norm.w
+    uncancelled = np.abs(norm.x) + rows.mean
     exact = size + 2 * rows.errors(REFERENCE).scale * through(h, rows, REFERENCE)
 
     def error(machine: Machine) -> FloatArray:
         e = rows.errors(machine)
-        tiny = 8 * machine.phi * (1 + e.scale) ** 2 * (1 + np.abs(g)) * (1 + np.abs(norm.x) + rows.mean)
-        tiny = tiny if norm.w is None else tiny * (1 + np.abs(norm.w))
+        tiny = (1 + e.scale) ** 2 * (1 + np.abs(g) + np.abs(h)) * (1 + uncancelled)
+        # r**3 may underflow, and then meets the sums of h*x, and x.
+        tiny = 8 * machine.phi * (tiny + norm.mean(np.abs(h) * uncancelled) * uncancelled)
         total: FloatArray = exact * e.root + e.scale * through(h, rows, machine) + tiny
         return total
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ._base import Operation
 from .blocks import BLOCK_OPERATIONS
 from .conv import CONVOLUTIONS
+from .norm import NORMS
 from .rearrange import REARRANGEMENTS
 from .resample import RESAMPLERS
 
@@ -12,6 +13,6 @@ __all__ = ["OPERATIONS"]
 
 OPERATIONS: dict[str, Operation] = {
     operation.name: operation
-    for family in (CONVOLUTIONS, BLOCK_OPERATIONS, RESAMPLERS, REARRANGEMENTS)
+    for family in (CONVOLUTIONS, BLOCK_OPERATIONS, NORMS, RESAMPLERS, REARRANGEMENTS)
     for operation in family
 }
