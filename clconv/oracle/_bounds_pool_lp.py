@@ -34,7 +34,8 @@ terms then has
     E = sum(T (exp(L) - 1)) + (n - 1) u sum(T exp(L)) + n (2 c eta + 2 f) + sum(T where |g| < f).
 
 Where a result on the way to a term may leave the range of normal numbers, or L > 1, nothing is said: the bound is
-infinite. It is zero where all terms are.
+infinite. It is zero where all terms are, except at x = 0 with p <= 1: |x| has any slope from -1 to 1 there, so that
+the bound is sum|g| for p = 1, and for p < 1 the slope is infinite.
 
 **The reference** has the error of float64 of the same steps, its logarithms those of numbers between 1 and n 2**p.
 """
@@ -116,8 +117,11 @@ def norm_gradient_limit(g: FloatArray, layer: Norm, rounding: Rounding) -> Float
         error = raised(error + collected(np.where(gradient < f, size, 0.0)), n) + lost
         reference_error = collected(size * np.expm1(reference)) + 2 * more * unit_roundoff(FLOAT64) * total
         reference_error = raised(reference_error, n) + 4 * n * smallest_subnormal(FLOAT64)
-        limit = rounding.limit(value, error, reference_error, total + error)
-    return pool.unbatched(np.where(n == 0, 0.0, limit))
+        limit = np.where(n == 0, 0.0, rounding.limit(value, error, reference_error, total + error))
+        if power <= 1:
+            any_slope = windows.scatter(np.where(x == 0, np.inf if power < 1 else gradient, 0.0))
+            limit = np.where(pool.x == 0, raised(any_slope, len(windows.pixels)), limit)
+    return pool.unbatched(limit)
 
 
 def _norms(layer: Norm) -> _Norms:

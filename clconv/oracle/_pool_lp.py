@@ -82,19 +82,19 @@ def _backward(grad_output: Array, layer: Norm, output_mask: Sequence[bool] | Non
     g = require_output_shape(grad_output, pool.output_shape, pool.has_batch)
     if not requested(output_mask, LpPoolGradients._fields)[0]:
         return LpPoolGradients(None)
-    terms = pool.rows(g)[..., np.newaxis] * _slopes(pool.x, pool.windows, layer.power)
-    return LpPoolGradients(pool.unbatched(pool.windows.scatter(terms)))
-
-
-def _slopes(x: FloatArray, windows: Windows, power: float) -> FloatArray:
-    """Return the derivative of each norm by each of its pixels: ``sign(x) * (|x| / norm)**(power - 1)``."""
-    values = windows.gather(x, 0.0)
-    if math.isinf(power):
-        return np.where(first_winners(np.abs(x), windows), np.sign(values), 0.0)
-    y = norms(x, windows, power)[..., np.newaxis]
+    values = pool.windows.gather(pool.x, 0.0)
     with np.errstate(all="ignore"):
-        slopes = np.sign(values) * (np.abs(values) / y) ** (power - 1)
-    return np.where(values == 0, 0.0, slopes)
+        terms = pool.rows(g)[..., np.newaxis] * _slopes(values, pool, layer.power)
+    return LpPoolGradients(pool.unbatched(pool.windows.scatter(np.where(values == 0, 0.0, terms))))
+
+
+def _slopes(values: FloatArray, pool: Pool, power: float) -> FloatArray:
+    """Return the derivative of each norm by each of its pixels: ``sign(x) * (|x| / norm)**(power - 1)``."""
+    if math.isinf(power):
+        return np.where(first_winners(np.abs(pool.x), pool.windows), np.sign(values), 0.0)
+    y = norms(pool.x, pool.windows, power)[..., np.newaxis]
+    slopes: FloatArray = np.sign(values) * (np.abs(values) / y) ** (power - 1)
+    return slopes
 
 
 def lp_pool1d(

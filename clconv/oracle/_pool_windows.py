@@ -16,7 +16,21 @@ from numpy.typing import NDArray
 
 from ._geometry import FloatArray, Padding, Pairs, Size, Sizes, batched, padding_pairs, scatter, sizes, switch
 
-__all__ = ["Array", "OutputSize", "Pool", "Windows", "adaptive_pool", "choice", "require_elements", "sliding_pool"]
+__all__ = [
+    "Array",
+    "Axis",
+    "OutputSize",
+    "Pool",
+    "Table",
+    "Windows",
+    "adaptive_pool",
+    "choice",
+    "require_elements",
+    "share",
+    "shared_windows",
+    "sliding_pool",
+    "sliding_windows",
+]
 
 Array = NDArray[Any]
 Table = NDArray[np.intp]
@@ -91,17 +105,14 @@ def sliding_pool(
     pairs = padding_pairs(padding, extent, kernel, steps, gaps)
     if semantics == "torch" and _is_integral(padding):
         _require_half(pairs, kernel)
-    axes = [_Axis(*axis) for axis in zip(extent, pairs, kernel, steps, gaps, strict=True)]
+    axes = [Axis(*axis) for axis in zip(extent, pairs, kernel, steps, gaps, strict=True)]
     positions = tuple(axis.positions(switch("ceil_mode", ceil_mode)) for axis in axes)
     layout = f"extent={extent}, kernel_size={kernel}, stride={steps}, padding={pairs}, dilation={gaps}"
     if any(count < 1 for count in positions):
         raise ValueError(f"the window is larger than the padded input: {layout}")
     if any(axis.has_empty_window(count) for axis, count in zip(axes, positions, strict=True)):
         raise ValueError(f"padding must leave each window at least one pixel, but one has none: {layout}")
-    on_image = [axis.on_image(count) for axis, count in zip(axes, positions, strict=True)]
-    on_padded = [axis.on_padded(count) for axis, count in zip(axes, positions, strict=True)]
-    padded_taps = (_flat(on_padded, [axis.padded for axis in axes]) >= 0).sum(axis=1)
-    return Pool(x, has_batch, Windows(extent, positions, _flat(on_image, extent), padded_taps))
+    return Pool(x, has_batch, sliding_windows(axes, positions))
 
 
 def adaptive_pool(rank: int, input: Array, output_size: OutputSize, needs_channels: bool) -> Pool:
@@ -110,9 +121,7 @@ def adaptive_pool(rank: int, input: Array, output_size: OutputSize, needs_channe
     require_elements("input", x, needs_channels)
     extent = x.shape[2:]
     positions = sizes("output_size", _filled(extent, output_size), rank, 0)
-    tables = [_shares(e, o) for e, o in zip(extent, positions, strict=True)]
-    pixels = _flat(tables, extent)
-    return Pool(x, has_batch, Windows(extent, positions, pixels, (pixels >= 0).sum(axis=1)))
+    return Pool(x, has_batch, shared_windows(extent, [share(e, o) for e, o in zip(extent, positions, strict=True)]))
 
 
 def _filled(extent: Sizes, output_size: OutputSize) -> Any:
@@ -152,7 +161,7 @@ def _require_half(pairs: Pairs, kernel: Sizes) -> None:
         )
 
 
-class _Axis(NamedTuple):
+class Axis(NamedTuple):
     """One axis of sliding windows; tap k of window o is at o*S + k*D, counted from where the padding begins."""
 
     X: int
@@ -163,6 +172,7 @@ class _Axis(NamedTuple):
 
     @property
     def padded(self) -> int:
+        """Extent of the padded image."""
         return self.X + sum(self.pair)
 
     def positions(self, ceil_mode: bool) -> int:
@@ -200,7 +210,7 @@ def _within(place: Table, X: int) -> Table:
     return np.where((place >= 0) & (place < X), place, -1)
 
 
-def _shares(X: int, count: int) -> Table:
+def share(X: int, count: int) -> Table:
     """Return the pixels of each of `count` shares: from floor(i*X/count) to ceil((i+1)*X/count), end excluded."""
     bounds = [(i * X // count, -(-(i + 1) * X // count)) for i in range(count)]
     longest = max((end - start for start, end in bounds), default=1)
@@ -208,6 +218,21 @@ def _shares(X: int, count: int) -> Table:
     for row, (start, end) in zip(table, bounds, strict=True):
         row[: end - start] = range(start, end)
     return table
+
+
+def sliding_windows(axes: Sequence[Axis], positions: Sizes) -> Windows:
+    """Combine windows that slide along each axis, so many of them."""
+    on_image = [axis.on_image(count) for axis, count in zip(axes, positions, strict=True)]
+    on_padded = [axis.on_padded(count) for axis, count in zip(axes, positions, strict=True)]
+    extent = tuple(axis.X for axis in axes)
+    padded_taps = (_flat(on_padded, [axis.padded for axis in axes]) >= 0).sum(axis=1)
+    return Windows(extent, positions, _flat(on_image, extent), padded_taps)
+
+
+def shared_windows(extent: Sizes, shares: Sequence[Table]) -> Windows:
+    """Combine windows that share out each axis."""
+    pixels = _flat(shares, extent)
+    return Windows(extent, tuple(len(table) for table in shares), pixels, (pixels >= 0).sum(axis=1))
 
 
 def _flat(tables: Sequence[Table], extent: Sequence[int]) -> Table:

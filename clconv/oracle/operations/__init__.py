@@ -6,6 +6,7 @@ from ._base import Operation
 from .blocks import BLOCK_OPERATIONS
 from .conv import CONVOLUTIONS
 from .norm import NORMS
+from .pool import POOLS
 from .rearrange import REARRANGEMENTS
 from .resample import RESAMPLERS
 
@@ -13,6 +14,6 @@ __all__ = ["OPERATIONS"]
 
 OPERATIONS: dict[str, Operation] = {
     operation.name: operation
-    for family in (CONVOLUTIONS, BLOCK_OPERATIONS, NORMS, RESAMPLERS, REARRANGEMENTS)
+    for family in (CONVOLUTIONS, BLOCK_OPERATIONS, POOLS, NORMS, RESAMPLERS, REARRANGEMENTS)
     for operation in family
 }
