@@ -39,11 +39,13 @@ class Blocks(SumOfProducts):
 
     def problems(self, claims: Claims) -> st.SearchStrategy[Problem]:
         """Draw a grid of windows, of two axes, as torch has them."""
-        return strategies.conv_problems(2, claims=claims).map(self.of_convolution)
+        return strategies.conv_problems(2, claims=claims).map(lambda layer: self.of_convolution(layer, claims))
 
-    def of_convolution(self, layer: Problem) -> Problem:
-        """Take a convolution's windows over its images."""
+    def of_convolution(self, layer: Problem, claims: Claims) -> Problem:
+        """Take a convolution's windows over its images; torch has words for padding in convolutions only."""
         kept = {k: v for k, v in layer.arguments.items() if k in (*SETTINGS, "padding_mode")}
+        if isinstance(kept.get("padding"), str) and not claims.offers("padding_names"):
+            del kept["padding"]
         return self.over(layer.shapes["input"], layer.shapes["weight"][2:], layer.name, **kept)
 
     def over(self, image: tuple[int, ...], kernel: tuple[int, ...], name: str = "", **arguments: Any) -> Problem:
