@@ -79,14 +79,14 @@ CALLS = [
     (
         "batch_norm",
         [f(1, 3, shape=(2, 1)), f(1, shape=1), f(3, shape=1)],
-        {"eps": 0.0, "weight": TWO, "bias": TEN, "training": True, "momentum": 0.5},
-        [[8, 12]],
+        {"eps": 3.0, "weight": TWO, "bias": TEN, "training": True, "momentum": 0.5},
+        [[9, 11]],
     ),
     ("instance_norm", [f(1, 3)], {"eps": 3.0, "weight": TWO, "bias": ONE}, [[0, 2]]),
     ("group_norm", [f(1, 3, shape=(1, 2))], {"num_groups": 1, "eps": 3.0}, [[-0.5, 0.5]]),
     ("layer_norm", [f(1, 3, shape=(1, 2))], {"normalized_shape": (2,), "eps": 3.0}, [[-0.5, 0.5]]),
     ("rms_norm", [f(1, 1, shape=(1, 2))], {"normalized_shape": (2,), "eps": 3.0}, [[0.5, 0.5]]),
-    ("local_response_norm", [f(2, shape=(1, 1, 1))], {"size": 1, "alpha": 1.0, "beta": 1.0}, [[0.4]]),
+    ("local_response_norm", [f(2, shape=(1, 1, 1, 1))], {"size": 1, "alpha": 1.0, "beta": 1.0}, [[0.4]]),
 ]
 
 
@@ -219,8 +219,8 @@ def library(tmp_path_factory):
 
 @pytest.mark.parametrize("op", CONVOLUTIONS)
 def test_a_c_function_passes(library, op):
-    slow = ("hostile", "identities") if "3d" in op else ()
-    report = check(f"c:{library}:{op}", op=op, max_examples=3, skip=slow)
+    slow = () if op in ("conv2d", "conv_transpose1d", "conv1d_backward") else ("hostile", "identities")
+    report = check(f"c:{library}:{op}", op=op, max_examples=2, skip=slow)
     assert report.passed, str(report)
     assert not any("no such parameter" in text for text in report.not_tested)
 

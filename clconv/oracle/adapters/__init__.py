@@ -7,8 +7,8 @@ A target is one of
 ``path/to/file.py:function``              the same, in a file
 ``torch:conv2d``                          an operation of another system's, under the name that the checker has for it:
                                           torch, jax, onnxruntime, openvino, tinygrad, scipy.ndimage, scipy.signal
-``c:./library.so:symbol``                 a C function, by pointers and extents: see `clconv.oracle.adapters._c`
-``opencl:file.cl:kernel``                 an OpenCL kernel, by the same: see `clconv.oracle.adapters._opencl`
+``c:./library.so:symbol``                 a C function, by pointers and extents: see the text of `c_functions`
+``opencl:file.cl:kernel``                 an OpenCL kernel, by the same: see the text of `opencl_kernels`
 ========================================  ============================================================================
 
 Another system's operation is called as directly as its own arguments allow: an adapter converts arrays, gives arguments
@@ -23,7 +23,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from . import _c, _opencl, _python
+from . import _python, c_functions, opencl_kernels
 from ._loaded import Loaded, NotOffered
 from ._offer import Offer
 
@@ -76,9 +76,9 @@ def load(target: str, op: str | None = None) -> Loaded:
         raise ValueError(f"target must be module:function or system:operation, got target={target!r}")
     language, _, path = source.partition(":")
     if path and language == "c":
-        return _c.load(path, name, op)
+        return c_functions.load(path, name, op)
     if path and language == "opencl":
-        return _opencl.load(path, name, op)
+        return opencl_kernels.load(path, name, op)
     if source not in SYSTEMS:
         return _python.load(source, name, op)
     if op not in (None, name):

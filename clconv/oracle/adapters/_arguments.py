@@ -8,10 +8,12 @@ from clconv.oracle import _geometry
 
 from ._loaded import NotOffered
 
-__all__ = ["Pairs", "Spatial", "batched", "each", "integers", "pairs", "slices", "transposed_pairs"]
+__all__ = ["LEAST", "Pairs", "Spatial", "batched", "each", "integers", "pairs", "slices", "transposed_pairs"]
 
 Pairs = tuple[tuple[Any, Any], ...]
 Spatial = Any
+
+LEAST = -(2**63)  # where every integer will do
 
 
 def each(value: Spatial, rank: int) -> tuple[Any, ...]:

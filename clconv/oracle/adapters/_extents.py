@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._arguments import Pairs, integers, pairs
+from ._arguments import LEAST, Pairs, integers, pairs
 from ._loaded import NotOffered
 
 __all__ = ["Extents", "Kind", "kind"]
 
 Array = NDArray[Any]
 Sizes = tuple[int, ...]
-LEAST = -(2**63)  # of the type that the row has
 
 
 @dataclass(frozen=True)

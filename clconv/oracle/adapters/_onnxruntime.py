@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._arguments import Pairs, batched, each, pairs
+from ._arguments import LEAST, Pairs, batched, each, integers, pairs
 from ._loaded import Library, NotOffered
 from ._offer import Offer
 
@@ -148,6 +148,8 @@ def _pool(
     kernel, gaps = each(kernel_size, rank), each(dilation, rank)
     steps = kernel if stride is None else each(stride, rank)
     window: dict[str, Any] = {"kernel_shape": kernel, "strides": steps, "dilations": gaps, "ceil_mode": int(ceil_mode)}
+    if padding == "full" and set(gaps) != {1}:
+        raise NotOffered("onnxruntime's padding is less than the kernel, not counting dilation")
     around = _around(padding, x.shape[2:], kernel, steps, gaps)
     results = _run(operator, x, (), outputs, **window, **around, **attributes)
     return [result[0] if lacks_batch else result for result in results]
@@ -226,6 +228,8 @@ def _rms_norm(*, input: Array, normalized_shape: Sequence[int], weight: Array | 
 
 
 def _response_norm(*, input: Array, size: int, alpha: float, beta: float, k: float) -> Array:
+    if input.ndim != 4 or size % 2 == 0:
+        raise NotOffered(f"onnxruntime's LRN takes images and odd sizes, got input.shape={input.shape}, size={size}")
     (y,) = _run("LRN", input, (), size=size, alpha=alpha, beta=beta, bias=k)
     return y
 
@@ -252,6 +256,10 @@ def _resize(
     exclude_outside: bool,
 ) -> Array:
     rank = input.ndim - 2
+    if mode == "cubic" and rank != 2:
+        raise NotOffered(f"onnxruntime resizes images only with mode='cubic', not {rank} axes")
+    if mode == "linear" and exclude_outside and not antialias:
+        raise NotOffered("onnxruntime has no exclude_outside with mode='linear' without antialias")
     sizes = None if size is None else np.array((*input.shape[:2], *each(size, rank)), np.int64)
     scales = None if scale_factor is None else np.array((1.0, 1.0, *each(scale_factor, rank)), np.float32)
     attributes: dict[str, Any] = {
@@ -267,7 +275,8 @@ def _resize(
 
 
 def _pad(*, input: Array, pad: Sequence[int], mode: str, value: float | None) -> Array:
-    last = list(zip(pad[::2], pad[1::2], strict=True))[::-1]
+    entries = integers("pad", tuple(pad), len(pad), LEAST)
+    last = list(zip(entries[::2], entries[1::2], strict=True))[::-1]
     around = [(0, 0)] * (input.ndim - len(last)) + last
     filler = None if value is None else np.array(value, input.dtype)
     (y,) = _run("Pad", input, (np.array(_pads(tuple(around)), np.int64), filler), mode=PAD_MODES.get(mode, mode))
@@ -282,6 +291,8 @@ def _run(
 ) -> list[Array]:
     """Run a model of one node, whose first input is the data and whose others are constants, None where left out."""
     names = ["data", *("" if array is None else f"c{place}" for place, array in enumerate(constants))]
+    while not names[-1]:  # what is left out in the end is not mentioned
+        names.pop()
     results = [f"y{place}" for place in range(outputs)]
     make, kinds = onnx.helper, onnx.helper.np_dtype_to_tensor_dtype
     graph = make.make_graph(
@@ -291,7 +302,7 @@ def _run(
         [make.make_empty_tensor_value_info(name) for name in results],
         [
             onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
-            for name, array in zip(names[1:], constants, strict=True)
+            for name, array in zip(names[1:], constants, strict=False)
             if array is not None
         ],
     )

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._arguments import batched, each, pairs
+from ._arguments import LEAST, batched, each, integers, pairs
 from ._loaded import Library, NotOffered
 from ._offer import Offer
 
@@ -91,9 +91,9 @@ def _conv_transpose(
 
 
 def _grouped(weight: Array, groups: int) -> Array:
-    """Give the weight openvino's axis of groups; NumPy refuses a number of them that does not divide its channels."""
-    if groups < 1:
-        raise NotOffered(f"there is no weight of {groups} groups")
+    """Give the weight the axis of groups that openvino wants."""
+    if groups < 1 or weight.shape[0] % groups:
+        raise NotOffered(f"there is no weight of {groups} groups with shape {weight.shape}")
     return weight.reshape(groups, weight.shape[0] // groups, *weight.shape[1:])
 
 
@@ -144,7 +144,8 @@ def _adaptive_pool(operator: str, rank: int, input: Array, output_size: Any, **a
     wanted = each(output_size, rank)
     if len(wanted) == rank:
         wanted = tuple(e if o is None else o for e, o in zip(x.shape[2:], wanted, strict=True))
-    results = _run(operator, x, (np.array(wanted),), **attributes)
+    sizes = np.array(integers("output_size", wanted, len(wanted), LEAST))
+    results = _run(operator, x, (sizes,), **attributes)
     return [result[0] if lacks_batch else result for result in results]
 
 
@@ -199,6 +200,8 @@ def _interpolate(
     rank = input.ndim - 2
     if size is not None and scale_factor is not None:
         raise NotOffered(f"openvino takes one of size and scale_factor, got {size!r} and {scale_factor!r}")
+    if coordinate_mode == "half_pixel_symmetric":
+        raise NotOffered("openvino has no half_pixel_symmetric")
     wanted = np.array(each(size, rank)) if scale_factor is None else np.array(each(scale_factor, rank), np.float32)
     given = {
         "coordinate_transformation_mode": coordinate_mode,

@@ -21,6 +21,7 @@ __all__ = ["LIBRARIES", "offers"]
 Array = NDArray[Any]
 
 tinygrad = Library("tinygrad")
+helpers = Library("tinygrad.helpers")
 LIBRARIES = (tinygrad,)
 DTYPES = ("float16", "float32", "float64")
 RANKS = (1, 2, 3)
@@ -158,7 +159,7 @@ def _batch_norm(
     layer.weight, layer.bias = _tensor(weight), _tensor(bias)
     if running_mean is not None:
         layer.running_mean, layer.running_var = _tensor(running_mean), _tensor(running_var)
-    with tinygrad.Tensor.train(training):
+    with helpers.Context(TRAINING=int(training)):
         y = layer(_tensor(input)).numpy()
     return (y, layer.running_mean.numpy(), layer.running_var.numpy()) if running_mean is not None else y
 

@@ -13,7 +13,7 @@ place in the dense array. Gradients are three kernels, or two where there is no 
                              __global T *result, __global const long *sizes)
 
 and run with one work-item for each element of its own result. `bias` is null where there is none; `result` holds NaN
-before the call; `sizes` and the shapes of the arrays are those that `_c` describes. The file is built with
+before the call; `sizes` and the shapes of the arrays are those that `c_functions` describes. The file is built with
 ``-cl-std=CL1.2 -D T=float`` (or double, or half), by the driver of the device that PYOPENCL_CTX chooses, by default
 the first one.
 
