@@ -158,7 +158,8 @@ class BatchNorm(Steps):
         return variance * variance.dtype.type(n / max(n - 1, 1))
 
     def update(self, running, batch, momentum):
-        running[...] = (1 - momentum) * running + momentum * batch.reshape(-1, running.size).mean(axis=0)
+        old = running.astype(batch.dtype)
+        running[...] = (1 - momentum) * old + momentum * batch.reshape(-1, running.size).mean(axis=0)
 
     def backward(
         self,

@@ -195,8 +195,8 @@ def sliding_edges(rank: int, settings: tuple[str, ...]) -> Iterator[Problem]:
             yield over("a last window beyond the padding (ceil_mode)", 4, 4, padding=1, ceil_mode=True)
     row = (1,) * (rank - 1)
     yield over("a long row", (*row, 517), (*row, 2), N=1, C=1)
-    yield over(f"{MANY} images", 2, 2, N=MANY, C=1)
-    yield over(f"{MANY} channels", 2, 2, N=1, C=MANY)
+    yield over(f"{MANY} images", (*row, 2), (*row, 2), N=MANY, C=1)
+    yield over(f"{MANY} channels", (*row, 2), (*row, 2), N=1, C=MANY)
 
 
 def adaptive_edges(rank: int) -> Iterator[Problem]:
@@ -215,8 +215,9 @@ def adaptive_edges(rank: int) -> Iterator[Problem]:
     if rank > 1:
         yield shared("None for the input's extent", (4, 3, 4), (2, None, 2))
     yield unbatched(shared("an input without a batch axis", 4, 2), rank)
-    yield shared(f"{MANY} images", 2, 1, N=MANY, C=1)
-    yield shared(f"{MANY} channels", 2, 1, N=1, C=MANY)
+    row = (1,) * (rank - 1)
+    yield shared(f"{MANY} images", (*row, 2), 1, N=MANY, C=1)
+    yield shared(f"{MANY} channels", (*row, 2), 1, N=1, C=MANY)
 
 
 # --- refusals

@@ -1,0 +1,133 @@
+"""The oracle has teeth: right convolutions pass, and every wrong one is found, explained and shown by a program."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from clconv.oracle import Claims, check
+from clconv.oracle.examinations import MODES, examinations
+from clconv.oracle.operations import OPERATIONS
+from tests.wrong import WrongImplementation, blocks, conv, conv_backward, conv_transpose, general
+
+FAMILIES = (conv, conv_backward, conv_transpose, blocks)
+RIGHT = {op: implementation for family in FAMILIES for op, implementation in family.RIGHT.items()}
+WRONG = [wrong for family in (*FAMILIES, general) for wrong in family.WRONG]
+# Classic bugs of convolutions and of programs in general, by their number in the list of 55.
+CLASSIC = {*range(1, 27), 55}
+
+
+def stages(wrong: WrongImplementation) -> list[list[str]]:
+    """Return what to skip, so that all of a check is run in parts, the cheap ones first."""
+    if wrong.isolate:  # every part would start a process
+        return [["exact", "identities", "hostile", "bound"]]
+    claims = Claims(wrong.dtype, algorithm=wrong.algorithm, features=frozenset(wrong.features))
+    hostile = [e.name for e in examinations(OPERATIONS[wrong.op], claims) if e.mode == "hostile"]
+    parts = [(mode, name) for mode in MODES for name in (hostile if mode == "hostile" else [""])]
+    return [
+        [other for other in MODES if other != mode] + [other for other in hostile if mode == "hostile" != name != other]
+        for mode, name in parts
+    ]
+
+
+def said(finding) -> str:
+    """Return what a finding says of the cause."""
+    return finding.cause or finding.message
+
+
+def findings_of(wrong: WrongImplementation) -> list:
+    """Check an implementation until it is found out and the cause is named."""
+    found = []
+    for skip in stages(wrong):
+        claims = {name: getattr(wrong, name) for name in ("dtype", "semantics", "algorithm", "features", "isolate")}
+        report = check(wrong.impl, op=wrong.op, skip=skip, **claims)
+        found += report.findings
+        if any(wrong.cause in said(finding) for finding in report.findings):
+            break
+    return found
+
+
+def assert_killed(wrong: WrongImplementation) -> list:
+    found = findings_of(wrong)
+    assert found, f"{wrong.op} with {wrong.name} passes"
+    assert any(wrong.cause in said(f) for f in found), f"{wrong.cause!r} is not among {[said(f) for f in found]}"
+    return found
+
+
+def printed(program: str, implementation) -> tuple[list[str], dict]:
+    """Run the program of a finding, and return the lines that it prints and its variables."""
+    variables = {"implementation": implementation}
+    program = re.sub(r"^impl = \.\.\..*$", "impl = implementation", program, flags=re.MULTILINE)
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        exec(program, variables)
+    return output.getvalue().splitlines(), variables
+
+
+def assert_shown(finding, implementation):
+    """Require that the program of a finding shows what the finding says."""
+    if finding.message.startswith("raised "):
+        with pytest.raises(Exception, match=re.escape(finding.message.partition(": ")[2].split("\n")[0])):
+            printed(finding.snippet, implementation)
+        return
+    lines, variables = printed(finding.snippet, implementation)
+    if finding.mode == "identities":
+        assert lines[0].startswith(finding.message)
+    elif finding.index is not None:
+        got, expected = (float(line) for line in lines)
+        np.testing.assert_equal((got, expected), (finding.got, finding.expected))
+        assert not abs(got - expected) <= (finding.bound or 0)
+    elif finding.mode == "refusals":
+        assert "got" in variables
+    elif "gave other bits" in finding.message:
+        assert 0 < int(lines[0].split()[0]) < int(lines[0].split()[2])
+    elif "was changed" in finding.message or "earlier result" in finding.message:
+        assert lines == ["False"]
+    elif "memory beside" in finding.message:
+        assert lines != ["[] []"]
+    else:
+        results = variables["got"] if isinstance(variables["got"], tuple) else (variables["got"],)
+        known = [text for r in results if r is not None for text in (str(r.shape), str(r.dtype))]
+        assert any(text in finding.message for text in known) or "is missing" in finding.message
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=[f"{w.op}: {w.name}" for w in WRONG])
+def test_a_wrong_implementation_is_found_and_shown(wrong):
+    found = assert_killed(wrong)
+    if wrong.isolate or "earlier call" in said(found[0]):
+        return
+    for finding in found[:3]:
+        assert_shown(finding, wrong.impl)
+
+
+@pytest.mark.parametrize("op", [pytest.param(op, marks=[pytest.mark.slow] * ("3d" in op)) for op in RIGHT])
+def test_a_right_implementation_passes(op):
+    report = check(RIGHT[op], op=op)
+    assert report.passed, str(report)
+    assert report.worst_ratio <= 1
+    assert {deviation.name for deviation in report.deviations} <= {"0 times infinity in the padding"}
+
+
+def test_a_right_implementation_is_not_taken_for_a_wrong_one():
+    with pytest.raises(AssertionError, match="passes"):
+        assert_killed(replace(WRONG[0], op="unfold", impl=RIGHT["unfold"]))
+
+
+@pytest.mark.parametrize("deviating", general.DEVIATING, ids=lambda wrong: wrong.name)
+def test_what_systems_disagree_on_is_told_and_not_held_against_it(deviating):
+    report = check(deviating.impl, op=deviating.op)
+    assert report.passed, str(report)
+    assert deviating.cause in {deviation.name for deviation in report.deviations}
+
+
+def test_every_classic_bug_has_its_wrong_implementation():
+    assert {wrong.line for wrong in (*WRONG, *general.DEVIATING)} >= CLASSIC
+
+
+def test_most_causes_are_expected_by_name():
+    assert len({(wrong.op, wrong.name) for wrong in WRONG}) == len(WRONG) >= 45
+    assert sum(bool(wrong.cause) for wrong in WRONG) >= 36
