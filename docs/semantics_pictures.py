@@ -15,9 +15,9 @@ import numpy as np
 from semantics_windows import Scattering, Sliding, Strip, number, numbers
 
 from clconv.oracle import reference
-from clconv.oracle._geometry import padding_pairs
-from clconv.oracle._resample_arguments import Resizing
-from clconv.oracle._resample_coordinates import Cubic, Nearest, Windows
+from clconv.oracle.reference.geometry import padding_pairs
+from clconv.oracle.reference.resample_arguments import Resizing
+from clconv.oracle.reference.resample_coordinates import Cubic, Nearest, Windows
 
 __all__ = ["PICTURES", "Curves", "Grids", "Points", "Strips"]
 

@@ -11,10 +11,10 @@ import pytest
 import scipy.fft
 
 from clconv.oracle import reference
-from clconv.oracle._bounds_algorithms import parsed
-from clconv.oracle._bounds_transforms import FFT_STAGE
-from clconv.oracle._winograd import LARGEST_KERNEL, TILES, transform
 from clconv.oracle.bounds import bound, unit_roundoff, worst_ratio
+from clconv.oracle.bounds.algorithms import parsed
+from clconv.oracle.bounds.transforms import FFT_STAGE
+from clconv.oracle.bounds.winograd import LARGEST_KERNEL, TILES, transform
 from tests import right_implementations
 from tests.test_bounds import F16, F32, F64, MACHINES, Terms, keywords_of, layer
 

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clconv.oracle import _pad, _rearrange, _resample
-from clconv.oracle._bounds_linear import BOUNDS
-from clconv.oracle._resample import interpolate, interpolate_backward
-from clconv.oracle._rounding import Rounding
 from clconv.oracle.bounds import worst_ratio
+from clconv.oracle.bounds.linear import BOUNDS
+from clconv.oracle.bounds.rounding import Rounding
+from clconv.oracle.reference import padding, rearrange, resample
+from clconv.oracle.reference.resample import interpolate, interpolate_backward
 
 F = np.float32
 SINGLE = Rounding(np.dtype(np.float32), np.dtype(np.float32), flushes=False)
 HALF = Rounding(np.dtype(np.float16), np.dtype(np.float32), flushes=False)
-FUNCTIONS = {name: getattr(m, name) for m in (_pad, _rearrange, _resample) for name in m.__all__ if name in BOUNDS}
+FUNCTIONS = {name: getattr(m, name) for m in (padding, rearrange, resample) for name in m.__all__ if name in BOUNDS}
 LINEAR = ("linear", "bilinear", "trilinear")
 
 
@@ -292,7 +292,7 @@ def test_gradients_of_padding_keep_inside(extent, pair, mode):
     most = {"reflect": extent - 1, "symmetric": extent}.get(mode, 9)
     pair = tuple(min(p, most) for p in pair)
     x = reals((2, 1, extent))
-    sources = _pad.pad(np.broadcast_to(np.arange(float(extent)), (1, 1, extent)), pair, mode)[0, 0].astype(int)
+    sources = padding.pad(np.broadcast_to(np.arange(float(extent)), (1, 1, extent)), pair, mode)[0, 0].astype(int)
     g = reals((2, 1, len(sources)), 1)
     order = np.random.default_rng(2).permutation(len(sources))
     dx = np.zeros_like(x)

@@ -15,18 +15,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clconv.oracle import _pool, _pool_adaptive, _pool_average, _pool_lp, _pool_unpool
-from clconv.oracle._bounds_pool import BOUNDS
-from clconv.oracle._bounds_pool_lp import _reference_log_error
-from clconv.oracle._pool_windows import adaptive_pool, sliding_pool
-from clconv.oracle._rounding import Rounding
 from clconv.oracle.bounds import worst_ratio
+from clconv.oracle.bounds.pool import BOUNDS
+from clconv.oracle.bounds.pool_lp import _reference_log_error
+from clconv.oracle.bounds.rounding import Rounding
+from clconv.oracle.reference import pool, pool_adaptive, pool_average, pool_lp, pool_unpool
+from clconv.oracle.reference.pool_windows import adaptive_pool, sliding_pool
 
 F16, F32, F64 = np.float16, np.float32, np.float64
 TYPES = ((F32, F32), (F16, F32), (F16, F16), (F32, F64), (F64, F64))
 ORDERS = ("sequential", "reversed", "shuffled", "pairwise")
 DIVISIONS = ("last", "reciprocal", "each", "fused")
-MODULES = (_pool, _pool_unpool, _pool_average, _pool_lp, _pool_adaptive)
+MODULES = (pool, pool_unpool, pool_average, pool_lp, pool_adaptive)
 
 
 def reference(name):

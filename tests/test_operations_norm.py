@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from clconv.oracle import adapters, check, reference
-from clconv.oracle._group_norm import default_epsilon
 from clconv.oracle.operations import OPERATIONS
 from clconv.oracle.operations.norm import NORMS
+from clconv.oracle.reference.group_norm import default_epsilon
 from tests.wrong.norm import RIGHT, WRONG
 
 NAMES = [operation.name for operation in NORMS]

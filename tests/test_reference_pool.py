@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clconv.oracle import _pool, _pool_adaptive, _pool_average, _pool_lp, _pool_unpool
+from clconv.oracle.reference import pool, pool_adaptive, pool_average, pool_lp, pool_unpool
 
 TRIES = settings(max_examples=100, deadline=None)
-MODULES = (_pool, _pool_unpool, _pool_average, _pool_lp, _pool_adaptive)
+MODULES = (pool, pool_unpool, pool_average, pool_lp, pool_adaptive)
 NAN, INF = np.nan, np.inf
 DIVISIBLE = 60**3 * 7  # by all sizes of windows, and by the divisors that are drawn
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clconv.oracle import _pad, _rearrange
-from clconv.oracle._pad import pad, pad_backward
-from clconv.oracle._rearrange import (
+from clconv.oracle.reference import padding, rearrange
+from clconv.oracle.reference.padding import pad, pad_backward
+from clconv.oracle.reference.rearrange import (
     channel_shuffle,
     channel_shuffle_backward,
     pixel_shuffle,
@@ -181,7 +181,7 @@ def test_shuffles_are_torchs():
 
 
 def test_gradients_take_the_forward_arguments():
-    for module in (_pad, _rearrange):
+    for module in (padding, rearrange):
         for name in (n for n in module.__all__ if n.endswith("_backward")):
             forward = list(inspect.signature(getattr(module, name.removesuffix("_backward"))).parameters)
             backward = list(inspect.signature(getattr(module, name)).parameters)

@@ -11,10 +11,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from clconv.oracle._bounds_linear import BOUNDS
-from clconv.oracle._resample import interpolate, interpolate_backward
-from clconv.oracle._rounding import Rounding
 from clconv.oracle.bounds import worst_ratio
+from clconv.oracle.bounds.linear import BOUNDS
+from clconv.oracle.bounds.rounding import Rounding
+from clconv.oracle.reference.resample import interpolate, interpolate_backward
 
 TRIES = settings(max_examples=80, deadline=None)
 DOUBLE = Rounding(np.dtype(np.float64), np.dtype(np.float64), flushes=False)

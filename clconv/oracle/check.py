@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ._bounds_algorithms import parsed
+from clconv.oracle.bounds.algorithms import parsed
+
 from ._floats import float_type, storage_and_sum
 from .examinations import MODES, Examination, examinations
 from .examiner import Examiner, LocalRunner, Runner

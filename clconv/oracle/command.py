@@ -23,8 +23,8 @@ TARGET is one of
   torch:conv2d                 another system's: torch, jax, onnxruntime, openvino, tinygrad, scipy.ndimage
   c:./library.so:symbol        a C function, by pointers and extents
   opencl:file.cl:kernel        an OpenCL kernel
-It is run in a process of its own, where it may crash or hang. The exit code is 0 if it passed, 1 if a fault was found or
-nothing ran, 2 if it could not be checked.
+It is run in a process of its own, where it may crash or hang. The exit code is 0 if it passed, 1 if a fault was found
+or nothing ran, 2 if it could not be checked.
 """
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from clconv.oracle import _geometry
+from clconv.oracle.reference import geometry
 
 from ._loaded import NotOffered
 
@@ -41,7 +41,7 @@ def integers(name: str, value: Spatial, count: int, least: int) -> tuple[int, ..
     (2, 2)
     """
     try:
-        return _geometry.sizes(name, value, count, least)
+        return geometry.sizes(name, value, count, least)
     except (TypeError, ValueError) as error:
         raise NotOffered(str(error)) from None
 
@@ -64,7 +64,7 @@ def pairs(
     rank = len(extent)
     if isinstance(padding, str):
         try:
-            return _geometry.padding_pairs(padding, extent, kernel, each(stride, rank), each(dilation, rank))
+            return geometry.padding_pairs(padding, extent, kernel, each(stride, rank), each(dilation, rank))
         except ValueError as error:
             raise NotOffered(str(error)) from None
     return tuple(p if isinstance(p, (tuple, list)) else (p, p) for p in each(padding, rank))  # type: ignore[misc]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clconv.oracle._geometry import padding_pairs
+from clconv.oracle.reference.geometry import padding_pairs
 
 from ._base import Claims, Results, Suspect
 from ._conv_faults import CALL_FAULTS, CHANNEL_ORDERS, GRADIENT_FAULTS, OUTPUT_FAULTS, Layer

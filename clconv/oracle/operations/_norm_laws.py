@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clconv.oracle._norm import Norm
+from clconv.oracle.reference.norm import Norm
 
 from ._base import Call, Case, Claims, Disagreement, Identity, Operation
 from ._norm_suspects import rows_of

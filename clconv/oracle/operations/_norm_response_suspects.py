@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clconv.oracle._norm_calls import complete
-from clconv.oracle._response_norm import Response, over_channels
+from clconv.oracle.bounds.norm_calls import complete
+from clconv.oracle.reference.response_norm import Response, over_channels
 
 from ._base import Operation, Results, Suspect
 

@@ -9,9 +9,9 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from clconv.oracle._batch_norm import Running, with_running
-from clconv.oracle._norm import Norm, Standardised, applied, input_gradient, standardised, weight_gradient
-from clconv.oracle._norm_calls import checked, complete
+from clconv.oracle.bounds.norm_calls import checked, complete
+from clconv.oracle.reference.batch_norm import Running, with_running
+from clconv.oracle.reference.norm import Norm, Standardised, applied, input_gradient, standardised, weight_gradient
 
 from ._base import Operation, Results, Suspect
 

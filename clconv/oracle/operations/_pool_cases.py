@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from clconv.oracle._pool_windows import Windows, adaptive_pool, share, sliding_pool
+from clconv.oracle.reference.pool_windows import Windows, adaptive_pool, share, sliding_pool
 
 from ._base import Claims, Problem, Refusal
 

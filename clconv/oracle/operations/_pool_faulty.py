@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from clconv.oracle._geometry import padding_pairs
-from clconv.oracle._pool_windows import Axis, Windows, share, shared_windows, sliding_windows
+from clconv.oracle.reference.geometry import padding_pairs
+from clconv.oracle.reference.pool_windows import Axis, Windows, share, shared_windows, sliding_windows
 
 from ._base import Array, Results
 from ._pool_cases import each

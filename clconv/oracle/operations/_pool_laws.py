@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from clconv.oracle import bounds
-from clconv.oracle._pool_windows import Windows
+from clconv.oracle.reference.pool_windows import Windows
 
 from ._base import Array, Call, Case, Claims, Disagreement, Identity
 from ._sums import difference

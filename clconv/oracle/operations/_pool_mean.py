@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from clconv.oracle._pool_windows import Windows
+from clconv.oracle.reference.pool_windows import Windows
 
 from . import _pool_cases
 from ._base import Array, Case, Claims, Problem, Refusal, Results

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from clconv.oracle._pool_windows import Axis, Windows
+from clconv.oracle.reference.pool_windows import Axis, Windows
 
 from ._base import Array, Claims, Results, Suspect
 from ._pool_faulty import MAKERS, PoolCall, divisors_of, inapplicable, read

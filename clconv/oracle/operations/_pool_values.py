@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clconv.oracle._floats import float_type
-from clconv.oracle._pool_windows import Windows
+from clconv.oracle.reference.pool_windows import Windows
 
 from ._base import Array, Case, exact_limit, sparse_integers
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import strategies as st
 
-from clconv.oracle._pool_windows import Windows
+from clconv.oracle.reference.pool_windows import Windows
 
 from . import _pool_cases, _pool_laws, _pool_suspects
 from ._base import Array, Arrays, Case, Claims, Identity, Operation, Problem, Refusal, Results, Suspect

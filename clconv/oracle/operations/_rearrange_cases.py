@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from clconv.oracle._geometry import Sizes
+from clconv.oracle.reference.geometry import Sizes
 
 from ._base import Claims, Problem, Refusal
 

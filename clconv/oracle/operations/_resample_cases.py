@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
-from clconv.oracle._bounds_linear import copied
 from clconv.oracle._floats import DType, digits, storage_and_sum
-from clconv.oracle._geometry import Sizes
-from clconv.oracle._resample_arguments import MODES, Resizing
-from clconv.oracle._resample_coordinates import (
+from clconv.oracle.bounds.linear import copied
+from clconv.oracle.reference.geometry import Sizes
+from clconv.oracle.reference.resample_arguments import MODES, Resizing
+from clconv.oracle.reference.resample_coordinates import (
     COORDINATE_MODES,
     NEAREST_MODES,
     Axis,

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from clconv.oracle._resample_arguments import Resizing
-from clconv.oracle._resample_coordinates import Nearest, matrix, through
+from clconv.oracle.reference.resample_arguments import Resizing
+from clconv.oracle.reference.resample_coordinates import Nearest, matrix, through
 
 from ._base import Claims, Operation, Results, Suspect
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from clconv.oracle._floats import float_type
-from clconv.oracle._group_norm import default_epsilon
+from clconv.oracle.reference.group_norm import default_epsilon
 
 from . import _norm_cases, _norm_laws, _norm_response_suspects, _norm_suspects
 from ._base import Case, Claims, Identity, Operation, Problem, Refusal, Results, Suspect

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from clconv.oracle._floats import float_type
-from clconv.oracle._resample_coordinates import Filtered
+from clconv.oracle.reference.resample_coordinates import Filtered
 
 from . import _resample_cases, _resample_suspects
 from ._base import Call, Case, Claims, Disagreement, Identity, Problem, Refusal, Results, Suspect, sparse_integers
