@@ -63,45 +63,48 @@ def printed(program: str, implementation) -> tuple[list[str], dict]:
     """Run the program of a finding, and return the lines that it prints and its variables."""
     variables = {"implementation": implementation}
     program = re.sub(r"^impl = \.\.\..*$", "impl = implementation", program, flags=re.MULTILINE)
-    with contextlib.redirect_stdout(io.StringIO()) as output:
+    with contextlib.redirect_stdout(io.StringIO()) as output, np.errstate(all="ignore"):
         exec(program, variables)
     return output.getvalue().splitlines(), variables
 
 
-def assert_shown(finding, implementation):
+def assert_shown(finding, implementation, dtype):
     """Require that the program of a finding shows what the finding says."""
-    if finding.message.startswith("raised "):
-        with pytest.raises(Exception, match=re.escape(finding.message.partition(": ")[2].split("\n")[0])):
+    message = finding.message
+    if message.startswith("raised ") and "NumPy array" not in message and "another array" not in message:
+        with pytest.raises(Exception, match=re.escape(message.partition(": ")[2].split("\n")[0])):
             printed(finding.snippet, implementation)
         return
     lines, variables = printed(finding.snippet, implementation)
     if finding.mode == "identities":
-        assert lines[0].startswith(finding.message)
+        assert lines[0].startswith(message)
     elif finding.index is not None:
-        got, expected = (float(line) for line in lines)
-        np.testing.assert_equal((got, expected), (finding.got, finding.expected))
-        assert not abs(got - expected) <= (finding.bound or 0)
+        number = np.dtype(dtype).type
+        np.testing.assert_equal(number(lines[0]), number(finding.got))
+        assert not abs(float(lines[0]) - float(lines[1])) <= (finding.bound or 0)
     elif finding.mode == "refusals":
         assert "got" in variables
-    elif "gave other bits" in finding.message:
-        assert 0 < int(lines[0].split()[0]) < int(lines[0].split()[2])
-    elif "was changed" in finding.message or "earlier result" in finding.message:
+    elif "gave other bits" in message:
+        assert 0 < int(lines[0].split()[0]) < 200
+    elif "was changed" in message or "earlier result" in message or "another array" in message:
         assert lines == ["False"]
-    elif "memory beside" in finding.message:
-        assert lines != ["[] []"]
+    elif "memory beside" in message:
+        assert lines != ["[]", "[]"]
+    elif "NumPy array" in message:
+        assert "numpy" not in lines[0]
     else:
         results = variables["got"] if isinstance(variables["got"], tuple) else (variables["got"],)
         known = [text for r in results if r is not None for text in (str(r.shape), str(r.dtype))]
-        assert any(text in finding.message for text in known) or "is missing" in finding.message
+        assert any(text in message for text in known) or "is missing" in message
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=[f"{w.op}: {w.name}" for w in WRONG])
 def test_a_wrong_implementation_is_found_and_shown(wrong):
     found = assert_killed(wrong)
-    if wrong.isolate or "earlier call" in said(found[0]):
+    if wrong.isolate or "threads" in found[0].message:  # it takes the process with it, or does not always fail
         return
     for finding in found[:3]:
-        assert_shown(finding, wrong.impl)
+        assert_shown(finding, wrong.impl, wrong.dtype)
 
 
 @pytest.mark.parametrize("op", [pytest.param(op, marks=[pytest.mark.slow] * ("3d" in op)) for op in RIGHT])

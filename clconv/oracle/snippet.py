@@ -28,6 +28,13 @@ BITS = (
     "    every = results if isinstance(results, tuple) else (results,)",
     "    return [None if a is None else a.tobytes() for a in every]",
 )
+FENCED = (
+    "def fenced(array):",
+    f"    memory = np.full(array.nbytes + {2 * FENCE}, {CANARY}, np.uint8)",
+    f"    inside = memory[{FENCE}:-{FENCE}].view(array.dtype).reshape(array.shape)",
+    "    inside[...] = array",
+    "    return memory, inside",
+)
 
 
 def call_text(operation: Operation, case: Case) -> str:
@@ -93,7 +100,8 @@ def _demonstration(operation: Operation, case: Case, mismatch: Mismatch, names: 
         return ["from clconv.oracle.laws import breach", f"print({breach})"]
     for name in names:
         if f"memory beside {name} was written" in message:
-            return _fenced(operation, case, names, name)
+            beside = [f"print(np.flatnonzero(memory[{part}] != {CANARY}))" for part in (f":{FENCE}", f"-{FENCE}:")]
+            return [*FENCED, f"memory, {name} = fenced({name})", f"got = {call}", *beside]
         if f"{name} was changed" in message:
             compared = f"print({name}.tobytes() == before.tobytes())  # {name} was changed"
             return [f"before = {name}.copy()", f"got = {call}", compared]
@@ -107,18 +115,15 @@ def _demonstration(operation: Operation, case: Case, mismatch: Mismatch, names: 
         others = {name: f"{name}[..., ::-1].copy()" for name in case.arrays}
         again = f"impl({_arguments(operation, case, {**names, **others})})"
         return [*BITS, f"got = {call}", "first = bits(got)", again, f"print(bits(got) == first)  # {message}"]
+    if "must be a NumPy array" in message:
+        return [f"got = {call}", "print(type(got))"]
+    if "another array was returned" in message:
+        return [f"got = {call}", f"print(got is out)  # {message}"]
+    if mismatch.got is not None and np.isnan(mismatch.got) and not any(map(_has_specials, case.arrays.values())):
+        # What has no NaN in it may have been read beside the arrays.
+        around = [f"_, {name} = fenced({name})" for name in case.arrays if case.layouts.get(name) is None]
+        return [*FENCED, *around, f"got = {call}", *_comparison(operation, mismatch)]
     return [f"got = {call}", *_comparison(operation, mismatch)]
-
-
-def _fenced(operation: Operation, case: Case, names: Mapping[str, str], name: str) -> list[str]:
-    """Return the statements that lay one array between bytes of a known value."""
-    return [
-        f"memory = np.full({name}.nbytes + {2 * FENCE}, {CANARY}, np.uint8)",
-        f"fenced = memory[{FENCE}:-{FENCE}].view({name}.dtype).reshape({name}.shape)",
-        f"fenced[...] = {name}",
-        f"impl({_arguments(operation, case, {**names, name: 'fenced'})})",
-        f"print(np.flatnonzero(memory[:{FENCE}] != {CANARY}), np.flatnonzero(memory[-{FENCE}:] != {CANARY}))",
-    ]
 
 
 def _comparison(operation: Operation, mismatch: Mismatch) -> list[str]:

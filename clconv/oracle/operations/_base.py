@@ -282,7 +282,8 @@ class Operation(ABC):
                 name: sparse_integers(random, shape, largest_integer, density) for name, shape in problem.shapes.items()
             }
             sizes = {name: np.abs(array) for name, array in arrays.items()}
-            if self.magnitude(sizes, problem, claims) <= limit:
+            # No product is larger than the largest integer's square.
+            if terms * largest_integer**2 <= limit or self.magnitude(sizes, problem, claims) <= limit:
                 return {name: array.astype(float_type("dtype", claims.dtype)) for name, array in arrays.items()}
             if largest_integer > 3:
                 largest_integer //= 2
