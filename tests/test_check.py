@@ -224,7 +224,10 @@ def test_an_implementation_must_take_what_every_call_passes():
         check(lambda x: x, op="unfold")
 
 
-@pytest.mark.parametrize("operation", [name for name in OPERATIONS if hasattr(clconv, name)])
+@pytest.mark.parametrize(
+    "operation",
+    [pytest.param(n, marks=[pytest.mark.slow] * ("3d" in n)) for n in OPERATIONS if hasattr(clconv, n)],
+)
 def test_clconvs_own_operations_pass(device, operation):
     described = OPERATIONS[operation]
     implementation = functools.partial(getattr(clconv, operation), device=device)

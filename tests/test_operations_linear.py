@@ -15,6 +15,9 @@ from clconv.oracle.operations.rearrange import REARRANGEMENTS
 from clconv.oracle.operations.resample import RESAMPLERS
 from tests.wrong import rearrange, resample
 
+# Each test judges a whole operation, often more than once.
+pytestmark = pytest.mark.slow
+
 NAMES = [operation.name for operation in (*RESAMPLERS, *REARRANGEMENTS)]
 RIGHT = {**resample.RIGHT, **rearrange.RIGHT}
 WRONG = [*resample.WRONG, *rearrange.WRONG]

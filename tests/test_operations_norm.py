@@ -13,6 +13,9 @@ from clconv.oracle.operations.norm import NORMS
 from clconv.oracle.reference.group_norm import default_epsilon
 from tests.wrong.norm import RIGHT, WRONG
 
+# Each test judges a whole operation, often more than once.
+pytestmark = pytest.mark.slow
+
 NAMES = [operation.name for operation in NORMS]
 RUNNING = ("running_mean", "running_var")
 

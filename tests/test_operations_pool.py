@@ -15,6 +15,9 @@ from clconv.oracle.operations._pool_mean import AvgPool
 from clconv.oracle.operations.pool import FORWARD, POOLS
 from tests.wrong.pool import RIGHT, WRONG
 
+# Each test judges a whole operation, often more than once.
+pytestmark = pytest.mark.slow
+
 NAMES = [operation.name for operation in POOLS]
 PLANES = [name for name in NAMES if "2d" in name]
 AVERAGES = [operation for operation in FORWARD if isinstance(operation, AvgPool)]

@@ -98,7 +98,12 @@ def assert_shown(finding, implementation, dtype):
         assert any(text in message for text in known) or "is missing" in message
 
 
-@pytest.mark.parametrize("wrong", WRONG, ids=[f"{w.op}: {w.name}" for w in WRONG])
+def marks(wrong):
+    """Leave those of one dimension among the fast tests; together they all take minutes."""
+    return () if "1d" in wrong.op or "fold" in wrong.op else pytest.mark.slow
+
+
+@pytest.mark.parametrize("wrong", [pytest.param(w, marks=marks(w), id=f"{w.op}: {w.name}") for w in WRONG])
 def test_a_wrong_implementation_is_found_and_shown(wrong):
     found = assert_killed(wrong)
     if wrong.isolate or "threads" in found[0].message:  # it takes the process with it, or does not always fail
@@ -107,7 +112,7 @@ def test_a_wrong_implementation_is_found_and_shown(wrong):
         assert_shown(finding, wrong.impl, wrong.dtype)
 
 
-@pytest.mark.parametrize("op", [pytest.param(op, marks=[pytest.mark.slow] * ("3d" in op)) for op in RIGHT])
+@pytest.mark.parametrize("op", [pytest.param(op, marks=[pytest.mark.slow] * ("1d" not in op)) for op in RIGHT])
 def test_a_right_implementation_passes(op):
     report = check(RIGHT[op], op=op)
     assert report.passed, str(report)

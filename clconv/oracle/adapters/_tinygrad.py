@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._arguments import batched, each, pairs
-from ._loaded import Library
+from ._loaded import Library, NotOffered
 from ._offer import Offer
 
 __all__ = ["LIBRARIES", "offers"]
@@ -26,7 +26,7 @@ LIBRARIES = (tinygrad,)
 DTYPES = ("float16", "float32", "float64")
 RANKS = (1, 2, 3)
 PAIRS = ("padding_pairs",)
-MODES = {"bilinear": "linear", "trilinear": "linear"}
+MODES = {"nearest": None, "nearest-exact": None, "linear": 1, "bilinear": 2, "trilinear": 3}  # with their axes
 
 
 def offers() -> Mapping[str, Offer]:
@@ -140,8 +140,12 @@ def _around(padding: Any, extent: tuple[int, ...], kernel: tuple[int, ...], stri
 
 
 def _interpolate(*, input: Any, size: Any, mode: str, align_corners: bool | None) -> Any:
-    wanted = each(size, len(input.shape) - 2)
-    return input.interpolate(wanted, MODES.get(mode, mode), bool(align_corners))
+    rank = len(input.shape) - 2
+    wanted = each(size, rank)
+    # The number of sizes is what says which axes are resized.
+    if mode not in MODES or MODES[mode] not in (None, rank) or len(wanted) != rank:
+        raise NotOffered(f"tinygrad has no mode={mode!r} with size={size!r} for {rank} axes")
+    return input.interpolate(wanted, "linear" if MODES[mode] else mode, bool(align_corners))
 
 
 def _batch_norm(
