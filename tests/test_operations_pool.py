@@ -163,16 +163,22 @@ def test_the_reference_refuses_what_must_be_refused(operation):
 
 # torch 2.13 takes powers of x instead of |x|, and scales windows that ceil_mode adds.
 NORMS = [name for name in NAMES if name.startswith("lp_pool")]
-# It refuses a kernel larger than the input in front of its padding, where the forward operation takes it.
-CHECKS_WITHOUT_PADDING = "avg_pool3d_backward"
+KNOWN = {
+    # An image smaller than the kernel is refused even if padding makes it large enough, as avg_pool2d has it.
+    "avg_pool3d": "smaller than kernel size",
+    "avg_pool3d_backward": "smaller than kernel size",
+    # An image with the strides of channels-last, but without a batch axis.
+    "max_pool3d_backward": "Unsupported memory format",
+}
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in (*NORMS, CHECKS_WITHOUT_PADDING)])
-def test_torch_passes(name):
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in NORMS])
+def test_torch_passes_but_for_what_is_known(name):
     pytest.importorskip("torch", reason="PyTorch is not installed")
-    report = check(f"torch:{name}", max_examples=15)
-    assert report.passed, str(report)
+    report = check(f"torch:{name}", max_examples=10)
+    known = KNOWN.get(name)
+    assert all(known and known in finding.message for finding in report.findings), str(report)
     assert report.worst_ratio <= 1
 
 
@@ -183,10 +189,3 @@ def test_torchs_norms_are_wrong_as_is_known():
     causes = {finding.cause for finding in report.findings}
     assert any("powers are taken of x instead of |x|" in cause for cause in causes), str(report)
     assert any("windows beyond the input (ceil_mode) are scaled" in cause for cause in causes), str(report)
-
-
-@pytest.mark.torch
-def test_torchs_gradient_of_means_of_volumes_refuses_small_images():
-    pytest.importorskip("torch", reason="PyTorch is not installed")
-    report = check(f"torch:{CHECKS_WITHOUT_PADDING}", max_examples=30)
-    assert all("smaller than kernel size" in finding.message for finding in report.findings), str(report)

@@ -119,7 +119,11 @@ def _wrong_form(
     if got.shape != expected.shape:
         return Mismatch(f"{name} has shape {got.shape}, it should be {expected.shape}", name, results=all_got)
     kind = "an integer type" if expected.dtype.kind in "iu" else claims.dtype
-    if (got.dtype.kind not in "iu") if expected.dtype.kind in "iu" else (got.dtype.name != claims.dtype):
+    if (
+        (got.dtype.kind not in "iu")
+        if expected.dtype.kind in "iu"
+        else (got.dtype.name != claims.dtype or not got.dtype.isnative)
+    ):
         return Mismatch(f"{name} has dtype {got.dtype}, it should be {kind}", name, results=None)
     return None
 

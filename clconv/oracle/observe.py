@@ -28,6 +28,7 @@ __all__ = ["Implementation", "Observation", "Raised", "observe", "observe_thread
 Array = NDArray[Any]
 Implementation = Callable[..., Any]
 
+LONGEST = 500  # characters of an exception's text that are kept
 FENCE = 256  # bytes on either side of an input, a multiple of every element's size
 CANARY = 0xFF  # which is NaN in every floating-point type
 CALLS_PER_THREAD = 20
@@ -45,7 +46,12 @@ class Raised:
     @classmethod
     def of(cls, error: BaseException) -> Raised:
         """Describe an exception."""
-        return cls(type(error).__name__, str(error), "".join(traceback.format_exception(error)))
+        try:
+            text = str(error)
+            trace = "".join(traceback.format_exception(error))
+        except Exception:  # a foreign exception may fail to describe itself
+            text = trace = "an exception that cannot be printed"
+        return cls(type(error).__name__, text if len(text) <= LONGEST else f"{text[:LONGEST]}...", trace)
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.text}" if self.text else self.kind
@@ -73,7 +79,9 @@ def observe(implementation: Implementation, operation: str, case: Case, *, repea
         remarks = fences.remarks(described.updates)
         if repeat:
             remarks += _remarks_of_repetition(implementation, described, case, results)
-    except Exception as error:  # whatever a foreign implementation may raise
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever a foreign implementation may raise, SystemExit among it
         return Observation(error=Raised.of(error))
     return Observation(results, remarks=remarks)
 
@@ -92,7 +100,7 @@ def observe_threads(implementation: Implementation, operation: str, cases: Itera
             for case, expected in alone * CALLS_PER_THREAD:
                 try:
                     got = _call(implementation, described, case, _Fences(case).arrays)
-                except Exception as error:
+                except BaseException as error:
                     remarks.append(f"raised {Raised.of(error)} when called from {threads} threads at once")
                     return
                 if not same_bits(got, expected):
@@ -147,8 +155,10 @@ def _call(
         raise TypeError("out= was given, but another array was returned")
     results = operation.named_by_call(returned, arrays)
     for name, result in results.items():
-        if result is not None and not isinstance(result, np.ndarray):
-            raise TypeError(f"{name} must be a NumPy array, the call returned a {type(result).__name__}")
+        if result is not None and type(result) is not np.ndarray:
+            raise TypeError(f"{name} must be a plain NumPy array, the call returned a {type(result).__name__}")
+        if result is not None and result.dtype.kind not in "fiuV":
+            raise TypeError(f"{name} must hold real numbers, the call returned an array of {result.dtype}")
     return results
 
 

@@ -113,8 +113,15 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether cases ran and none showed a fault."""
-        return self.cases > 0 and not self.findings
+        """Whether cases of every mode ran that was asked for, and none showed a fault."""
+        return self.cases > 0 and not self.findings and not self.unreached
+
+    @property
+    def unreached(self) -> tuple[str, ...]:
+        """Modes of which no case ran before the time was up."""
+        ran = {outcome.mode for outcome in self.outcomes if outcome.cases}
+        late = [outcome.mode for outcome in self.outcomes if outcome.out_of_time]
+        return tuple(dict.fromkeys(mode for mode in late if mode not in ran))
 
     def distinct(self) -> list[tuple[Finding, list[str]]]:
         """Return one finding of each kind, and where else the same came out.
@@ -167,6 +174,10 @@ class Report:
     def remarks(self) -> str:
         """Return in words what was not tested, what deviates, and each kind of fault with its program."""
         lines = [f"not tested: {text}" for text in self.not_tested]
+        lines += [f"not reached before the time was up, so this is no pass: {mode}" for mode in self.unreached]
+        late = [f"{o.mode}: {o.name}" for o in self.outcomes if o.out_of_time and not o.cases]
+        if late:
+            lines.append(f"not reached before the time was up: {len(late)} of {len(self.outcomes)}, {', '.join(late)}")
         for deviation in self.deviations:
             lines.append(f"deviation, not counted: {deviation.name}: {deviation.message}")
         for finding, also in self.distinct():

@@ -67,6 +67,8 @@ class Trial:
         """
         __tracebackhide__ = True
         outcome = examination.run(self._examiner())
+        if outcome.out_of_time and not outcome.cases:
+            raise AssertionError(f"no case ran within seconds={self.seconds}, so this is no pass")
         if outcome.findings:
             raise AssertionError("\n\n".join(f"{finding}\n\n{finding.snippet}" for finding in outcome.findings))
 
@@ -110,6 +112,10 @@ def trial_of(suite: type) -> Trial:
             value = value.__func__
         if value is not None:
             given[field.name] = value
+    known = {field.name for field in fields(Trial)} | set(dir(OracleSuite))
+    unknown = [name for name in vars(suite) if not name.startswith(("_", "test", "pytest")) and name not in known]
+    if unknown:
+        raise TypeError(f"{suite.__name__} has {unknown}, which a check has no arguments of")
     if "impl" not in given:
         raise TypeError(f"{suite.__name__} needs an implementation: impl = my_function")
     return Trial(**given)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ._floats import NAMES
+from .adapters import SYSTEMS
 from .operations import OPERATIONS
 from .operations._base import Operation
 
@@ -92,6 +93,9 @@ def accepted_parameters(implementation: Implementation, operation: Operation) ->
 def source_of(impl: Implementation | str, op: str) -> str:
     """Return the statement that defines ``impl`` in a program of its own."""
     if isinstance(impl, str):
+        module, _, name = impl.rpartition(":")
+        if name.isidentifier() and module not in SYSTEMS and all(p.isidentifier() for p in module.split(".")):
+            return f"from {module} import {name} as impl"
         return f"from clconv.oracle import adapters\nimpl = adapters.load({impl!r}, {op!r}).implementation"
     name, module = getattr(impl, "__qualname__", ""), getattr(impl, "__module__", "")
     if module and module != "__main__" and name.isidentifier():

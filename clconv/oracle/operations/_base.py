@@ -259,7 +259,9 @@ class Operation(ABC):
     def named_by_call(self, returned: Any, arrays: Mapping[str, Array]) -> Results:
         """Give the results of an implementation's call their names; gradients that it left out are None."""
         names = [name for name in self.results if name not in self.updates]
-        values = list(returned) if isinstance(returned, (tuple, list)) else [returned]
+        # One output is an array; gradients come in a tuple, even a single one.
+        several = isinstance(returned, (tuple, list)) and names != ["output"]
+        values = list(returned) if several else [returned]
         if len(values) > len(names):
             raise ValueError(f"{self.name} returns {names}, the call returned {len(values)} values")
         values += [None] * (len(names) - len(values))

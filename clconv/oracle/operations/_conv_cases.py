@@ -61,8 +61,11 @@ def _common_edges(layer: Any, rank: int) -> Iterator[Problem]:
     yield layer("one group for each channel", 5, 3, IC=4, OC=4, groups=4)
     yield layer("two outputs for each channel's group", 5, 3, IC=3, OC=6, groups=3)
     yield layer("groups with a bias", 5, 2, IC=4, OC=6, groups=2, OB=6)
+    yield layer("nine images", 5, 3, N=9)
     unbatched = layer("an input without a batch axis", 5, 3)
     yield replace(unbatched, shapes={**unbatched.shapes, "input": unbatched.shapes["input"][1:]})
+    biased = layer("an input without a batch axis, with a bias and a stride", 5, 3, OB=4, stride=2)
+    yield replace(biased, shapes={**biased.shapes, "input": biased.shapes["input"][1:]})
 
 
 def _plain_edges(layer: Any, same_takes_strides: bool) -> Iterator[Problem]:
@@ -72,6 +75,8 @@ def _plain_edges(layer: Any, same_takes_strides: bool) -> Iterator[Problem]:
     yield layer("a kernel as large as the padded input", 3, 5, padding=1)
     yield layer("padding 'same' of an even kernel", 5, 4, padding="same")
     yield layer("padding 'same' of a dilated kernel", 6, 2, padding="same", dilation=3)
+    yield layer("padding 'same' with groups", 5, 3, padding="same", IC=4, groups=2)
+    yield layer("padding 'same' of a kernel longer than the image", 2, 5, padding="same")
     yield layer("padding 'valid'", 5, 3, padding="valid")
     yield replace(layer("no input channels", 4, 3, IC=0, OB=4), disputed="zero input channels")
 
@@ -83,12 +88,20 @@ def _transposed_edges(layer: Any) -> Iterator[Problem]:
 
 
 def _sizes(layer: Any, rank: int, transposed: bool) -> Iterator[Problem]:
-    for channels in (1, 7, 9, 16, 17, 33):
+    for channels in (1, 5, 7, 9, 13, 16, 17, 33):
         yield layer(f"{channels} output channels", 3, 2, IC=2, OC=channels)
     for channels in (7, 16, 19):
         yield layer(f"{channels} input channels", 3, 2, IC=channels, OC=2)
     row = (1,) * (rank - 1)
     yield layer("a long row", (*row, 517), (*row, 3), N=1, IC=1, OC=1)
+    if rank > 1:
+        yield layer("a long column", (517, *row), (3, *row), N=1, IC=1, OC=1)
+    if rank < 3 and not transposed:  # whose reference, and that of volumes, takes many seconds at this size
+        yield layer("a layer of real size", (45, 47), 7, N=1, IC=3, OC=5, stride=2, padding=3)
+        yield layer("patches of sixteen pixels", 32, 16, N=1, IC=3, OC=5, stride=16)
+        yield layer("a wide dilation", 21, 3, N=1, IC=2, OC=3, dilation=8, padding=8)
+    yield layer("one group for each of 24 channels", 5, 3, IC=24, OC=24, groups=24)
+    yield layer("20 channels in and out", 4, 3, N=1, IC=20, OC=20)
     yield layer("sums of more than 4600 products", 3, 3, N=1, IC=-(-4608 // 3**rank), OC=1)
     yield layer(f"{MANY} images", 1, 1, N=MANY, IC=1, OC=1)
     yield layer(f"{MANY} input channels", 1, 1, N=1, IC=MANY, OC=1)
@@ -112,7 +125,7 @@ def _common_refusals(layer: Any, rank: int, transposed: bool) -> Iterator[Refusa
     for name in ("stride", "padding", "dilation"):
         wrong = (1,) * (rank + 1)
         yield Refusal(f"{name} has one entry for each axis", layer(f"{name}={wrong}", 5, 3, **{name: wrong}))
-    for name in ("stride", "dilation"):
+    for name in ("stride", "dilation", "padding"):
         yield Refusal(f"{name} is an integer", layer(f"{name}=1.5", 7, 2, **{name: 1.5}))
     first = layer("another number of channels in the weight", 5, 3)
     channels = (5, 4) if transposed else (4, 5)
@@ -132,6 +145,8 @@ def _common_refusals(layer: Any, rank: int, transposed: bool) -> Iterator[Refusa
     )
     yield Refusal("bias has one number for each output channel", layer("a bias too long", 5, 3, OB=5))
     yield Refusal("bias has one number for each output channel", layer("a bias too short", 5, 3, OB=3))
+    flat_bias = layer("a bias with two axes", 5, 3, OB=4)
+    yield Refusal("bias has one axis", replace(flat_bias, shapes={**flat_bias.shapes, "bias": (4, 1)}))
     yield Refusal("groups divides the input channels", layer("groups=2 of 3 input channels", 5, 3, groups=2))
 
 
