@@ -97,7 +97,7 @@ def test_a_result_that_a_later_call_changes_is_seen():
 
 def test_a_result_that_is_no_array_is_an_error():
     observed = observe(lambda x, w: conv1d(x, w).tolist(), "conv1d", case())
-    assert str(observed.error) == "TypeError: output must be a NumPy array, the call returned a list"
+    assert str(observed.error) == "TypeError: output must be a plain NumPy array, the call returned a list"
 
 
 def test_out_is_returned_whole_and_alone():
