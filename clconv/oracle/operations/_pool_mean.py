@@ -92,13 +92,11 @@ class AvgPool(Pooling):
     def edges(self, claims: Claims) -> Iterable[Problem]:
         """List windows and divisors that are often got wrong."""
         yield from super().edges(claims)
-        image = {"input": (2, 3, *(4,) * self.rank)}
-        excluded: dict[str, Any] = {"padding": 1, "count_include_pad": False}
+        image, odd = ({"input": (2, 3, *(extent,) * self.rank)} for extent in (4, 3))
+        cut_off = {"kernel_size": 4, "padding": 2, "ceil_mode": True, "count_include_pad": False}
         listed = [
-            Problem(image, {"kernel_size": 2, **excluded}, "the padding is not counted"),
-            Problem(
-                image, {"kernel_size": 4, "ceil_mode": True, **excluded}, "a window cut off, the padding not counted"
-            ),
+            Problem(image, {"kernel_size": 2, "padding": 1, "count_include_pad": False}, "the padding is not counted"),
+            Problem(odd, cut_off, "a window beyond the padding (ceil_mode), which is not counted"),
         ]
         if self.rank > 1:
             for divisor in (8, -2):
