@@ -10,53 +10,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from clconv.oracle import Claims, check
-from clconv.oracle.examinations import MODES, examinations
-from clconv.oracle.operations import OPERATIONS
-from tests.wrong import WrongImplementation, blocks, conv, conv_backward, conv_transpose, general
+from clconv.oracle import check
+from tests.wrong import blocks, conv, conv_backward, conv_transpose, general
+from tests.wrong.assertions import assert_killed
 
 FAMILIES = (conv, conv_backward, conv_transpose, blocks)
 RIGHT = {op: implementation for family in FAMILIES for op, implementation in family.RIGHT.items()}
 WRONG = [wrong for family in (*FAMILIES, general) for wrong in family.WRONG]
 # Classic bugs of convolutions and of programs in general, by their number in the list of 55.
 CLASSIC = {*range(1, 27), 55}
-
-
-def stages(wrong: WrongImplementation) -> list[list[str]]:
-    """Return what to skip, so that all of a check is run in parts, the cheap ones first."""
-    if wrong.isolate:  # every part would start a process
-        return [["exact", "identities", "hostile", "bound"]]
-    claims = Claims(wrong.dtype, algorithm=wrong.algorithm, features=frozenset(wrong.features))
-    hostile = [e.name for e in examinations(OPERATIONS[wrong.op], claims) if e.mode == "hostile"]
-    parts = [(mode, name) for mode in MODES for name in (hostile if mode == "hostile" else [""])]
-    return [
-        [other for other in MODES if other != mode] + [other for other in hostile if mode == "hostile" != name != other]
-        for mode, name in parts
-    ]
-
-
-def said(finding) -> str:
-    """Return what a finding says of the cause."""
-    return finding.cause or finding.message
-
-
-def findings_of(wrong: WrongImplementation) -> list:
-    """Check an implementation until it is found out and the cause is named."""
-    found = []
-    for skip in stages(wrong):
-        claims = {name: getattr(wrong, name) for name in ("dtype", "semantics", "algorithm", "features", "isolate")}
-        report = check(wrong.impl, op=wrong.op, skip=skip, **claims)
-        found += report.findings
-        if any(wrong.cause in said(finding) for finding in report.findings):
-            break
-    return found
-
-
-def assert_killed(wrong: WrongImplementation) -> list:
-    found = findings_of(wrong)
-    assert found, f"{wrong.op} with {wrong.name} passes"
-    assert any(wrong.cause in said(f) for f in found), f"{wrong.cause!r} is not among {[said(f) for f in found]}"
-    return found
 
 
 def printed(program: str, implementation) -> tuple[list[str], dict]:
