@@ -64,7 +64,8 @@ class IsolatedRunner:
 
     def observe_threads(self, cases: Sequence[Case], threads: int) -> Observation:
         """Call it from several threads at once."""
-        return self._ask(("threads", tuple(cases), threads))
+        # Every thread makes many calls, and waits for the others.
+        return self._ask(("threads", tuple(cases), threads), self._patience * threads)
 
     def close(self) -> None:
         """End the process."""
@@ -94,13 +95,13 @@ class IsolatedRunner:
             raise answer
         raise RuntimeError(f"the process that should run {self._target[0]!r} did not start")
 
-    def _ask(self, question: Any) -> Observation:
+    def _ask(self, question: Any, patience: float = 0.0) -> Observation:
         if self._process is None:
             self._start()
         assert self._connection is not None
         try:
             self._connection.send(question)
-            problem = self._wait()
+            problem = self._wait(patience or self._patience)
             if problem is None:
                 answer: Observation = self._connection.recv()
                 return answer
@@ -110,16 +111,16 @@ class IsolatedRunner:
         self.close()
         return Observation(error=problem, died=True)
 
-    def _wait(self) -> Raised | None:
+    def _wait(self, patience: float) -> Raised | None:
         """Wait for the answer; return what is wrong if it does not come."""
         assert self._connection is not None
-        end = time.monotonic() + self._patience
+        end = time.monotonic() + patience
         while not self._connection.poll(INTERVAL):
             taken = _resident(self._process.pid) - self._memory
             if taken > MEMORY:
                 return Raised("eats memory", f"more than {taken / 2**30:.1f} GiB for one call")
             if time.monotonic() > end:
-                return Raised("hangs", f"no answer within {self._patience:.3g} s")
+                return Raised("hangs", f"no answer within {patience:.3g} s")
         return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -65,7 +66,7 @@ def snippet(operation: Operation, case: Case, mismatch: Mismatch, source: str, c
     uses_layouts = any(layout != "contiguous" for layout in case.layouts.values())
     lines = ["import numpy as np", *(["import ml_dtypes"] if claims_dtype == "bfloat16" else [])]
     lines += ["from clconv.oracle import layouts"] if uses_layouts else []
-    lines += ["from numpy import inf, nan"] if any(_has_specials(array) for array in case.arrays.values()) else []
+    lines += ["from numpy import inf, nan"] if _needs_specials(case) else []
     lines += [source, ""]
     for name, array in case.arrays.items():
         if name in case.shared:
@@ -147,6 +148,12 @@ def _literal(array: Array) -> str:
     packed = base64.b85encode(zlib.compress(array.tobytes(), 9)).decode()
     unpacked = f"__import__('zlib').decompress(__import__('base64').b85decode({packed!r}))"
     return f"np.frombuffer({unpacked}, {dtype}).reshape({array.shape}).copy()"
+
+
+def _needs_specials(case: Case) -> bool:
+    """Tell whether the program writes infinity or NaN, which have no literals."""
+    words = re.findall(r"\b(?:inf|nan)\b", repr(dict(case.problem.arguments)))
+    return bool(words) or any(_has_specials(array) for array in case.arrays.values())
 
 
 def _has_specials(array: Array) -> bool:
