@@ -26,7 +26,8 @@ def test_a_fault_is_exit_code_one_and_in_the_json(tmp_path, capsys):
 
 
 def test_a_right_function_is_exit_code_zero(capsys):
-    words = "padding 'valid',padding 'same' of an even kernel,padding 'same' of a dilated kernel"
+    of = ("an even kernel", "a dilated kernel", "a kernel longer than the image")
+    words = ",".join(["padding 'valid'", *(f"padding 'same' of {which}" for which in of)])
     arguments = ["--skip", f"exact,hostile,bound,identities,{words}"]
     assert main(["check", "tests.small_implementations:conv1d", *arguments]) == 0
     printed = capsys.readouterr().out

@@ -116,7 +116,7 @@ def _demonstration(operation: Operation, case: Case, mismatch: Mismatch, names: 
         others = {name: f"{name}[..., ::-1].copy()" for name in case.arrays}
         again = f"impl({_arguments(operation, case, {**names, **others})})"
         return [*BITS, f"got = {call}", "first = bits(got)", again, f"print(bits(got) == first)  # {message}"]
-    if "must be a NumPy array" in message:
+    if "NumPy array, the call returned" in message:
         return [f"got = {call}", "print(type(got))"]
     if "another array was returned" in message:
         return [f"got = {call}", f"print(got is out)  # {message}"]

@@ -8,9 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clconv.oracle._floats import float_type, smallest_normal
+
 from ._base import Call, Case, Claims, Disagreement, Identity, Operation, Problem, Results
 
 __all__ = ["SumOfProducts", "difference"]
+
+TINY = 1 / 8  # of the cases of real numbers: products among the subnormals
 
 Array = NDArray[Any]
 
@@ -28,6 +32,16 @@ class SumOfProducts(Operation):
     factors: Mapping[str, tuple[str, ...]]
     addends: Mapping[str, tuple[str, ...]] = {}
     padded: str = "input"
+
+    def real_arrays(self, problem: Problem, random: np.random.Generator, claims: Claims) -> dict[str, Array]:
+        """Draw normal numbers, now and then such small ones that their products are subnormal."""
+        arrays = super().real_arrays(problem, random, claims)
+        multiplied = {name for factors in self.factors.values() if len(factors) > 1 for name in factors}
+        if not multiplied or random.random() > TINY:
+            return arrays
+        product = smallest_normal(float_type("dtype", claims.dtype)) / 4
+        scales = {name: product**0.5 if name in multiplied else product for name in arrays}
+        return {name: (array * scales[name]).astype(array.dtype) for name, array in arrays.items()}
 
     def special_cases(
         self, problem: Problem, random: np.random.Generator, claims: Claims
