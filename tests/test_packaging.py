@@ -66,10 +66,10 @@ def site_of(python):
 
 @pytest.fixture(scope="module")
 def tools(tmp_path_factory):
-    """A new environment with what builds clconv and what it needs to run, without clconv."""
+    """A new environment with what builds clconv, what it needs to run and what its oracle needs, without clconv."""
     folder = tmp_path_factory.mktemp("tools") / "venv"
     venv.create(folder, with_pip=True)
-    needed = ["setuptools>=68", "cython>=3.0", "numpy>=1.23", "platformdirs>=3", "scipy>=1.9"]
+    needed = ["setuptools>=68", "cython>=3.0", "numpy>=1.23", "platformdirs>=3", "scipy>=1.9", "hypothesis>=6.80"]
     done = run(python_of(folder), "-m", "pip", "install", "-q", *needed, check=False)
     if done.returncode != 0:
         pytest.skip(f"the packages that build clconv cannot be installed: {done.stderr[-300:]}")
