@@ -16,7 +16,7 @@
 
 #include "dialect.h"
 
-/* The order of clconv.problem.PADDING_MODES. */
+/* The order of clconv.problem.window.PADDING_MODES. */
 #define PADDING_ZEROS 0
 #define PADDING_REFLECT 1
 #define PADDING_REPLICATE 2

@@ -6,47 +6,32 @@ The last of every list is the portable one, right for every shape on every devic
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from clconv.algorithms import conv_direct, conv_portable, unfold_portable
+from clconv.algorithms.algorithm import Algorithm, portable
 from clconv.plan import Plan, Traits
 
 __all__ = ["ALGORITHMS", "Algorithm", "plan_for"]
-
-
-class Algorithm(NamedTuple):
-    """One way to compute an operation.
-
-    ``applicable`` says whether it is right for a problem on a device, ``plan`` makes the launches.
-    """
-
-    name: str
-    applicable: Callable[[Any, Traits], bool]
-    plan: Callable[[Any, Traits], Plan]
-
-
-def _portable(plan: Callable[[Any], Plan]) -> Algorithm:
-    return Algorithm("portable", lambda problem, traits: True, lambda problem, traits: plan(problem))
 
 
 #: Every operation that can be planned, each with its algorithms from the most special to the portable one.
 ALGORITHMS: dict[str, tuple[Algorithm, ...]] = {
     "conv_fwd": (
         Algorithm("direct", conv_direct.fwd_applies, conv_direct.plan_fwd),
-        _portable(conv_portable.plan_fwd),
+        portable(conv_portable.plan_fwd),
     ),
     "conv_bwd_data": (
         Algorithm("direct", conv_direct.bwd_data_applies, conv_direct.plan_bwd_data),
-        _portable(conv_portable.plan_bwd_data),
+        portable(conv_portable.plan_bwd_data),
     ),
     "conv_bwd_weights": (
         Algorithm("direct", conv_direct.bwd_weights_applies, conv_direct.plan_bwd_weights),
-        _portable(conv_portable.plan_bwd_weights),
+        portable(conv_portable.plan_bwd_weights),
     ),
-    "conv_bwd_bias": (_portable(conv_portable.plan_bwd_bias),),
-    "unfold": (_portable(unfold_portable.plan_unfold),),
-    "fold": (_portable(unfold_portable.plan_fold),),
+    "conv_bwd_bias": (portable(conv_portable.plan_bwd_bias),),
+    "unfold": (portable(unfold_portable.plan_unfold),),
+    "fold": (portable(unfold_portable.plan_fold),),
 }
 
 

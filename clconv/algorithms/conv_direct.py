@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from clconv.plan import Launch, Plan, Traits, Walk
 from clconv.problem import ConvProblem
-from clconv.window import PADDING_MODES
+from clconv.problem.window import PADDING_MODES
 
 __all__ = ["bwd_data_applies", "bwd_weights_applies", "fwd_applies", "plan_bwd_data", "plan_bwd_weights", "plan_fwd"]
 

@@ -1,9 +1,4 @@
-"""What an operation is to compute: the sizes of its arrays and everything that follows from them.
-
-A problem is made once from shapes and arguments, validated while it is made, and then trusted. It is stored with three
-spatial axes, the leading ones of extent 1, so that one kernel serves one, two and three dimensions; messages speak of
-the user's own axes. The algebra of a single axis is in ``window.py``.
-"""
+"""A convolution, plain or transposed: the sizes of its arrays and everything that follows from them."""
 
 from __future__ import annotations
 
@@ -12,142 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from clconv.arguments import choice, flag, integer, per_axis
-from clconv.window import AXES, PADDING_MODES, Window, transposed_windows, windows_over
+from clconv.arguments import choice, flag, integer
+from clconv.problem.shapes import (
+    ITEMSIZE,
+    canonical_strides,
+    check_elements,
+    element_defines,
+    extents_of,
+    joined_shape,
+    split_shape,
+    window_sizes,
+)
+from clconv.problem.window import AXES, Window, transposed_windows, windows_over
 
-__all__ = ["ConvProblem", "WindowProblem"]
-
-#: Offsets, and counts of terms times the slices of a sum, stay far from the end of 64 bits.
-_MOST_ELEMENTS = 2**47
-_ITEMSIZE = {"float16": 2, "float32": 4, "float64": 8}
-
-
-@dataclass(frozen=True)
-class WindowProblem:
-    """Windows over a batch of channels, without weights: unfold and fold.
-
-    Attributes
-    ----------
-    N, C : int
-        Batch and channels.
-    windows : tuple of Window
-        One per spatial axis, always three.
-    padding_mode : str
-        What the padding holds.
-    dtype : str
-        "float16", "float32" or "float64".
-    rank : int
-        The user's number of spatial axes.
-    batched : bool
-        Whether the user's arrays have a batch axis.
-    """
-
-    N: int
-    C: int
-    windows: tuple[Window, Window, Window]
-    padding_mode: str
-    dtype: str
-    rank: int
-    batched: bool
-
-    @classmethod
-    def for_unfold(
-        cls,
-        input_shape: Sequence[int],
-        kernel_size: Any,
-        dilation: Any,
-        padding: Any,
-        stride: Any,
-        *,
-        padding_mode: str,
-        dtype: str,
-    ) -> WindowProblem:
-        """Make the problem of ``unfold`` from its arguments."""
-        rank = _rank_of("kernel_size", kernel_size)
-        batch, channels, extents = _split_shape("input", input_shape, rank)
-        kernels = per_axis(kernel_size, "kernel_size", rank, least=1)
-        windows = windows_over(extents, kernels, stride, padding, dilation, padding_mode)
-        problem = cls(batch, channels, windows, padding_mode, dtype, rank, len(input_shape) == rank + 2)
-        problem._check_elements()
-        return problem
-
-    @classmethod
-    def for_fold(
-        cls,
-        input_shape: Sequence[int],
-        output_size: Any,
-        kernel_size: Any,
-        dilation: Any,
-        padding: Any,
-        stride: Any,
-        *,
-        padding_mode: str,
-        dtype: str,
-    ) -> WindowProblem:
-        """Make the problem of ``fold``, the adjoint of the unfold whose input has extents ``output_size``."""
-        named = "kernel_size" if isinstance(kernel_size, Sequence) else "output_size"
-        rank = _rank_of(named, kernel_size if isinstance(kernel_size, Sequence) else output_size)
-        if len(input_shape) not in (2, 3):
-            raise ValueError(
-                "input takes 3 axes (batch, channels * taps, windows), or 2 without the batch: "
-                f"input.shape={tuple(input_shape)} has {len(input_shape)}"
-            )
-        extents = per_axis(output_size, "output_size", rank, least=1)
-        kernels = per_axis(kernel_size, "kernel_size", rank, least=1)
-        windows = windows_over(extents, kernels, stride, padding, dilation, padding_mode, extent_name="output_size")
-        batched = len(input_shape) == 3
-        columns, count = input_shape[-2:]
-        taps, outputs = math.prod(kernels), math.prod(window.output for window in windows)
-        if columns % taps:
-            raise ValueError(
-                f"input takes a multiple of {taps} rows, the number of taps of the kernel, but it has {columns}: "
-                f"input.shape={tuple(input_shape)}, kernel_size={kernels}"
-            )
-        if count != outputs:
-            raise ValueError(
-                f"input takes {outputs} columns, one for each window over output_size={extents}, but it has {count}: "
-                f"input.shape={tuple(input_shape)}"
-            )
-        batch = input_shape[0] if batched else 1
-        problem = cls(batch, columns // taps, windows, padding_mode, dtype, rank, batched)
-        problem._check_elements()
-        return problem
-
-    @property
-    def data_shape(self) -> tuple[int, ...]:
-        """Shape of what unfold takes and fold returns: ``(N, C, *extents)``, without N if unbatched."""
-        return _shape(self.batched, self.N, self.C, _extents(self.windows, self.rank))
-
-    @property
-    def columns_shape(self) -> tuple[int, ...]:
-        """Shape of what unfold returns and fold takes: ``(N, C * taps, outputs)``, without N if unbatched."""
-        outputs = math.prod(window.output for window in self.windows)
-        return _shape(self.batched, self.N, self.C * self.taps, (outputs,))
-
-    @property
-    def taps(self) -> int:
-        """The number of taps of a window."""
-        return math.prod(window.kernel for window in self.windows)
-
-    @property
-    def defines(self) -> tuple[tuple[str, int], ...]:
-        """What kernels are compiled with for arrays of this type."""
-        return (("ELEMENT", 8 * _ITEMSIZE[self.dtype]),)
-
-    def data_strides(self, strides: Sequence[int]) -> tuple[int, ...]:
-        """Return the strides of an array of ``data_shape`` along the five canonical axes."""
-        return _canonical(strides, self.batched, self.rank)
-
-    def columns_strides(self, strides: Sequence[int]) -> tuple[int, ...]:
-        """Return the strides of an array of ``columns_shape`` along batch, rows and windows."""
-        return tuple(strides) if self.batched else (0, *strides)
-
-    def sizes(self) -> dict[str, int]:
-        """Return the kernels' size arguments by their names."""
-        return {"N": self.N, "C": self.C, **_window_sizes(self.windows, self.padding_mode)}
-
-    def _check_elements(self) -> None:
-        _check_elements({"input": self.data_shape, "output": self.columns_shape})
+__all__ = ["ConvProblem"]
 
 
 @dataclass(frozen=True)
@@ -234,9 +107,9 @@ class ConvProblem:
             If an argument has the wrong type.
         """
         input_shape, weight_shape = _checked_shape("input", input_shape), _checked_shape("weight", weight_shape)
-        bias, dtype = flag(bias, "bias"), choice(dtype, "dtype", tuple(_ITEMSIZE))
+        bias, dtype = flag(bias, "bias"), choice(dtype, "dtype", tuple(ITEMSIZE))
         rank = _weight_rank(weight_shape)
-        batch, channels, extents = _split_shape("input", input_shape, rank)
+        batch, channels, extents = split_shape("input", input_shape, rank)
         G = integer(groups, "groups", least=1)
         OC, ICG, kernels = weight_shape[0], weight_shape[1], _kernel(weight_shape)
         if channels != ICG * G:
@@ -302,9 +175,9 @@ class ConvProblem:
         (1, 4, 9, 9)
         """
         input_shape, weight_shape = _checked_shape("input", input_shape), _checked_shape("weight", weight_shape)
-        bias, dtype = flag(bias, "bias"), choice(dtype, "dtype", tuple(_ITEMSIZE))
+        bias, dtype = flag(bias, "bias"), choice(dtype, "dtype", tuple(ITEMSIZE))
         rank = _weight_rank(weight_shape)
-        batch, channels, extents = _split_shape("input", input_shape, rank)
+        batch, channels, extents = split_shape("input", input_shape, rank)
         G = integer(groups, "groups", least=1)
         kernels = _kernel(weight_shape)
         if channels != weight_shape[0]:
@@ -373,35 +246,35 @@ class ConvProblem:
     def bytes(self) -> int:
         """Bytes of input, weight, bias and output: what a pass must move at least once."""
         elements = math.prod(self.input_shape) + math.prod(self.output_shape) + self.parameters
-        return elements * _ITEMSIZE[self.dtype]
+        return elements * ITEMSIZE[self.dtype]
 
     @property
     def _data_shape(self) -> tuple[int, ...]:
-        return _shape(self.batched, self.N, self.G * self.ICG, _extents(self.windows, self.rank))
+        return joined_shape(self.batched, self.N, self.G * self.ICG, extents_of(self.windows, self.rank))
 
     @property
     def result_shape(self) -> tuple[int, ...]:
         """Shape of the forward convolution's result: the output, or the input if transposed."""
         outputs = tuple(window.output for window in self.windows[AXES - self.rank :])
-        return _shape(self.batched, self.N, self.G * self.OCG, outputs)
+        return joined_shape(self.batched, self.N, self.G * self.OCG, outputs)
 
     @property
     def defines(self) -> tuple[tuple[str, int], ...]:
         """What kernels are compiled with for arrays of this type."""
-        return (("ELEMENT", 8 * _ITEMSIZE[self.dtype]),)
+        return element_defines(self.dtype)
 
     @property
     def real_bytes(self) -> int:
         """Bytes of the type that sums are held in: float for half."""
-        return max(4, _ITEMSIZE[self.dtype])
+        return max(4, ITEMSIZE[self.dtype])
 
     def activation_strides(self, strides: Sequence[int]) -> tuple[int, ...]:
         """Return the strides of an input or output array along the five canonical axes."""
-        return _canonical(strides, self.batched, self.rank)
+        return canonical_strides(strides, self.batched, self.rank)
 
     def weight_view(self, strides: Sequence[int]) -> tuple[int, tuple[int, ...]]:
         """Return start and canonical strides of a weight array: flipped, it is walked from its last tap backwards."""
-        canonical = _canonical(strides, True, self.rank)
+        canonical = canonical_strides(strides, True, self.rank)
         if not self.flip:
             return 0, canonical
         taps = canonical[2:]
@@ -415,19 +288,11 @@ class ConvProblem:
             "G": self.G,
             "ICG": self.ICG,
             "OCG": self.OCG,
-            **_window_sizes(self.windows, self.padding_mode),
+            **window_sizes(self.windows, self.padding_mode),
         }
 
     def _check_elements(self) -> None:
-        _check_elements({"input": self.input_shape, "weight": self.weight_shape, "output": self.output_shape})
-
-
-def _rank_of(name: str, size: Any) -> int:
-    """Return the number of spatial axes that a size stands for: its length, or 2 for an integer, as in torch."""
-    rank = len(size) if isinstance(size, Sequence) else 2
-    if not 1 <= rank <= AXES:
-        raise ValueError(f"{name} takes 1 to 3 spatial axes: {name}={size!r} has {rank}")
-    return rank
+        check_elements({"input": self.input_shape, "weight": self.weight_shape, "output": self.output_shape})
 
 
 def _checked_shape(name: str, shape: Any) -> tuple[int, ...]:
@@ -452,49 +317,3 @@ def _kernel(weight_shape: Sequence[int]) -> tuple[int, ...]:
     if not all(kernel):
         raise ValueError(f"weight must have at least 1 tap along each spatial axis: weight.shape={tuple(weight_shape)}")
     return kernel
-
-
-def _split_shape(name: str, shape: Sequence[int], rank: int) -> tuple[int, int, tuple[int, ...]]:
-    """Return batch (1 if there is none), channels and spatial extents."""
-    if len(shape) not in (rank + 1, rank + 2):
-        raise ValueError(
-            f"{name} takes {rank + 2} axes (batch, channels and {rank} spatial), or {rank + 1} without the batch: "
-            f"{name}.shape={tuple(shape)} has {len(shape)}"
-        )
-    batch = shape[0] if len(shape) == rank + 2 else 1
-    return batch, shape[-rank - 1], tuple(shape[-rank:])
-
-
-def _shape(batched: bool, batch: int, channels: int, spatial: tuple[int, ...]) -> tuple[int, ...]:
-    return (batch, channels, *spatial) if batched else (channels, *spatial)
-
-
-def _extents(windows: tuple[Window, ...], rank: int) -> tuple[int, ...]:
-    return tuple(window.extent for window in windows[AXES - rank :])
-
-
-def _canonical(strides: Sequence[int], batched: bool, rank: int) -> tuple[int, ...]:
-    """Insert strides for the axes that a user's array lacks: they have one position, so any stride is right."""
-    outer, spatial = tuple(strides[:-rank]), tuple(strides[-rank:])
-    return (*(outer if batched else (0, *outer)), *(0,) * (AXES - rank), *spatial)
-
-
-def _window_sizes(windows: tuple[Window, ...], padding_mode: str) -> dict[str, int]:
-    sizes = {"padding_mode": PADDING_MODES.index(padding_mode)}
-    for axis, window in zip("DHW", windows, strict=True):
-        sizes |= {
-            f"I{axis}": window.extent,
-            f"O{axis}": window.output,
-            f"K{axis}": window.kernel,
-            f"S{axis}": window.stride,
-            f"D{axis}": window.dilation,
-            f"P{axis}": window.low,
-            f"HIGH_{axis}": window.high,
-        }
-    return sizes
-
-
-def _check_elements(shapes: dict[str, tuple[int, ...]]) -> None:
-    for name, shape in shapes.items():
-        if math.prod(shape) > _MOST_ELEMENTS:
-            raise ValueError(f"{name} must have at most 2**47 elements: {name}.shape={shape}")

@@ -1,0 +1,12 @@
+"""What an operation is to compute: the sizes of its arrays and everything that follows from them.
+
+A problem is made once from shapes and arguments, validated while it is made, and then trusted. It is stored with three
+spatial axes, the leading ones of extent 1, so that one kernel serves one, two and three dimensions; messages speak of
+the user's own axes. Each kind of problem has a file; the algebra of a single axis is in ``window.py``.
+"""
+
+from clconv.problem.conv import ConvProblem
+from clconv.problem.unfold import WindowProblem
+from clconv.problem.window import ReceptiveField, Window, receptive_field
+
+__all__ = ["ConvProblem", "ReceptiveField", "Window", "WindowProblem", "receptive_field"]

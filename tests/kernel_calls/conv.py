@@ -1,0 +1,37 @@
+"""Calls that launch the kernels of convolution."""
+
+from __future__ import annotations
+
+from clconv.problem.window import PADDING_MODES
+from tests.kernel_calls.call import Call
+
+WINDOW = {"stride": (2, 1), "padding": ((1, 2), (2, 0)), "dilation": (1, 2)}
+
+
+def forward(draw):
+    for padding_mode in PADDING_MODES:
+        arrays = draw(2, 2, 4, 5), draw(2, 2, 3, 2), draw(2)
+        yield Call("conv2d", arrays, {**WINDOW, "padding_mode": padding_mode})
+
+
+def backward_data(draw):
+    for padding_mode in PADDING_MODES:
+        arrays = draw(2, 2, 3, 5), draw(2, 2, 3, 2), draw(2)
+        yield Call("conv_transpose2d", arrays, {**WINDOW, "padding_mode": padding_mode})
+
+
+def backward(draw):
+    for padding_mode in PADDING_MODES:
+        arrays = draw(2, 2, 3, 5), draw(2, 2, 4, 5), draw(2, 2, 3, 2), draw(2)
+        yield Call("conv2d_backward", arrays, {**WINDOW, "padding_mode": padding_mode})
+
+
+CALLS = {
+    "pack_weights": forward,
+    "conv_direct": forward,
+    "conv_fwd": forward,
+    "conv_bwd_data": backward_data,
+    "conv_bwd_weights": backward,
+    "channel_sums": backward,
+    "sum_parts": backward,
+}
