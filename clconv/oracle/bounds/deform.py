@@ -15,6 +15,9 @@ place of what is read. The gradient of the input moves a share of up to d_row + 
 pixels. A derivative by row changes by 4 V d_column, and that by column by 4 V d_row; but where d is not zero and p is
 within d of a whole number, it may be that of the neighbouring cell: the bound is infinite there.
 
+**Overflow.** What the taps read, times the mask, and its gradient may be stored in the arrays' type. Where their sums
+of magnitudes leave its range, everything that depends on them has an infinite bound.
+
 **Underflow.** Each of eight results on the way to a term may lose eta, or what flushing costs, or half the smallest
 number of the arrays' type where it is stored, times the factors that are still to come: F takes the largest of each
 array, or 1.
@@ -33,7 +36,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from clconv.oracle._floats import FLOAT64, smallest_subnormal, unit_roundoff
+from clconv.oracle._floats import FLOAT64, largest, smallest_subnormal, unit_roundoff
 from clconv.oracle.bounds.rounding import Rounding
 from clconv.oracle.reference.deform import DeformConvGradients, Layer, Sampling, deform_conv2d, deform_conv2d_backward
 from clconv.oracle.reference.geometry import FloatArray
@@ -67,7 +70,7 @@ def _output(arguments: Arguments, rounding: Rounding) -> FloatArray:
             plain.output(plain.sampled()) + added,
             raised.output(raised.sampled()) + added,
             ones.output(ones.sampled()) + 1,
-            plain.output(moved),
+            plain.output(moved + _overflow(plain.sampled() * plain.mask, rounding)),
         )
 
     return _limit(deform_conv2d(**arguments), sums(rounding), sums(EXACTLY), rounding, _largest(arguments))
@@ -80,13 +83,14 @@ def _gradients(arguments: Arguments, rounding: Rounding) -> DeformConvGradients:
     def sums(rounding: Rounding) -> list[_Sums]:
         plain, raised, ones, moved = _variants(layer, rounding)
         size, one = np.abs(g), np.ones(g.shape)
-        behind = plain.behind(size)
+        behind, read = plain.behind(size), plain.sampled()
+        lost = _overflow(behind, rounding)
         movements = (
-            replace(plain, sampling=_spread(layer, rounding)).input_gradient(behind),
-            plain.offset_gradient(behind, _moved_slopes(layer, rounding)),
-            plain.weight_gradient(size, moved),
+            replace(plain, sampling=_spread(layer, rounding)).input_gradient(behind) + plain.input_gradient(lost),
+            plain.offset_gradient(behind, _moved_slopes(layer, rounding)) + plain.offset_gradient(lost, plain.slopes()),
+            plain.weight_gradient(size, moved + _overflow(read * plain.mask, rounding)),
             np.zeros(g.shape[1]),
-            plain.mask_gradient(behind, moved),
+            plain.mask_gradient(behind, moved) + plain.mask_gradient(lost, read),
         )
         every = zip(plain.gradients(size), raised.gradients(size), ones.gradients(one), movements, strict=True)
         return [_Sums(*four) for four in every]  # type: ignore[arg-type]
@@ -179,6 +183,11 @@ def _moved_slopes(layer: Layer, rounding: Rounding) -> Sequence[FloatArray]:
     return changes
 
 
+def _overflow(magnitude: FloatArray, rounding: Rounding) -> FloatArray:
+    """Return infinity where a value may leave the range of the arrays' type before it is used, else zero."""
+    return np.where(magnitude > largest(rounding.stored), np.inf, 0.0)
+
+
 def _largest(arguments: Arguments) -> float:
     """Return the product of the largest magnitudes of the arrays, or 1 for each that has none above it."""
     names = ("grad_output", "input", "weight", "mask")
@@ -186,7 +195,7 @@ def _largest(arguments: Arguments) -> float:
     return math.prod(max(1.0, float(np.abs(a).max(initial=0))) for a in arrays if a is not None)
 
 
-def _error(sums: _Sums, rounding: Rounding, largest: float) -> FloatArray:
+def _error(sums: _Sums, rounding: Rounding, others: float) -> FloatArray:
     """Return the error of the computation in `summed`."""
     u, n = unit_roundoff(rounding.summed), sums.terms
     narrower = rounding.stored != rounding.summed
@@ -195,14 +204,14 @@ def _error(sums: _Sums, rounding: Rounding, largest: float) -> FloatArray:
     lost += smallest_subnormal(rounding.stored) if narrower else 0.0
     with np.errstate(over="ignore", invalid="ignore"):
         factor = (1 + n * u) * (1 + u) ** PRODUCTS * (1 + kept) - 1
-        error = (sums.raised - sums.magnitude) + factor * sums.raised + RESULTS * n * lost * largest
+        error = (sums.raised - sums.magnitude) + factor * sums.raised + RESULTS * n * lost * others
         # An infinite change times a factor of zero is taken for infinite.
         total: FloatArray = error + np.nan_to_num(sums.moved, nan=np.inf, posinf=np.inf)
     return total
 
 
-def _limit(value: FloatArray, ours: _Sums, theirs: _Sums, rounding: Rounding, largest: float) -> FloatArray:
-    error, of_reference = _error(ours, rounding, largest), _error(theirs, EXACTLY, largest)
+def _limit(value: FloatArray, ours: _Sums, theirs: _Sums, rounding: Rounding, factor: float) -> FloatArray:
+    error, of_reference = _error(ours, rounding, factor), _error(theirs, EXACTLY, factor)
     return rounding.limit(value, error, of_reference, ours.raised + error)
 
 
