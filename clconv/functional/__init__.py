@@ -17,10 +17,12 @@ from clconv.functional.conv_transpose import (
     conv_transpose3d,
     conv_transpose3d_backward,
 )
+from clconv.functional.deform import DeformConvGradients, deform_conv2d, deform_conv2d_backward
 from clconv.functional.unfold import FoldGradients, UnfoldGradients, fold, fold_backward, unfold, unfold_backward
 
 __all__ = [
     "ConvGradients",
+    "DeformConvGradients",
     "FoldGradients",
     "UnfoldGradients",
     "conv1d",
@@ -35,6 +37,8 @@ __all__ = [
     "conv_transpose2d_backward",
     "conv_transpose3d",
     "conv_transpose3d_backward",
+    "deform_conv2d",
+    "deform_conv2d_backward",
     "fold",
     "fold_backward",
     "unfold",

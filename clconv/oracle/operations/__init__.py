@@ -5,6 +5,7 @@ from __future__ import annotations
 from ._base import Operation
 from .blocks import BLOCK_OPERATIONS
 from .conv import CONVOLUTIONS
+from .deform import DEFORMABLE
 from .norm import NORMS
 from .pool import POOLS
 from .rearrange import REARRANGEMENTS
@@ -14,6 +15,6 @@ __all__ = ["OPERATIONS"]
 
 OPERATIONS: dict[str, Operation] = {
     operation.name: operation
-    for family in (CONVOLUTIONS, BLOCK_OPERATIONS, POOLS, NORMS, RESAMPLERS, REARRANGEMENTS)
+    for family in (CONVOLUTIONS, BLOCK_OPERATIONS, DEFORMABLE, POOLS, NORMS, RESAMPLERS, REARRANGEMENTS)
     for operation in family
 }

@@ -41,6 +41,7 @@ from clconv.oracle.reference.conv_transpose import (
     conv_transpose3d,
     conv_transpose3d_backward,
 )
+from clconv.oracle.reference.deform import DeformConvGradients, deform_conv2d, deform_conv2d_backward
 from clconv.oracle.reference.group_norm import (
     RMSNormGradients,
     group_norm,
@@ -129,6 +130,7 @@ __all__ = [
     "AvgPoolGradients",
     "ChannelShuffleGradients",
     "ConvGradients",
+    "DeformConvGradients",
     "FoldGradients",
     "InterpolateGradients",
     "LocalResponseNormGradients",
@@ -175,6 +177,8 @@ __all__ = [
     "conv_transpose2d_backward",
     "conv_transpose3d",
     "conv_transpose3d_backward",
+    "deform_conv2d",
+    "deform_conv2d_backward",
     "fold",
     "fold_backward",
     "group_norm",
