@@ -17,11 +17,23 @@ from clconv.functional.conv_transpose import (
     conv_transpose3d,
     conv_transpose3d_backward,
 )
+from clconv.functional.interpolate import (
+    InterpolateGradients,
+    interpolate,
+    interpolate_backward,
+    upsample,
+    upsample_backward,
+    upsample_bilinear,
+    upsample_bilinear_backward,
+    upsample_nearest,
+    upsample_nearest_backward,
+)
 from clconv.functional.unfold import FoldGradients, UnfoldGradients, fold, fold_backward, unfold, unfold_backward
 
 __all__ = [
     "ConvGradients",
     "FoldGradients",
+    "InterpolateGradients",
     "UnfoldGradients",
     "conv1d",
     "conv1d_backward",
@@ -37,6 +49,14 @@ __all__ = [
     "conv_transpose3d_backward",
     "fold",
     "fold_backward",
+    "interpolate",
+    "interpolate_backward",
     "unfold",
     "unfold_backward",
+    "upsample",
+    "upsample_backward",
+    "upsample_bilinear",
+    "upsample_bilinear_backward",
+    "upsample_nearest",
+    "upsample_nearest_backward",
 ]
