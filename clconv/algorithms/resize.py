@@ -44,7 +44,7 @@ def plan_portable(problem: ResizeProblem, backward: bool) -> Plan:
 
 def rows_apply(problem: ResizeProblem, traits: Traits, backward: bool) -> bool:
     """Return whether this is a processor, and no position reads more than a work-item can keep."""
-    return traits.vector_bytes > 0 and int(_tables(problem.axes, backward)[-1].count.max()) <= MOST
+    return traits.vector_bytes > 0 and int(_tables(problem.axes, backward)[-1].taps.max()) <= MOST
 
 
 def plan_rows(problem: ResizeProblem, backward: bool) -> Plan:
@@ -74,7 +74,7 @@ def _plan(
     numbers: dict[str, int],
     spans: list[NDArray[Any]],
 ) -> Plan:
-    rows = [np.stack([table.first, table.count], axis=1) for table in tables]
+    rows = [np.stack([table.first, table.taps], axis=1) for table in tables]
     real = np.float64 if problem.dtype == "float64" else np.float32
     constants = {
         "pixels": np.concatenate(rows + spans).astype(np.int32).tobytes(),
@@ -108,7 +108,7 @@ def _regular(table: Table, phases: int, advance: int) -> Regular:
     """Return the longest part of an axis that repeats."""
     repeats = (
         (table.first[phases:] == table.first[:-phases] + advance)
-        & (table.count[phases:] == table.count[:-phases])
+        & (table.taps[phases:] == table.taps[:-phases])
         & (table.weights[phases:] == table.weights[:-phases]).all(axis=1)
     )
     edges = np.flatnonzero(np.diff(repeats, prepend=False, append=False))
@@ -122,9 +122,9 @@ def _regular(table: Table, phases: int, advance: int) -> Regular:
 def _spans(table: Table, run: int) -> NDArray[Any]:
     """Return the first pixel and the number of pixels that each run of a row reads."""
     begins = np.arange(0, len(table.first), run)
-    reads = table.count > 0
+    reads = table.taps > 0
     low = np.minimum.reduceat(np.where(reads, table.first, np.iinfo(np.int32).max), begins)
-    high = np.maximum.reduceat(np.where(reads, table.first + table.count, 0), begins)
+    high = np.maximum.reduceat(np.where(reads, table.first + table.taps, 0), begins)
     low = np.minimum(low, high)
     return np.stack([low, high - low], axis=1)
 

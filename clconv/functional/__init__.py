@@ -28,13 +28,31 @@ from clconv.functional.interpolate import (
     upsample_nearest,
     upsample_nearest_backward,
 )
+from clconv.functional.pad import PadGradients, pad, pad_backward
+from clconv.functional.shuffle import (
+    ChannelShuffleGradients,
+    PixelShuffleGradients,
+    PixelUnshuffleGradients,
+    channel_shuffle,
+    channel_shuffle_backward,
+    pixel_shuffle,
+    pixel_shuffle_backward,
+    pixel_unshuffle,
+    pixel_unshuffle_backward,
+)
 from clconv.functional.unfold import FoldGradients, UnfoldGradients, fold, fold_backward, unfold, unfold_backward
 
 __all__ = [
+    "ChannelShuffleGradients",
     "ConvGradients",
     "FoldGradients",
     "InterpolateGradients",
+    "PadGradients",
+    "PixelShuffleGradients",
+    "PixelUnshuffleGradients",
     "UnfoldGradients",
+    "channel_shuffle",
+    "channel_shuffle_backward",
     "conv1d",
     "conv1d_backward",
     "conv2d",
@@ -51,6 +69,12 @@ __all__ = [
     "fold_backward",
     "interpolate",
     "interpolate_backward",
+    "pad",
+    "pad_backward",
+    "pixel_shuffle",
+    "pixel_shuffle_backward",
+    "pixel_unshuffle",
+    "pixel_unshuffle_backward",
     "unfold",
     "unfold_backward",
     "upsample",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from clconv.algorithms import plan_for
 from clconv.arrays import check_arrays, check_out, element_strides
 from clconv.devices import executor_for
 from clconv.executor import Operand
 from clconv.functional._run import check_mask, check_shape, result_array, run
-from clconv.algorithms import plan_for
 from clconv.problem import ResizeProblem
 from clconv.problem.resize import Resizing
 
@@ -51,8 +51,8 @@ def interpolate(
 
     ``y[n, c, oh, ow] = sum(wh[oh, ih] * ww[ow, iw] * x[n, c, ih, iw] for ih, iw)``
 
-    Position o of the output lies at ``p = (o + 1/2)*r - 1/2`` among the pixels, with ``r = 1/scale_factor`` or the ratio
-    of the extents; docs/resampling.md has the weights of every mode.
+    Position o of the output lies at ``p = (o + 1/2)*r - 1/2`` among the pixels, with ``r = 1/scale_factor`` or the
+    ratio of the extents; docs/resampling.md has the weights of every mode.
 
     Parameters
     ----------

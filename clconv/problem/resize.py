@@ -206,8 +206,8 @@ class ResizeProblem:
             raise ValueError(f"input must have at least 1 pixel on every spatial axis: input.shape={shape}")
         rank = len(extents)
         axes = resizing.axes(tuple(extents))
-        unit: Axis = Windows(1, 1)
-        d, h, w = (*(unit,) * (AXES - rank), *axes)
+        unit: list[Axis] = [Windows(1, 1)] * (AXES - rank)
+        d, h, w = unit + list(axes)
         problem = cls(batch, channels, (d, h, w), dtype, rank)
         check_elements({"input": problem.input_shape, "output": problem.output_shape})
         return problem

@@ -32,19 +32,19 @@ _LONGEST_INT64 = 2**62
 
 
 class Table(NamedTuple):
-    """The rows of a matrix of weights: position o sums ``weights[o, t] * x[first[o] + t]`` over ``t < count[o]``.
+    """The rows of a matrix of weights: position o sums ``weights[o, t] * x[first[o] + t]`` over ``t < taps[o]``.
 
     A row begins and ends with weights other than zero, so that infinity and NaN reach no output without a weight.
     """
 
     first: Integers
-    count: Integers
+    taps: Integers
     weights: Floats
 
     def transposed(self, extent: int) -> Table:
         """Return the table of the gradient: the positions that read each of ``extent`` pixels."""
         positions, most = self.weights.shape
-        used = np.arange(most) < self.count[:, None]
+        used = np.arange(most) < self.taps[:, None]
         o = np.broadcast_to(np.arange(positions)[:, None], used.shape)[used]
         pixel = (self.first[:, None] + np.arange(most))[used]
         first, last = np.full(extent, positions), np.full(extent, -1)
@@ -77,12 +77,12 @@ class Place:
 
     def split(self, positions: int) -> tuple[Integers, Floats]:
         """Return floor(p) and p - floor(p) of every position: integer arithmetic, and one rounding of the second."""
-        start = self.centre * self.step - self.centre + self.offset
-        denominator = math.lcm(self.step.denominator, start.denominator)
-        step, start = self.step * denominator, start * denominator
+        first = self.centre * self.step - self.centre + self.offset
+        denominator = math.lcm(self.step.denominator, first.denominator)
+        step, start = int(self.step * denominator), int(first * denominator)
         largest = max(abs(step) * positions + abs(start), denominator)
         o: Any = np.arange(positions, dtype=np.int64 if largest < _LONGEST_INT64 else object)
-        numerator = o * int(step) + int(start)
+        numerator = o * step + start
         whole, part = numerator // denominator, numerator % denominator / denominator
         return whole.astype(np.int64), part.astype(np.float64)
 
