@@ -56,7 +56,8 @@ class Executor(Protocol):
 def ordered_arguments(launch: Launch, operands: Mapping[str, Operand]) -> list[Any]:
     """Return the kernel's arguments in its order: names of operands or workspace for arrays, and numbers.
 
-    An array parameter ``a`` is followed somewhere by ``a_start`` and the strides ``a_*`` in the order of its axes.
+    Numbers are floats where the kernel takes them as real, else integers. An array parameter ``a`` is followed
+    somewhere by ``a_start`` and the strides ``a_*`` in the order of its axes.
     """
     values: list[Any] = []
     walks = {
@@ -64,11 +65,11 @@ def ordered_arguments(launch: Launch, operands: Mapping[str, Operand]) -> list[A
         for name, operand in launch.arrays.items()
         if operand in operands
     }
-    for _, name, is_array, _ in kernel_source.signatures(launch.file)[launch.kernel]:
+    for kind, name, is_array, _ in kernel_source.signatures(launch.file)[launch.kernel]:
         if is_array:
             values.append(launch.arrays[name])
         elif name in launch.numbers:
-            values.append(launch.numbers[name])
+            values.append(float(launch.numbers[name]) if kind == "real" else launch.numbers[name])
         else:
             values.append(next(walks[name.rpartition("_")[0]]))
     return values

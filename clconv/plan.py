@@ -51,7 +51,7 @@ class Launch:
         Number of work-items.
     arrays : mapping of str to str
         The kernel's array parameters, to names of operands or of the plan's workspace or constants.
-    numbers : mapping of str to int
+    numbers : mapping of str to int or float
         The kernel's other parameters; starts and strides, ``NAME_start`` and ``NAME_*``, follow from the arrays.
     operations : int
         Rough count of arithmetic operations, by which an executor decides whether more than one thread pays.
@@ -66,7 +66,7 @@ class Launch:
     defines: tuple[tuple[str, int], ...]
     items: int
     arrays: Mapping[str, str]
-    numbers: Mapping[str, int]
+    numbers: Mapping[str, int | float]
     operations: int
     local_size: int = 64
     walks: Mapping[str, Walk] = field(default_factory=dict)

@@ -24,7 +24,7 @@ from clconv.plan import Launch, Plan, Traits
 
 __all__ = ["OpenCLExecutor", "has_double"]
 
-_NUMBERS = {"int": np.int32, "index64": np.int64}
+_INTEGERS = {"int": np.int32, "index64": np.int64}
 _NO_MEMORY = ("MEM_OBJECT_ALLOCATION_FAILURE", "OUT_OF_RESOURCES", "OUT_OF_HOST_MEMORY", "INVALID_BUFFER_SIZE")
 
 
@@ -149,10 +149,11 @@ class OpenCLExecutor:
         for launch in launches:
             kernel = self._programs.kernel(launch.file, launch.kernel, launch.defines)
             parameters = kernel_source.signatures(launch.file)[launch.kernel]
+            numbers = {**_INTEGERS, "real": np.float64 if ("ELEMENT", 64) in launch.defines else np.float32}
             for position, (parameter, value) in enumerate(
                 zip(parameters, ordered_arguments(launch, operands), strict=True)
             ):
-                kernel.set_arg(position, memory[value] if parameter.is_array else _NUMBERS[parameter.type](value))
+                kernel.set_arg(position, memory[value] if parameter.is_array else numbers[parameter.type](value))
             most = kernel.get_work_group_info(cl.kernel_work_group_info.WORK_GROUP_SIZE, self.device)
             local = min(launch.local_size, most, self.device.max_work_item_sizes[0])
             size = -(-launch.items // local) * local

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from tests.kernel_calls import conv, unfold
+from tests.kernel_calls import conv, resize, unfold
 
 #: Kernel names to functions that take a function drawing small integers of a shape, and yield calls.
-CALLS = {**conv.CALLS, **unfold.CALLS}
+CALLS = {**conv.CALLS, **unfold.CALLS, **resize.CALLS}
+
+#: Operations to functions that take a dtype and yield problems on both sides of what plans choose between.
+PROBLEMS = {**resize.PROBLEMS}
