@@ -61,6 +61,12 @@ kernel void pad(
     }
 }
 
+/* The position of the output that shows padded position p, or -1. */
+static inline int shown_at(const int p, const int P, const int O)
+{
+    return p != NO_IMAGE && p + P >= 0 && p + P < O ? p + P : -1;
+}
+
 /* Positions that are summed side by side. */
 #define BLOCK 64
 
@@ -94,9 +100,9 @@ kernel void pad_bwd(
         const int last = end - first < BLOCK ? end : first + BLOCK;
         for (int iw = first; iw < last; iw++) sums[iw - first] = 0;
         for (int ed = 0; ed < ED; ed++) {
-            const int od = reader_of(image(ed, id, ID, LOW_D, padding_mode), 0, 1, PD, OD);
+            const int od = shown_at(image(ed, id, ID, LOW_D, padding_mode), PD, OD);
             for (int eh = 0; eh < EH && od >= 0; eh++) {
-                const int oh = reader_of(image(eh, ih, IH, LOW_H, padding_mode), 0, 1, PH, OH);
+                const int oh = shown_at(image(eh, ih, IH, LOW_H, padding_mode), PH, OH);
                 if (oh < 0) continue;
                 const index64 row = AT(dy, n, c, od, oh, 0);
                 const int inner = clamped(-PW, first, last);
@@ -111,7 +117,7 @@ kernel void pad_bwd(
                     if (iw == last) break;
                     const int EW = image_count(iw, IW, LOW_W, HIGH_W, padding_mode);
                     for (int ew = 1; ew < EW; ew++) {
-                        const int ow = reader_of(image(ew, iw, IW, LOW_W, padding_mode), 0, 1, PW, OW);
+                        const int ow = shown_at(image(ew, iw, IW, LOW_W, padding_mode), PW, OW);
                         if (ow >= 0) sums[iw - first] += load(dy, row + ow * dy_w);
                     }
                 }

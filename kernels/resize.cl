@@ -20,15 +20,16 @@ kernel void resize(
     const index64 c = item % C;
     const index64 n = item / C;
 
-    global const int *rd = PIXELS_D(od), *rh = PIXELS_H(oh), *rw = PIXELS_W(ow);
-    global const real *wd = WEIGHTS_D(od), *wh = WEIGHTS_H(oh), *ww = WEIGHTS_W(ow);
+    const int id = PIXELS_D[od], taps_d = PIXELS_D[OD + od];
+    const int ih = PIXELS_H[oh], taps_h = PIXELS_H[OH + oh];
+    const int iw = PIXELS_W[ow], taps_w = PIXELS_W[OW + ow];
     real sum = 0;
-    for (int td = 0; td < rd[1]; td++) {
-        for (int th = 0; th < rh[1]; th++) {
+    for (int td = 0; td < taps_d; td++) {
+        for (int th = 0; th < taps_h; th++) {
             real row = 0;
-            for (int tw = 0; tw < rw[1]; tw++)
-                row += ww[tw] * load(x, AT(x, n, c, rd[0] + td, rh[0] + th, rw[0] + tw));
-            sum += wd[td] * wh[th] * row;
+            for (int tw = 0; tw < taps_w; tw++)
+                row += WEIGHTS_W[(index64)tw * OW + ow] * load(x, AT(x, n, c, id + td, ih + th, iw + tw));
+            sum += WEIGHTS_D[(index64)td * OD + od] * WEIGHTS_H[(index64)th * OH + oh] * row;
         }
     }
     store(y, AT(y, n, c, od, oh, ow), sum);

@@ -23,14 +23,24 @@ __all__ = ["ALGORITHMS", "MOST"]
 #: Pixels that a run may read, and positions that it may write: MOST of kernels/resize_rows.cl.
 MOST = 1024
 
+#: Repetitions of a row's pattern that pay for treating its phases one by one.
+_WORTH_REPEATING = 8
+
+#: Elements that a work-item makes, about.
+_ELEMENTS = 4096
+
 Tables = tuple[Table, Table, Table]
 
 
 class Regular(NamedTuple):
-    """Positions of an axis that read what the one ``phases`` before reads, ``advance`` pixels further on."""
+    """Positions of an axis that read what the one ``phases`` before reads, ``advance`` pixels further on.
+
+    ``taps`` is how many pixels each of them reads, or 0 if they differ.
+    """
 
     phases: int
     advance: int
+    taps: int
     begin: int
     end: int
 
@@ -39,7 +49,7 @@ def plan_portable(problem: ResizeProblem, backward: bool) -> Plan:
     """Plan one work-item for each element: operands x, y, in the gradient the output's and the input's."""
     tables = _tables(problem.axes, backward)
     items = problem.N * problem.C * math.prod(_extents(tables))
-    return _plan("resize", problem, tables, items, {}, [])
+    return _plan("resize", problem, tables, items, {}, ())
 
 
 def rows_apply(problem: ResizeProblem, traits: Traits, backward: bool) -> bool:
@@ -55,15 +65,19 @@ def plan_rows(problem: ResizeProblem, backward: bool) -> Plan:
     regular = _regular(tables[-1], max(phases, 1), max(advance, 1))
     run = next(run for run in (MOST >> halvings for halvings in range(MOST)) if _reach(tables[-1], run) <= MOST)
     spans = _spans(tables[-1], run)
-    D, H, _ = _extents(tables)
+    D, H, W = _extents(tables)
+    rows = min(max(_ELEMENTS // min(W, run), 1), H)
     numbers = {
+        "ROWS": rows,
         "RUN": run,
         "PHASES": regular.phases,
         "ADVANCE": regular.advance,
+        "COMMON_TAPS": regular.taps,
         "REGULAR": regular.begin,
         "REGULAR_END": regular.end,
     }
-    return _plan("resize_rows", problem, tables, problem.N * problem.C * D * H * len(spans), numbers, [spans])
+    items = problem.N * problem.C * D * -(-H // rows) * len(spans[0])
+    return _plan("resize_rows", problem, tables, items, numbers, spans)
 
 
 def _plan(
@@ -72,17 +86,17 @@ def _plan(
     tables: Tables,
     items: int,
     numbers: dict[str, int],
-    spans: list[NDArray[Any]],
+    spans: tuple[NDArray[Any], ...],
 ) -> Plan:
-    rows = [np.stack([table.first, table.taps], axis=1) for table in tables]
+    pixels = [array for table in tables for array in (table.first, table.taps)]
     real = np.float64 if problem.dtype == "float64" else np.float32
     constants = {
-        "pixels": np.concatenate(rows + spans).astype(np.int32).tobytes(),
-        "weights": np.concatenate([table.weights.ravel() for table in tables]).astype(real).tobytes(),
+        "pixels": np.concatenate([*pixels, *spans]).astype(np.int32).tobytes(),
+        "weights": np.concatenate([table.weights.T.ravel() for table in tables]).astype(real).tobytes(),
     }
     sizes = {"N": problem.N, "C": problem.C, **numbers}
     sizes |= {f"O{axis}": extent for axis, extent in zip("DHW", _extents(tables), strict=True)}
-    sizes |= {f"T{axis}": table.weights.shape[1] for axis, table in zip("DHW", tables, strict=True)}
+    sizes |= {f"T{axis}": table.weights.shape[1] for axis, table in zip("DH", tables[:2], strict=True)}
     elements = math.prod(problem.input_shape) + math.prod(problem.output_shape)
     arrays = {name: name for name in ("x", "y", *constants)}
     local_size = 1 if numbers else 64
@@ -112,26 +126,27 @@ def _regular(table: Table, phases: int, advance: int) -> Regular:
         & (table.weights[phases:] == table.weights[:-phases]).all(axis=1)
     )
     edges = np.flatnonzero(np.diff(repeats, prepend=False, append=False))
-    if not len(edges):
-        return Regular(phases, advance, 0, 0)
-    begins, ends = edges[::2], edges[1::2]
-    longest = int(np.argmax(ends - begins))
-    return Regular(phases, advance, int(begins[longest]), int(ends[longest]) + phases)
+    begin, end = max(zip(edges[::2], edges[1::2], strict=True), key=lambda part: part[1] - part[0], default=(0, 0))
+    if end - begin < _WORTH_REPEATING * phases:
+        return Regular(phases, advance, 0, 0, 0)
+    begin, end = int(begin), int(end) + phases
+    taps = set(table.taps[begin : begin + phases].tolist())
+    return Regular(phases, advance, taps.pop() if len(taps) == 1 else 0, begin, end)
 
 
-def _spans(table: Table, run: int) -> NDArray[Any]:
+def _spans(table: Table, run: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the first pixel and the number of pixels that each run of a row reads."""
     begins = np.arange(0, len(table.first), run)
     reads = table.taps > 0
     low = np.minimum.reduceat(np.where(reads, table.first, np.iinfo(np.int32).max), begins)
     high = np.maximum.reduceat(np.where(reads, table.first + table.taps, 0), begins)
     low = np.minimum(low, high)
-    return np.stack([low, high - low], axis=1)
+    return low, high - low
 
 
 def _reach(table: Table, run: int) -> int:
     """Return how many pixels a run reads at most."""
-    return int(_spans(table, run)[:, 1].max())
+    return int(_spans(table, run)[1].max())
 
 
 def _algorithms(backward: bool) -> tuple[Algorithm, ...]:
