@@ -6,6 +6,7 @@
  *
  * ELEMENT is the width in bits of an array element: 16, 32 or 64. `element` is its type in memory, `real` the type that
  * arithmetic is done in. Half is a storage format only: its arithmetic is float's, so no device needs cl_khr_fp16.
+ * `bits` is an integer as wide as an element, for kernels that only move elements: every bit stays as it is.
  */
 #ifndef CLCONV_DIALECT_H
 #define CLCONV_DIALECT_H
@@ -32,6 +33,14 @@ typedef long index64;
 #define WORK_ITEM_INDEX ((index64)get_global_id(0))
 
 #if ELEMENT == 16
+typedef ushort bits;
+#elif ELEMENT == 32
+typedef uint bits;
+#else
+typedef ulong bits;
+#endif
+
+#if ELEMENT == 16
 typedef half element;
 typedef float real;
 static inline real load(global const element *array, const index64 i) { return vload_half(i, array); }
@@ -49,6 +58,14 @@ typedef int64_t index64;
 
 #define WORK_ITEM const int64_t clconv_work_item,
 #define WORK_ITEM_INDEX clconv_work_item
+
+#if ELEMENT == 16
+typedef uint16_t bits;
+#elif ELEMENT == 32
+typedef uint32_t bits;
+#else
+typedef uint64_t bits;
+#endif
 
 #if ELEMENT == 16
 #include "half.h"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from clconv.algorithms import conv_direct, conv_portable, deform, unfold_portable
+from clconv.algorithms import conv_direct, conv_portable, deform, pad, resize, shuffle, unfold_portable
 from clconv.algorithms.algorithm import Algorithm, portable
 from clconv.plan import Plan, Traits
 
@@ -33,6 +33,9 @@ ALGORITHMS: dict[str, tuple[Algorithm, ...]] = {
     "unfold": (portable(unfold_portable.plan_unfold),),
     "fold": (portable(unfold_portable.plan_fold),),
     **deform.ALGORITHMS,
+    **pad.ALGORITHMS,
+    **resize.ALGORITHMS,
+    **shuffle.ALGORITHMS,
 }
 
 

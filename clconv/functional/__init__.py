@@ -18,13 +18,43 @@ from clconv.functional.conv_transpose import (
     conv_transpose3d_backward,
 )
 from clconv.functional.deform import DeformConvGradients, deform_conv2d, deform_conv2d_backward
+from clconv.functional.interpolate import (
+    InterpolateGradients,
+    interpolate,
+    interpolate_backward,
+    upsample,
+    upsample_backward,
+    upsample_bilinear,
+    upsample_bilinear_backward,
+    upsample_nearest,
+    upsample_nearest_backward,
+)
+from clconv.functional.pad import PadGradients, pad, pad_backward
+from clconv.functional.shuffle import (
+    ChannelShuffleGradients,
+    PixelShuffleGradients,
+    PixelUnshuffleGradients,
+    channel_shuffle,
+    channel_shuffle_backward,
+    pixel_shuffle,
+    pixel_shuffle_backward,
+    pixel_unshuffle,
+    pixel_unshuffle_backward,
+)
 from clconv.functional.unfold import FoldGradients, UnfoldGradients, fold, fold_backward, unfold, unfold_backward
 
 __all__ = [
+    "ChannelShuffleGradients",
     "ConvGradients",
     "DeformConvGradients",
     "FoldGradients",
+    "InterpolateGradients",
+    "PadGradients",
+    "PixelShuffleGradients",
+    "PixelUnshuffleGradients",
     "UnfoldGradients",
+    "channel_shuffle",
+    "channel_shuffle_backward",
     "conv1d",
     "conv1d_backward",
     "conv2d",
@@ -41,6 +71,20 @@ __all__ = [
     "deform_conv2d_backward",
     "fold",
     "fold_backward",
+    "interpolate",
+    "interpolate_backward",
+    "pad",
+    "pad_backward",
+    "pixel_shuffle",
+    "pixel_shuffle_backward",
+    "pixel_unshuffle",
+    "pixel_unshuffle_backward",
     "unfold",
     "unfold_backward",
+    "upsample",
+    "upsample_backward",
+    "upsample_bilinear",
+    "upsample_bilinear_backward",
+    "upsample_nearest",
+    "upsample_nearest_backward",
 ]

@@ -19,6 +19,10 @@ DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
     "conv.cl": _ELEMENTS,
     "conv_direct.cl": tuple((*element, ("VECTOR_BYTES", width)) for element in _ELEMENTS for width in (16, 32, 64)),
     "deform.cl": _ELEMENTS,
+    "pad.cl": _ELEMENTS,
+    "resize.cl": _ELEMENTS,
+    "resize_rows.cl": _ELEMENTS,
+    "shuffle.cl": _ELEMENTS,
     "sums.cl": _ELEMENTS,
     "unfold.cl": _ELEMENTS,
 }

@@ -7,7 +7,20 @@ the user's own axes. Each kind of problem has a file; the algebra of a single ax
 
 from clconv.problem.conv import ConvProblem
 from clconv.problem.deform import DeformProblem
+from clconv.problem.pad import PadProblem
+from clconv.problem.resize import ResizeProblem
+from clconv.problem.shuffle import ShuffleProblem
 from clconv.problem.unfold import WindowProblem
 from clconv.problem.window import ReceptiveField, Window, receptive_field
 
-__all__ = ["ConvProblem", "DeformProblem", "ReceptiveField", "Window", "WindowProblem", "receptive_field"]
+__all__ = [
+    "ConvProblem",
+    "DeformProblem",
+    "PadProblem",
+    "ReceptiveField",
+    "ResizeProblem",
+    "ShuffleProblem",
+    "Window",
+    "WindowProblem",
+    "receptive_field",
+]
