@@ -4,11 +4,11 @@
  * OpenCL's built-ins differ in their results, their errors and in whether loops over them become vectors. They are free of
  * branches: both sides are computed and one is selected. The polynomials come from tools/math_coefficients.py.
  *
- * Largest errors, in units in the last place of the result (ulp), as tests/test_math.py measures and asserts them. The
- * second column is for OpenCL devices whose float division is off by as much as they are allowed, 2.5 ulp.
+ * Largest errors, in units in the last place of the result (ulp), as tests/test_math.py measures and asserts them: in C,
+ * and in OpenCL, where a division of floats may be off by 2.5 ulp.
  *
- *     square_root           0.5   0.51 in OpenCL float
- *     exponential           1.0
+ *     square_root           0.5   0.51
+ *     exponential           1.0   1.0
  *     logarithm             0.9   1.0
  *     power                 1.2   1.5
  *     hyperbolic_tangent    2.5   5.0

@@ -2,9 +2,9 @@
 
     python -m tools.math_coefficients > kernels/math_coefficients.h
 
-A polynomial interpolates its function in the roots of a Chebyshev polynomial, where its error is at most a few times that
-of the best polynomial of the degree. All is computed with 60 decimal digits; only the coefficients are rounded. The error
-that is written beside a polynomial is the largest one found on a dense grid, relative to the value that it is part of.
+A polynomial interpolates its function in the roots of a Chebyshev polynomial, so that its error is at most a few times
+that of the best polynomial of the degree. All is computed with 60 decimal digits; only the coefficients are rounded.
+The error that is written beside a polynomial is the largest one found on a dense grid, relative to the result.
 """
 
 from __future__ import annotations
