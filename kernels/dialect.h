@@ -33,6 +33,9 @@ typedef ulong bits64;
 #define WORK_ITEM
 #define WORK_ITEM_INDEX ((index64)get_global_id(0))
 
+/* Before a loop whose rounds touch no element of each other's, although it may read and write the same array. */
+#define INDEPENDENT
+
 #if ELEMENT == 16
 typedef half element;
 typedef float real;
@@ -53,6 +56,14 @@ typedef uint64_t bits64;
 
 #define WORK_ITEM const int64_t clconv_work_item,
 #define WORK_ITEM_INDEX clconv_work_item
+
+#if defined(__clang__)
+#define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+#define INDEPENDENT _Pragma("GCC ivdep")
+#else
+#define INDEPENDENT
+#endif
 
 #if ELEMENT == 16
 #include "half.h"

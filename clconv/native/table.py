@@ -16,6 +16,7 @@ _ELEMENTS: tuple[Defines, ...] = tuple((("ELEMENT", bits),) for bits in (16, 32,
 #: The define sets that each kernel file may run with. A native plan picks from these only. Those with VECTOR_BYTES are
 #: compiled for, and run at, the levels with registers of that width.
 DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
+    "activation.cl": _ELEMENTS,
     "conv.cl": _ELEMENTS,
     "conv_direct.cl": tuple((*element, ("VECTOR_BYTES", width)) for element in _ELEMENTS for width in (16, 32, 64)),
     "sums.cl": _ELEMENTS,
