@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._base import Operation
+from .activation import ACTIVATIONS
 from .blocks import BLOCK_OPERATIONS
 from .conv import CONVOLUTIONS
 from .norm import NORMS
@@ -14,6 +15,6 @@ __all__ = ["OPERATIONS"]
 
 OPERATIONS: dict[str, Operation] = {
     operation.name: operation
-    for family in (CONVOLUTIONS, BLOCK_OPERATIONS, POOLS, NORMS, RESAMPLERS, REARRANGEMENTS)
+    for family in (CONVOLUTIONS, BLOCK_OPERATIONS, POOLS, NORMS, RESAMPLERS, REARRANGEMENTS, ACTIVATIONS)
     for operation in family
 }
