@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from clconv.algorithms import conv_direct, conv_portable, deform, pad, resize, shuffle, unfold_portable
+from clconv.algorithms import activation, conv_direct, conv_portable, deform, pad, resize, shuffle, unfold_portable
 from clconv.algorithms.algorithm import Algorithm, portable
 from clconv.plan import Plan, Traits
 
@@ -36,6 +36,7 @@ ALGORITHMS: dict[str, tuple[Algorithm, ...]] = {
     **pad.ALGORITHMS,
     **resize.ALGORITHMS,
     **shuffle.ALGORITHMS,
+    **activation.ALGORITHMS,
 }
 
 

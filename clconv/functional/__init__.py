@@ -1,5 +1,15 @@
 """The public operations, with torch.nn.functional's names and signatures; what torch lacks is keyword-only."""
 
+from clconv.functional.activation import ActivationGradients, gelu, hardswish, leaky_relu, relu, sigmoid, silu, tanh
+from clconv.functional.activation_backward import (
+    gelu_backward,
+    hardswish_backward,
+    leaky_relu_backward,
+    relu_backward,
+    sigmoid_backward,
+    silu_backward,
+    tanh_backward,
+)
 from clconv.functional.conv import (
     ConvGradients,
     conv1d,
@@ -44,6 +54,7 @@ from clconv.functional.shuffle import (
 from clconv.functional.unfold import FoldGradients, UnfoldGradients, fold, fold_backward, unfold, unfold_backward
 
 __all__ = [
+    "ActivationGradients",
     "ChannelShuffleGradients",
     "ConvGradients",
     "DeformConvGradients",
@@ -71,14 +82,28 @@ __all__ = [
     "deform_conv2d_backward",
     "fold",
     "fold_backward",
+    "gelu",
+    "gelu_backward",
+    "hardswish",
+    "hardswish_backward",
     "interpolate",
     "interpolate_backward",
+    "leaky_relu",
+    "leaky_relu_backward",
     "pad",
     "pad_backward",
     "pixel_shuffle",
     "pixel_shuffle_backward",
     "pixel_unshuffle",
     "pixel_unshuffle_backward",
+    "relu",
+    "relu_backward",
+    "sigmoid",
+    "sigmoid_backward",
+    "silu",
+    "silu_backward",
+    "tanh",
+    "tanh_backward",
     "unfold",
     "unfold_backward",
     "upsample",

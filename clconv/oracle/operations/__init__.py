@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._base import Operation
+from .activation import ACTIVATIONS
 from .blocks import BLOCK_OPERATIONS
 from .conv import CONVOLUTIONS
 from .deform import DEFORMABLE
@@ -15,6 +16,15 @@ __all__ = ["OPERATIONS"]
 
 OPERATIONS: dict[str, Operation] = {
     operation.name: operation
-    for family in (CONVOLUTIONS, BLOCK_OPERATIONS, DEFORMABLE, POOLS, NORMS, RESAMPLERS, REARRANGEMENTS)
+    for family in (
+        CONVOLUTIONS,
+        BLOCK_OPERATIONS,
+        DEFORMABLE,
+        POOLS,
+        NORMS,
+        RESAMPLERS,
+        REARRANGEMENTS,
+        ACTIVATIONS,
+    )
     for operation in family
 }

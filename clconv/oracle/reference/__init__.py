@@ -30,6 +30,23 @@ array([[[ 4., 17., 11.]]])
 True
 """
 
+from clconv.oracle.reference.activation import (
+    ActivationGradients,
+    gelu,
+    gelu_backward,
+    hardswish,
+    hardswish_backward,
+    leaky_relu,
+    leaky_relu_backward,
+    relu,
+    relu_backward,
+    sigmoid,
+    sigmoid_backward,
+    silu,
+    silu_backward,
+    tanh,
+    tanh_backward,
+)
 from clconv.oracle.reference.batch_norm import batch_norm, batch_norm_backward, instance_norm, instance_norm_backward
 from clconv.oracle.reference.blocks import FoldGradients, UnfoldGradients, fold, fold_backward, unfold, unfold_backward
 from clconv.oracle.reference.conv import conv1d, conv1d_backward, conv2d, conv2d_backward, conv3d, conv3d_backward
@@ -125,6 +142,7 @@ from clconv.oracle.reference.response_norm import (
 )
 
 __all__ = [
+    "ActivationGradients",
     "AdaptiveAvgPoolGradients",
     "AdaptiveMaxPoolGradients",
     "AvgPoolGradients",
@@ -181,14 +199,20 @@ __all__ = [
     "deform_conv2d_backward",
     "fold",
     "fold_backward",
+    "gelu",
+    "gelu_backward",
     "group_norm",
     "group_norm_backward",
+    "hardswish",
+    "hardswish_backward",
     "instance_norm",
     "instance_norm_backward",
     "interpolate",
     "interpolate_backward",
     "layer_norm",
     "layer_norm_backward",
+    "leaky_relu",
+    "leaky_relu_backward",
     "local_response_norm",
     "local_response_norm_backward",
     "lp_pool1d",
@@ -215,8 +239,16 @@ __all__ = [
     "pixel_shuffle_backward",
     "pixel_unshuffle",
     "pixel_unshuffle_backward",
+    "relu",
+    "relu_backward",
     "rms_norm",
     "rms_norm_backward",
+    "sigmoid",
+    "sigmoid_backward",
+    "silu",
+    "silu_backward",
+    "tanh",
+    "tanh_backward",
     "unfold",
     "unfold_backward",
 ]
