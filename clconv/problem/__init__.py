@@ -6,7 +6,20 @@ the user's own axes. Each kind of problem has a file; the algebra of a single ax
 """
 
 from clconv.problem.conv import ConvProblem
+from clconv.problem.pool import AvgPoolProblem, LpPoolProblem, MaxPoolProblem, PoolProblem
+from clconv.problem.pool_unpool import UnpoolProblem
 from clconv.problem.unfold import WindowProblem
 from clconv.problem.window import ReceptiveField, Window, receptive_field
 
-__all__ = ["ConvProblem", "ReceptiveField", "Window", "WindowProblem", "receptive_field"]
+__all__ = [
+    "AvgPoolProblem",
+    "ConvProblem",
+    "LpPoolProblem",
+    "MaxPoolProblem",
+    "PoolProblem",
+    "ReceptiveField",
+    "UnpoolProblem",
+    "Window",
+    "WindowProblem",
+    "receptive_field",
+]
