@@ -87,6 +87,12 @@ from clconv.oracle.reference.pool_average import (
     avg_pool3d,
     avg_pool3d_backward,
 )
+from clconv.oracle.reference.pool_global import (
+    global_avg_pool,
+    global_avg_pool_backward,
+    global_max_pool,
+    global_max_pool_backward,
+)
 from clconv.oracle.reference.pool_lp import (
     LpPoolGradients,
     lp_pool1d,
@@ -177,6 +183,10 @@ __all__ = [
     "conv_transpose3d_backward",
     "fold",
     "fold_backward",
+    "global_avg_pool",
+    "global_avg_pool_backward",
+    "global_max_pool",
+    "global_max_pool_backward",
     "group_norm",
     "group_norm_backward",
     "instance_norm",
