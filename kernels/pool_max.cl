@@ -8,10 +8,9 @@
  * sign: the Lp norm of infinite order. Each result is gathered by one work-item in a fixed order.
  */
 #include "pool.h"
+#include "math.h"
 
 typedef struct { real value; index64 index; } maximum;
-
-static inline real magnitude(const real value) { return value < 0 ? -value : value; }
 
 /* The first maximum of a window: the value that wins over all before it. */
 static inline maximum maximum_of(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from clconv.algorithms.algorithm import Algorithm, portable
 from clconv.plan import Launch, Plan
-from clconv.problem import AvgPoolProblem, MaxPoolProblem, PoolProblem, UnpoolProblem
+from clconv.problem import AvgPoolProblem, LpPoolProblem, MaxPoolProblem, PoolProblem, UnpoolProblem
 
 __all__ = ["ALGORITHMS", "launch", "real_bytes"]
 
@@ -58,6 +58,20 @@ def plan_avg_bwd(problem: AvgPoolProblem) -> Plan:
     return Plan((launch("pool_avg.cl", "avg_pool_bwd", problem, problem.inputs, ("dy", "dx"), numbers),))
 
 
+def plan_lp_fwd(problem: LpPoolProblem) -> Plan:
+    """Plan the norms: operands x, y."""
+    order = {"p": problem.norm_type}
+    return Plan((launch("pool_lp.cl", "lp_pool_fwd", problem, problem.outputs, ("x", "y"), order),))
+
+
+def plan_lp_bwd(problem: LpPoolProblem) -> Plan:
+    """Plan the gradient of the norms: operands x, dy, dx."""
+    order = {"p": problem.norm_type}
+    norms = launch("pool_lp.cl", "lp_pool_norms", problem, problem.outputs, ("x", "norms"), order)
+    gathered = launch("pool_lp.cl", "lp_pool_bwd", problem, problem.inputs, ("x", "norms", "dy", "dx"), order)
+    return Plan((norms, gathered), {"norms": real_bytes(problem) * problem.outputs})
+
+
 def plan_unpool_fwd(problem: UnpoolProblem) -> Plan:
     """Plan the values' way back to their places: operands x, indices, y."""
     return Plan((_unpooling("max_unpool_fwd", problem, problem.N * problem.C, ("x", "indices", "y")),))
@@ -74,7 +88,7 @@ def launch(
     problem: PoolProblem,
     items: int,
     arrays: tuple[str, ...],
-    numbers: Mapping[str, int],
+    numbers: Mapping[str, float],
 ) -> Launch:
     """Return the launch of a kernel whose array parameters are called like its operands."""
     sizes = {**problem.sizes(), **numbers}
@@ -103,6 +117,8 @@ ALGORITHMS: dict[str, tuple[Algorithm, ...]] = {
     "max_pool_bwd": (portable(plan_max_bwd),),
     "avg_pool_fwd": (portable(plan_avg_fwd),),
     "avg_pool_bwd": (portable(plan_avg_bwd),),
+    "lp_pool_fwd": (portable(plan_lp_fwd),),
+    "lp_pool_bwd": (portable(plan_lp_bwd),),
     "max_unpool_fwd": (portable(plan_unpool_fwd),),
     "max_unpool_bwd": (portable(plan_unpool_bwd),),
 }

@@ -46,6 +46,14 @@ from clconv.functional.pool_global import (
     global_max_pool,
     global_max_pool_backward,
 )
+from clconv.functional.pool_lp import (
+    lp_pool1d,
+    lp_pool1d_backward,
+    lp_pool2d,
+    lp_pool2d_backward,
+    lp_pool3d,
+    lp_pool3d_backward,
+)
 from clconv.functional.pool_max import (
     max_pool1d,
     max_pool1d_backward,
@@ -105,6 +113,12 @@ __all__ = [
     "global_avg_pool_backward",
     "global_max_pool",
     "global_max_pool_backward",
+    "lp_pool1d",
+    "lp_pool1d_backward",
+    "lp_pool2d",
+    "lp_pool2d_backward",
+    "lp_pool3d",
+    "lp_pool3d_backward",
     "max_pool1d",
     "max_pool1d_backward",
     "max_pool2d",

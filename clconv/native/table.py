@@ -19,6 +19,7 @@ DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
     "conv.cl": _ELEMENTS,
     "conv_direct.cl": tuple((*element, ("VECTOR_BYTES", width)) for element in _ELEMENTS for width in (16, 32, 64)),
     "pool_avg.cl": _ELEMENTS,
+    "pool_lp.cl": _ELEMENTS,
     "pool_max.cl": _ELEMENTS,
     "pool_unpool.cl": _ELEMENTS,
     "sums.cl": _ELEMENTS,

@@ -312,7 +312,7 @@ class AvgPoolProblem(PoolProblem):
 
 @dataclass(frozen=True)
 class LpPoolProblem(PoolProblem):
-    """Windows of which the Lp norm is taken, of finite order ``norm_type``."""
+    """Windows of which the Lp norm is taken, of finite order ``norm_type``; the infinite one is a maximum."""
 
     norm_type: float = 2.0
 
