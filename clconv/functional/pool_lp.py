@@ -135,8 +135,8 @@ def lp_pool2d_backward(
     """Return the gradient of :func:`lp_pool2d`.
 
     Each pixel gets the sum of ``grad_output * sign(x) * (|x| / y)**(p - 1)`` over the windows that it is in, and 0
-    where x is 0, also if the norm has no derivative there. With an infinite `norm_type`, the first pixel of a window that has
-    the largest magnitude gets all.
+    where x is 0, also if the norm has no derivative there. With an infinite `norm_type`, the first pixel of a window
+    that has the largest magnitude gets all.
 
     Parameters
     ----------
