@@ -1,4 +1,4 @@
-"""clconv's pooling beside PyTorch's: values, places, gradients and signatures; skipped where PyTorch is not installed."""
+"""clconv's pooling beside PyTorch's: values, places, gradients, signatures; skipped where PyTorch is not installed."""
 
 from __future__ import annotations
 
