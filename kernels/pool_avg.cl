@@ -6,17 +6,7 @@
  * The divisor is the number of taps on the image, or with `count_padding` those on the padding, too, but never those beyond
  * it (ceil_mode); or it is given, for all windows the same. There is no dilation.
  */
-#include "pool.h"
-
-#define DIVISOR \
-    const int HIGH_D, const int HIGH_H, const int HIGH_W, const int count_padding, const index64 divisor
-
-static inline real counted(const reach r, const int I, const int HIGH, const int count_padding)
-{
-    if (!count_padding) return r.end - r.first;
-    const int beyond = r.start + r.taps - (I + HIGH);
-    return beyond > 0 ? r.taps - beyond : r.taps;
-}
+#include "pool_divisor.h"
 
 kernel void avg_pool_fwd(
     WORK_ITEM

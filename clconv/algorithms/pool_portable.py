@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from clconv.algorithms.algorithm import Algorithm, portable
 from clconv.plan import Launch, Plan
 from clconv.problem import AvgPoolProblem, LpPoolProblem, MaxPoolProblem, PoolProblem, UnpoolProblem
 
-__all__ = ["ALGORITHMS", "launch", "real_bytes"]
+__all__ = [
+    "divisor_numbers",
+    "launch",
+    "plan_avg_bwd",
+    "plan_avg_fwd",
+    "plan_lp_bwd",
+    "plan_lp_fwd",
+    "plan_max_bwd",
+    "plan_max_fwd",
+    "plan_unpool_bwd",
+    "plan_unpool_fwd",
+]
 
 #: Bytes of a place in a plane.
 _INDEX_BYTES = 8
@@ -42,7 +52,7 @@ def _all_get_it(problem: MaxPoolProblem) -> Plan:
         {"shared": int(problem.ties == "share")},
     )
     gathered = launch("pool_max.cl", "max_pool_bwd_ties", problem, problem.inputs, ("x", "top", "part", "dx"), {})
-    size = real_bytes(problem) * problem.outputs
+    size = _real_bytes(problem) * problem.outputs
     return Plan((parts, gathered), {"top": size, "part": size})
 
 
@@ -69,7 +79,7 @@ def plan_lp_bwd(problem: LpPoolProblem) -> Plan:
     order = {"p": problem.norm_type}
     norms = launch("pool_lp.cl", "lp_pool_norms", problem, problem.outputs, ("x", "norms"), order)
     gathered = launch("pool_lp.cl", "lp_pool_bwd", problem, problem.inputs, ("x", "norms", "dy", "dx"), order)
-    return Plan((norms, gathered), {"norms": real_bytes(problem) * problem.outputs})
+    return Plan((norms, gathered), {"norms": _real_bytes(problem) * problem.outputs})
 
 
 def plan_unpool_fwd(problem: UnpoolProblem) -> Plan:
@@ -101,7 +111,7 @@ def divisor_numbers(problem: AvgPoolProblem) -> dict[str, int]:
     return {"count_padding": int(problem.count_include_pad), "divisor": int(problem.divisor or 0)}
 
 
-def real_bytes(problem: PoolProblem) -> int:
+def _real_bytes(problem: PoolProblem) -> int:
     """Return the bytes of the type that sums are held in: float for half."""
     return 8 if problem.dtype == "float64" else 4
 
@@ -110,15 +120,3 @@ def _unpooling(kernel: str, problem: UnpoolProblem, items: int, arrays: tuple[st
     bound = {name: name for name in arrays}
     operations = problem.inputs + problem.outputs
     return Launch("pool_unpool.cl", kernel, problem.defines, items, bound, problem.sizes(), operations)
-
-
-ALGORITHMS: dict[str, tuple[Algorithm, ...]] = {
-    "max_pool_fwd": (portable(plan_max_fwd),),
-    "max_pool_bwd": (portable(plan_max_bwd),),
-    "avg_pool_fwd": (portable(plan_avg_fwd),),
-    "avg_pool_bwd": (portable(plan_avg_bwd),),
-    "lp_pool_fwd": (portable(plan_lp_fwd),),
-    "lp_pool_bwd": (portable(plan_lp_bwd),),
-    "max_unpool_fwd": (portable(plan_unpool_fwd),),
-    "max_unpool_bwd": (portable(plan_unpool_bwd),),
-}

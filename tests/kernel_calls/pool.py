@@ -74,11 +74,17 @@ def unpool_bwd(draw):
 
 CALLS = {
     "max_pool_fwd": max_fwd,
+    "max_pool_rows": max_fwd,
+    "max_pool_rows_placed": max_fwd,
+    "max_pool_rows_winners": max_bwd,
+    "max_pool_rows_bwd": max_bwd,
     "max_pool_winners": max_bwd,
     "max_pool_bwd": max_bwd,
     "max_pool_parts": max_bwd_ties,
     "max_pool_bwd_ties": max_bwd_ties,
     "avg_pool_fwd": avg_fwd,
+    "avg_pool_rows": avg_fwd,
+    "avg_pool_rows_bwd": avg_bwd,
     "avg_pool_bwd": avg_bwd,
     "lp_pool_fwd": lp_fwd,
     "lp_pool_norms": lp_bwd,
