@@ -8,7 +8,17 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from clconv.algorithms import activation, conv_direct, conv_portable, deform, pad, resize, shuffle, unfold_portable
+from clconv.algorithms import (
+    activation,
+    conv_direct,
+    conv_portable,
+    deform,
+    pad,
+    pool,
+    resize,
+    shuffle,
+    unfold_portable,
+)
 from clconv.algorithms.algorithm import Algorithm, portable
 from clconv.plan import Plan, Traits
 
@@ -37,6 +47,7 @@ ALGORITHMS: dict[str, tuple[Algorithm, ...]] = {
     **resize.ALGORITHMS,
     **shuffle.ALGORITHMS,
     **activation.ALGORITHMS,
+    **pool.ALGORITHMS,
 }
 
 

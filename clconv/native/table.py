@@ -24,6 +24,12 @@ DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
     "resize.cl": _ELEMENTS,
     "resize_rows.cl": _ELEMENTS,
     "shuffle.cl": _ELEMENTS,
+    "pool_avg.cl": _ELEMENTS,
+    "pool_avg_rows.cl": _ELEMENTS,
+    "pool_lp.cl": _ELEMENTS,
+    "pool_max.cl": _ELEMENTS,
+    "pool_max_rows.cl": _ELEMENTS,
+    "pool_unpool.cl": _ELEMENTS,
     "sums.cl": _ELEMENTS,
     "unfold.cl": _ELEMENTS,
 }

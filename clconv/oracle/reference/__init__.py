@@ -105,6 +105,12 @@ from clconv.oracle.reference.pool_average import (
     avg_pool3d,
     avg_pool3d_backward,
 )
+from clconv.oracle.reference.pool_global import (
+    global_avg_pool,
+    global_avg_pool_backward,
+    global_max_pool,
+    global_max_pool_backward,
+)
 from clconv.oracle.reference.pool_lp import (
     LpPoolGradients,
     lp_pool1d,
@@ -201,6 +207,10 @@ __all__ = [
     "fold_backward",
     "gelu",
     "gelu_backward",
+    "global_avg_pool",
+    "global_avg_pool_backward",
+    "global_max_pool",
+    "global_max_pool_backward",
     "group_norm",
     "group_norm_backward",
     "hardswish",
