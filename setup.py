@@ -41,7 +41,7 @@ def wrapper(file, defines, level):
     entries = []
     for kernel, parameters in kernel_source.signatures(file).items():
         function = f"clconv__{kernel}__{suffix}"
-        values = [f"a[{i}].{'array' if parameter.is_array else 'number'}" for i, parameter in enumerate(parameters)]
+        values = [f"a[{i}].{parameter.member}" for i, parameter in enumerate(parameters)]
         lines += [
             f"void {function}(const union clconv_argument *a, int64_t begin, int64_t end)",
             "{",

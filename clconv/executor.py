@@ -64,11 +64,11 @@ def ordered_arguments(launch: Launch, operands: Mapping[str, Operand]) -> list[A
         for name, operand in launch.arrays.items()
         if operand in operands
     }
-    for _, name, is_array, _ in kernel_source.signatures(launch.file)[launch.kernel]:
+    for kind, name, is_array, _ in kernel_source.signatures(launch.file)[launch.kernel]:
         if is_array:
             values.append(launch.arrays[name])
         elif name in launch.numbers:
-            values.append(launch.numbers[name])
+            values.append(float(launch.numbers[name]) if kind == "real" else launch.numbers[name])
         else:
             values.append(next(walks[name.rpartition("_")[0]]))
     return values

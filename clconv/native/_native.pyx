@@ -9,6 +9,7 @@ cdef extern from "clconv_native.h":
     cdef union clconv_argument:
         void *array
         int64_t number
+        double real
 
     ctypedef void (*clconv_function)(const clconv_argument *, int64_t, int64_t) noexcept nogil
 
@@ -46,8 +47,8 @@ def kernels():
 def run(int index, list arguments, int64_t items, int threads):
     """Run a compiled kernel over its work-items without the interpreter's lock.
 
-    ``arguments`` holds an integer for every parameter, an address where the parameter is an array. The caller vouches
-    for the addresses, and keeps what they point to alive.
+    ``arguments`` holds a float for every real parameter, else an integer, an address where the parameter is an array.
+    The caller vouches for the addresses, and keeps what they point to alive.
     """
     cdef Py_ssize_t count = len(arguments), position
     if not 0 <= index < clconv_kernel_count:
@@ -57,8 +58,10 @@ def run(int index, list arguments, int64_t items, int threads):
         raise MemoryError
     try:
         for position in range(count):
-            # An address beyond the signed half is still the same 64 bits.
-            packed[position].number = <int64_t>(<object>arguments[position])
+            if isinstance(arguments[position], float):
+                packed[position].real = arguments[position]
+            else:  # an address beyond the signed half is still the same 64 bits
+                packed[position].number = <int64_t>(<object>arguments[position])
         with nogil:
             clconv_run(clconv_kernels[index].function, packed, items, threads)
     finally:

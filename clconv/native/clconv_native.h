@@ -4,10 +4,11 @@
 
 #include <stdint.h>
 
-/* One argument of a kernel: an array, or a number whatever its width. */
+/* One argument of a kernel: an array, an integer whatever its width, or a real number, which the call rounds to `real`. */
 union clconv_argument {
     void *array;
     int64_t number;
+    double real;
 };
 
 /* Runs the work-items from begin up to end of one kernel. */

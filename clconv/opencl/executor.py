@@ -23,7 +23,11 @@ from clconv.plan import Launch, Plan, Traits
 
 __all__ = ["OpenCLExecutor", "has_double"]
 
-_NUMBERS = {"int": np.int32, "index64": np.int64}
+#: By the width of an element, the types of a kernel's numbers: half is computed in float.
+_NUMBERS = {
+    bits: {"int": np.int32, "index64": np.int64, "real": np.float64 if bits == 64 else np.float32}
+    for bits in (16, 32, 64)
+}
 _NO_MEMORY = ("MEM_OBJECT_ALLOCATION_FAILURE", "OUT_OF_RESOURCES", "OUT_OF_HOST_MEMORY", "INVALID_BUFFER_SIZE")
 
 
@@ -146,10 +150,11 @@ class OpenCLExecutor:
         for launch in launches:
             kernel = self._programs.kernel(launch.file, launch.kernel, launch.defines)
             parameters = kernel_source.signatures(launch.file)[launch.kernel]
+            numbers = _NUMBERS[dict(launch.defines)["ELEMENT"]]
             for position, (parameter, value) in enumerate(
                 zip(parameters, ordered_arguments(launch, operands), strict=True)
             ):
-                kernel.set_arg(position, memory[value] if parameter.is_array else _NUMBERS[parameter.type](value))
+                kernel.set_arg(position, memory[value] if parameter.is_array else numbers[parameter.type](value))
             most = kernel.get_work_group_info(cl.kernel_work_group_info.WORK_GROUP_SIZE, self.device)
             local = min(launch.local_size, most, self.device.max_work_item_sizes[0])
             size = -(-launch.items // local) * local
