@@ -1,5 +1,7 @@
 """The public operations, with torch.nn.functional's names and signatures; what torch lacks is keyword-only."""
 
+from clconv.functional._normalisation import NormGradients
+from clconv.functional.batch_norm import batch_norm, batch_norm_backward, instance_norm, instance_norm_backward
 from clconv.functional.conv import (
     ConvGradients,
     conv1d,
@@ -17,12 +19,25 @@ from clconv.functional.conv_transpose import (
     conv_transpose3d,
     conv_transpose3d_backward,
 )
+from clconv.functional.norm import (
+    RMSNormGradients,
+    group_norm,
+    group_norm_backward,
+    layer_norm,
+    layer_norm_backward,
+    rms_norm,
+    rms_norm_backward,
+)
 from clconv.functional.unfold import FoldGradients, UnfoldGradients, fold, fold_backward, unfold, unfold_backward
 
 __all__ = [
     "ConvGradients",
     "FoldGradients",
+    "NormGradients",
+    "RMSNormGradients",
     "UnfoldGradients",
+    "batch_norm",
+    "batch_norm_backward",
     "conv1d",
     "conv1d_backward",
     "conv2d",
@@ -37,6 +52,14 @@ __all__ = [
     "conv_transpose3d_backward",
     "fold",
     "fold_backward",
+    "group_norm",
+    "group_norm_backward",
+    "instance_norm",
+    "instance_norm_backward",
+    "layer_norm",
+    "layer_norm_backward",
+    "rms_norm",
+    "rms_norm_backward",
     "unfold",
     "unfold_backward",
 ]

@@ -18,6 +18,8 @@ _ELEMENTS: tuple[Defines, ...] = tuple((("ELEMENT", bits),) for bits in (16, 32,
 DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
     "conv.cl": _ELEMENTS,
     "conv_direct.cl": tuple((*element, ("VECTOR_BYTES", width)) for element in _ELEMENTS for width in (16, 32, 64)),
+    "norm.cl": _ELEMENTS,
+    "norm_backward.cl": _ELEMENTS,
     "sums.cl": _ELEMENTS,
     "unfold.cl": _ELEMENTS,
 }

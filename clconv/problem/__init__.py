@@ -6,7 +6,8 @@ the user's own axes. Each kind of problem has a file; the algebra of a single ax
 """
 
 from clconv.problem.conv import ConvProblem
+from clconv.problem.norm import NormAxes, NormProblem
 from clconv.problem.unfold import WindowProblem
 from clconv.problem.window import ReceptiveField, Window, receptive_field
 
-__all__ = ["ConvProblem", "ReceptiveField", "Window", "WindowProblem", "receptive_field"]
+__all__ = ["ConvProblem", "NormAxes", "NormProblem", "ReceptiveField", "Window", "WindowProblem", "receptive_field"]
