@@ -33,6 +33,11 @@ kernel_source = load("clconv/kernel_source.py")
 table = load("clconv/native/table.py")
 
 
+def field_of(parameter):
+    """Return the field of union clconv_argument that holds a kernel's parameter."""
+    return "array" if parameter.is_array else "real" if parameter.type == "real" else "number"
+
+
 def wrapper(file, defines, level):
     """Return the C file that compiles a kernel file with one define set, and what it adds to the registry."""
     suffix = "__".join([Path(file).stem, *(f"{name}_{value}" for name, value in defines), level])
@@ -41,7 +46,7 @@ def wrapper(file, defines, level):
     entries = []
     for kernel, parameters in kernel_source.signatures(file).items():
         function = f"clconv__{kernel}__{suffix}"
-        values = [f"a[{i}].{parameter.member}" for i, parameter in enumerate(parameters)]
+        values = [f"a[{i}].{field_of(parameter)}" for i, parameter in enumerate(parameters)]
         lines += [
             f"void {function}(const union clconv_argument *a, int64_t begin, int64_t end)",
             "{",
@@ -103,21 +108,10 @@ class BuildKernels(build_ext):
         (generated / "registry.c").write_text(registry(entries), encoding="utf-8")
         jobs.append((str(generated / "registry.c"), []))
 
-        # Unrolled and vectorised, with multiply-adds contracted as OpenCL C does; no option that loosens arithmetic.
-        # Python's own flags often have -fwrapv, which keeps address arithmetic in the innermost loops.
-        common = [
-            "-std=gnu11",
-            "-O3",
-            "-ffp-contract=fast",
-            "-fno-wrapv",
-            "-fvisibility=hidden",
-            "-Wno-unused-function",
-        ]
-
         def compile_one(job):
             source, options = job
             return self.compiler.compile(
-                [source], output_dir=self.build_temp, include_dirs=include, extra_postargs=common + options
+                [source], output_dir=self.build_temp, include_dirs=include, extra_postargs=[*table.OPTIONS, *options]
             )
 
         with ThreadPoolExecutor(os.cpu_count()) as threads:

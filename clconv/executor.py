@@ -56,7 +56,8 @@ class Executor(Protocol):
 def ordered_arguments(launch: Launch, operands: Mapping[str, Operand]) -> list[Any]:
     """Return the kernel's arguments in its order: names of operands or workspace for arrays, and numbers.
 
-    An array parameter ``a`` is followed somewhere by ``a_start`` and the strides ``a_*`` in the order of its axes.
+    Numbers are floats where the kernel takes them as real, else integers. An array parameter ``a`` is followed
+    somewhere by ``a_start`` and the strides ``a_*`` in the order of its axes.
     """
     values: list[Any] = []
     walks = {

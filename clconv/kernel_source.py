@@ -28,11 +28,6 @@ class KernelParameter(NamedTuple):
     is_array: bool
     is_written: bool
 
-    @property
-    def member(self) -> str:
-        """Which member of the native executor's union holds an argument for this parameter."""
-        return "array" if self.is_array else "real" if self.type == "real" else "number"
-
 
 @functools.cache
 def folder() -> Path:

@@ -52,8 +52,7 @@ class Launch:
     arrays : mapping of str to str
         The kernel's array parameters, to names of operands or of the plan's workspace.
     numbers : mapping of str to int or float
-        The kernel's other parameters, floats for those of type ``real``; starts and strides, ``NAME_start`` and
-        ``NAME_*``, follow from the arrays.
+        The kernel's other parameters; starts and strides, ``NAME_start`` and ``NAME_*``, follow from the arrays.
     operations : int
         Rough count of arithmetic operations, by which an executor decides whether more than one thread pays.
     local_size : int
@@ -67,7 +66,7 @@ class Launch:
     defines: tuple[tuple[str, int], ...]
     items: int
     arrays: Mapping[str, str]
-    numbers: Mapping[str, float]
+    numbers: Mapping[str, int | float]
     operations: int
     local_size: int = 64
     walks: Mapping[str, Walk] = field(default_factory=dict)

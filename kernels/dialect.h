@@ -26,6 +26,8 @@
 
 /* 64 bits on every device and host: C's long has 32 on some. */
 typedef long index64;
+typedef uint bits32;
+typedef ulong bits64;
 
 /* OpenCL keeps the index of the work-item in the device; C passes it as the kernel's first argument. */
 #define WORK_ITEM
@@ -46,6 +48,8 @@ static inline void store(global element *array, const index64 i, const real valu
 #define kernel static
 #define global
 typedef int64_t index64;
+typedef uint32_t bits32;
+typedef uint64_t bits64;
 
 #define WORK_ITEM const int64_t clconv_work_item,
 #define WORK_ITEM_INDEX clconv_work_item
@@ -66,6 +70,36 @@ typedef float real;
 #elif ELEMENT == 64
 typedef double element;
 typedef double real;
+#endif
+
+/* The bits of a real, as an unsigned integer of its width. */
+#if ELEMENT == 64
+typedef bits64 bits;
+#else
+typedef bits32 bits;
+#endif
+
+#if defined(__OPENCL_VERSION__) || defined(__OPENCL_C_VERSION__)
+#if ELEMENT == 64
+static inline bits bits_of(const real value) { return as_ulong(value); }
+static inline real real_of(const bits value) { return as_double(value); }
+#else
+static inline bits bits_of(const real value) { return as_uint(value); }
+static inline real real_of(const bits value) { return as_float(value); }
+#endif
+#else
+static inline bits bits_of(const real value)
+{
+    bits result;
+    memcpy(&result, &value, sizeof result);
+    return result;
+}
+static inline real real_of(const bits value)
+{
+    real result;
+    memcpy(&result, &value, sizeof result);
+    return result;
+}
 #endif
 
 #if ELEMENT != 16

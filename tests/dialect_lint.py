@@ -2,7 +2,7 @@
 
     python -m tests.dialect_lint
 
-The raw forms belong in kernels/dialect.h, half.h, math.h and vector.h alone. Kernels under kernels/gpu/ are OpenCL only.
+The raw forms belong in dialect.h, half.h, math.h and vector.h alone. Kernels under kernels/gpu/ are OpenCL only.
 """
 
 from __future__ import annotations

@@ -47,8 +47,8 @@ def kernels():
 def run(int index, list arguments, int64_t items, int threads):
     """Run a compiled kernel over its work-items without the interpreter's lock.
 
-    ``arguments`` holds a float for every real parameter, else an integer, an address where the parameter is an array.
-    The caller vouches for the addresses, and keeps what they point to alive.
+    ``arguments`` holds an integer for every parameter, an address where the parameter is an array, and a float where it
+    is real. The caller vouches for the addresses, and keeps what they point to alive.
     """
     cdef Py_ssize_t count = len(arguments), position
     if not 0 <= index < clconv_kernel_count:

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-/* One argument of a kernel: an array, an integer whatever its width, or a real number, which the call rounds to `real`. */
+/* One argument of a kernel: an array, an integer whatever its width, or a real number. */
 union clconv_argument {
     void *array;
     int64_t number;

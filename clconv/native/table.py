@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 
-__all__ = ["DEFINE_SETS", "LEVELS", "VECTOR_BYTES", "define_sets_at", "defines_text"]
+__all__ = ["DEFINE_SETS", "LEVELS", "OPTIONS", "VECTOR_BYTES", "define_sets_at", "defines_text"]
 
 Defines = tuple[tuple[str, int], ...]
 
@@ -34,6 +34,19 @@ _X86_LEVELS = {
 #: gcc knows from version 11 on only.
 LEVELS: dict[str, tuple[str, ...]] = (
     _X86_LEVELS if platform.machine().lower() in ("x86_64", "amd64") else {"generic": ()}
+)
+
+#: Compiler options of every level: unrolled and vectorised, with multiply-adds contracted as OpenCL C does, and square
+#: roots without errno; no option that loosens arithmetic. Python's own flags often have -fwrapv, which keeps address
+#: arithmetic in the innermost loops.
+OPTIONS = (
+    "-std=gnu11",
+    "-O3",
+    "-ffp-contract=fast",
+    "-fno-math-errno",
+    "-fno-wrapv",
+    "-fvisibility=hidden",
+    "-Wno-unused-function",
 )
 
 #: Width of the registers at each level.

@@ -23,11 +23,7 @@ from clconv.plan import Launch, Plan, Traits
 
 __all__ = ["OpenCLExecutor", "has_double"]
 
-#: By the width of an element, the types of a kernel's numbers: half is computed in float.
-_NUMBERS = {
-    bits: {"int": np.int32, "index64": np.int64, "real": np.float64 if bits == 64 else np.float32}
-    for bits in (16, 32, 64)
-}
+_INTEGERS = {"int": np.int32, "index64": np.int64}
 _NO_MEMORY = ("MEM_OBJECT_ALLOCATION_FAILURE", "OUT_OF_RESOURCES", "OUT_OF_HOST_MEMORY", "INVALID_BUFFER_SIZE")
 
 
@@ -150,7 +146,7 @@ class OpenCLExecutor:
         for launch in launches:
             kernel = self._programs.kernel(launch.file, launch.kernel, launch.defines)
             parameters = kernel_source.signatures(launch.file)[launch.kernel]
-            numbers = _NUMBERS[dict(launch.defines)["ELEMENT"]]
+            numbers = {**_INTEGERS, "real": np.float64 if ("ELEMENT", 64) in launch.defines else np.float32}
             for position, (parameter, value) in enumerate(
                 zip(parameters, ordered_arguments(launch, operands), strict=True)
             ):
