@@ -28,11 +28,17 @@ from clconv.functional.norm import (
     rms_norm,
     rms_norm_backward,
 )
+from clconv.functional.norm_response import (
+    LocalResponseNormGradients,
+    local_response_norm,
+    local_response_norm_backward,
+)
 from clconv.functional.unfold import FoldGradients, UnfoldGradients, fold, fold_backward, unfold, unfold_backward
 
 __all__ = [
     "ConvGradients",
     "FoldGradients",
+    "LocalResponseNormGradients",
     "NormGradients",
     "RMSNormGradients",
     "UnfoldGradients",
@@ -58,6 +64,8 @@ __all__ = [
     "instance_norm_backward",
     "layer_norm",
     "layer_norm_backward",
+    "local_response_norm",
+    "local_response_norm_backward",
     "rms_norm",
     "rms_norm_backward",
     "unfold",

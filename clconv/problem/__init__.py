@@ -7,7 +7,17 @@ the user's own axes. Each kind of problem has a file; the algebra of a single ax
 
 from clconv.problem.conv import ConvProblem
 from clconv.problem.norm import NormAxes, NormProblem
+from clconv.problem.norm_response import ResponseProblem
 from clconv.problem.unfold import WindowProblem
 from clconv.problem.window import ReceptiveField, Window, receptive_field
 
-__all__ = ["ConvProblem", "NormAxes", "NormProblem", "ReceptiveField", "Window", "WindowProblem", "receptive_field"]
+__all__ = [
+    "ConvProblem",
+    "NormAxes",
+    "NormProblem",
+    "ReceptiveField",
+    "ResponseProblem",
+    "Window",
+    "WindowProblem",
+    "receptive_field",
+]
