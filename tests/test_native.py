@@ -21,6 +21,7 @@ from clconv.algorithms import ALGORITHMS, plan_for
 from clconv.native import executor, table
 from clconv.plan import Traits
 from clconv.problem import ConvProblem, WindowProblem
+from tests.kernel_calls import norm
 
 NATIVE = clconv.devices()[0]
 needs_native = pytest.mark.skipif(NATIVE.problem is not None, reason=str(NATIVE.problem))
@@ -84,6 +85,8 @@ def test_every_plan_picks_its_kernels_from_the_table(operation, dtype):
     """Whatever algorithm a problem gets: sizes on both sides of where sums are cut, every rank, groups or none."""
     if operation in ("unfold", "fold"):
         problems = [WindowProblem.for_unfold((2, 4, 9, 9), (3, 3), 1, 0, 1, padding_mode="zeros", dtype=dtype)]
+    elif operation in norm.PROBLEMS:
+        problems = norm.PROBLEMS[operation](dtype)
     else:
         problems = [
             ConvProblem.from_shapes(

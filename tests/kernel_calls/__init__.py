@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.kernel_calls import conv, unfold
+from tests.kernel_calls import conv, norm, unfold
 
 #: Kernel names to functions that take a function drawing small integers of a shape, and yield calls.
-CALLS = {**conv.CALLS, **unfold.CALLS}
+CALLS = {**conv.CALLS, **norm.CALLS, **unfold.CALLS}
