@@ -30,11 +30,11 @@ static inline void apply_slice(global const element *x, const index64 x_row, ALO
                                const index64 D, const index64 H, const index64 W,
                                const index64 begin, const index64 end, const real mean, const real scale)
 {
-    index64 run = begin / W, w0 = begin % W;
-    for (index64 e = begin; e < end; run++, w0 = 0) {
-        const index64 count = least(end - e, W - w0);
-        const index64 x_at = x_row + ELEMENT_AT(x, run, w0), y_at = y_row + ELEMENT_AT(y, run, w0);
-        const index64 w_at = w_row + ELEMENT_AT(w, run, w0), b_at = b_row + ELEMENT_AT(b, run, w0);
+    place p = place_of(begin, D, H, W);
+    for (index64 e = begin; e < end; p = next_run(p, D, H)) {
+        const index64 count = least(end - e, W - p.w);
+        const index64 x_at = x_row + PLACE(x, p), y_at = y_row + PLACE(y, p);
+        const index64 w_at = w_row + PLACE(w, p), b_at = b_row + PLACE(b, p);
         e += count;
         /* Steps as literals let the compiler make vectors: constant weights, or weights as dense as the values. */
         if (x_w != 1 || y_w != 1)

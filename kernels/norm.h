@@ -22,9 +22,39 @@
 #define ALONG_ROW(a) const index64 a##_a, const index64 a##_d, const index64 a##_h, const index64 a##_w
 #define STEPS(a) a##_a, a##_d, a##_h, a##_w
 
-/* Where a row begins, and the distance to its element (a, d, h, w) with run = (a*D + d)*H + h. */
+/* Where a row begins, and the distance from there to one of its places. */
 #define ROW(a, row) (a##_start + (row) / Q * a##_r + (row) % Q * a##_q)
-#define ELEMENT_AT(a, run, w) ((run) / H / D * a##_a + (run) / H % D * a##_d + (run) % H * a##_h + (w) * a##_w)
+#define PLACE(array, p) ((p).a * array##_a + (p).d * array##_d + (p).h * array##_h + (p).w * array##_w)
+
+/* A place in a row: divisions find that of an element, and counting the first one of the next run. */
+typedef struct {
+    index64 a, d, h, w;
+} place;
+
+static inline place place_of(const index64 e, const index64 D, const index64 H, const index64 W)
+{
+    place p;
+    p.a = e / W / H / D;
+    p.d = e / W / H % D;
+    p.h = e / W % H;
+    p.w = e % W;
+    return p;
+}
+
+static inline place next_run(place p, const index64 D, const index64 H)
+{
+    p.w = 0;
+    p.h++;
+    if (p.h == H) {
+        p.h = 0;
+        p.d++;
+    }
+    if (p.d == D) {
+        p.d = 0;
+        p.a++;
+    }
+    return p;
+}
 
 /* Independent partial sums, so that vectors form; term e of a run goes to lane e % LANES. */
 #define LANES 16
@@ -81,10 +111,10 @@ static inline real sweep(global const element *x, const index64 row, const index
 {
     real lane[LANES];
     clear_lanes(lane);
-    index64 run = begin / W, w = begin % W;
-    for (index64 e = begin; e < end; run++, w = 0) {
-        const index64 count = least(end - e, W - w);
-        add_run(lane, x, row + ELEMENT_AT(x, run, w), x_w, count, squares, centre);
+    place p = place_of(begin, D, H, W);
+    for (index64 e = begin; e < end; p = next_run(p, D, H)) {
+        const index64 count = least(end - e, W - p.w);
+        add_run(lane, x, row + PLACE(x, p), x_w, count, squares, centre);
         e += count;
     }
     return sum_of_lanes(lane);

@@ -31,6 +31,13 @@ static inline void add_gradient_run(real *sums, real *products,
                 sums[i] += (h[0] + h[1]) + (h[2] + h[3]);
                 products[i] += (p[0] + p[1]) + (p[2] + p[3]);
             }
+        for (; k + LANES <= count; k += LANES)
+            for (int i = 0; i < LANES; i++) {
+                const index64 e = k + i;
+                const real h = load(dy, dy_at + e) * (weighs ? load(w, w_at + e * w_w) : 1);
+                sums[i] += h;
+                products[i] += h * ((load(x, x_at + e) - mean) * r);
+            }
     }
     for (int i = 0; k < count; k++, i = (i + 1) % LANES) {
         const real h = load(dy, dy_at + k * dy_w) * (weighs ? load(w, w_at + k * w_w) : 1);
@@ -52,11 +59,11 @@ static inline void sums_of_slice(global const element *dy, const index64 dy_row,
     real sums[LANES], products[LANES];
     clear_lanes(sums);
     clear_lanes(products);
-    index64 run = begin / W, w0 = begin % W;
-    for (index64 e = begin; e < end; run++, w0 = 0) {
-        const index64 count = least(end - e, W - w0);
-        const index64 dy_at = dy_row + ELEMENT_AT(dy, run, w0), x_at = x_row + ELEMENT_AT(x, run, w0);
-        const index64 w_at = w_row + ELEMENT_AT(w, run, w0);
+    place p = place_of(begin, D, H, W);
+    for (index64 e = begin; e < end; p = next_run(p, D, H)) {
+        const index64 count = least(end - e, W - p.w);
+        const index64 dy_at = dy_row + PLACE(dy, p), x_at = x_row + PLACE(x, p);
+        const index64 w_at = w_row + PLACE(w, p);
         e += count;
         if (dy_w != 1 || x_w != 1)
             add_gradient_run(sums, products, dy, dy_at, dy_w, x, x_at, x_w, w, w_at, w_w, weighs, count, mean, r);
@@ -112,15 +119,17 @@ static inline void input_slice(global const element *dy, const index64 dy_row, A
                                const index64 begin, const index64 end, const int through_statistics,
                                const real mean, const real r, const real offset, const real slope)
 {
-    index64 run = begin / W, w0 = begin % W;
-    for (index64 e = begin; e < end; run++, w0 = 0) {
-        const index64 count = least(end - e, W - w0);
-        const index64 dy_at = dy_row + ELEMENT_AT(dy, run, w0), x_at = x_row + ELEMENT_AT(x, run, w0);
-        const index64 w_at = w_row + ELEMENT_AT(w, run, w0), dx_at = dx_row + ELEMENT_AT(dx, run, w0);
+    place p = place_of(begin, D, H, W);
+    for (index64 e = begin; e < end; p = next_run(p, D, H)) {
+        const index64 count = least(end - e, W - p.w);
+        const index64 dy_at = dy_row + PLACE(dy, p), x_at = x_row + PLACE(x, p);
+        const index64 w_at = w_row + PLACE(w, p), dx_at = dx_row + PLACE(dx, p);
         e += count;
-        if (dy_w != 1 || x_w != 1 || dx_w != 1 || !through_statistics)
+        if (dy_w != 1 || x_w != 1 || dx_w != 1)
             input_run(dy, dy_at, dy_w, x, x_at, x_w, w, w_at, w_w, has_weight, dx, dx_at, dx_w, count,
                       through_statistics, mean, r, offset, slope);
+        else if (!through_statistics)
+            input_run(dy, dy_at, 1, x, x_at, 1, w, w_at, w_w, has_weight, dx, dx_at, 1, count, 0, mean, r, 0, 0);
         else if (!has_weight || w_w == 0)
             input_run(dy, dy_at, 1, x, x_at, 1, w, w_at, 0, has_weight, dx, dx_at, 1, count, 1, mean, r, offset, slope);
         else if (w_w == 1)
@@ -240,12 +249,14 @@ static inline void rows_share_of_weights(global const element *dy, const index64
                                          const index64 begin, const index64 end, const real mean, const real r,
                                          const int is_first, global real *products, global real *sums)
 {
-    index64 run = begin / W, w0 = begin % W;
-    for (index64 e = begin; e < end; run++, w0 = 0) {
-        const index64 count = least(end - e, W - w0);
-        const index64 dy_at = dy_row + ELEMENT_AT(dy, run, w0), x_at = x_row + ELEMENT_AT(x, run, w0);
-        if (dy_w == 1 && x_w == 1)
-            add_weights_run(dy, dy_at, 1, x, x_at, 1, count, mean, r, is_first, products + e, sums + e);
+    place p = place_of(begin, D, H, W);
+    for (index64 e = begin; e < end; p = next_run(p, D, H)) {
+        const index64 count = least(end - e, W - p.w);
+        const index64 dy_at = dy_row + PLACE(dy, p), x_at = x_row + PLACE(x, p);
+        if (dy_w == 1 && x_w == 1 && is_first)
+            add_weights_run(dy, dy_at, 1, x, x_at, 1, count, mean, r, 1, products + e, sums + e);
+        else if (dy_w == 1 && x_w == 1)
+            add_weights_run(dy, dy_at, 1, x, x_at, 1, count, mean, r, 0, products + e, sums + e);
         else
             add_weights_run(dy, dy_at, dy_w, x, x_at, x_w, count, mean, r, is_first, products + e, sums + e);
         e += count;
@@ -280,6 +291,7 @@ kernel void norm_bwd_parts(
         product += part[s * n + e];
         sum += part[(SUMS + s) * n + e];
     }
-    if (has_dw) store(dw, dw_start + ELEMENT_AT(dw, e / W, e % W), product);
-    if (has_db) store(db, db_start + ELEMENT_AT(db, e / W, e % W), sum);
+    const place p = place_of(e, D, H, W);
+    if (has_dw) store(dw, dw_start + PLACE(dw, p), product);
+    if (has_db) store(db, db_start + PLACE(db, p), sum);
 }

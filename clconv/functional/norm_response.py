@@ -70,7 +70,8 @@ def local_response_norm(
     executor = executor_for(device, arrays["input"], dtype)
     source = executor.usable(arrays["input"])
     result = result_array(executor, out, shape, dtype, source)
-    operands = {"x": _operand(source), "y": _operand(result)}
+    operands = _operands(problem, x=source, y=result)
+    problem = problem.merged([operand.strides for operand in operands.values()])
     return run(executor, plan_all(["response_norm"], problem, executor), operands, result, out)
 
 
@@ -121,12 +122,19 @@ def local_response_norm_backward(
     executor = executor_for(device, arrays["input"], dtype)
     source, gradient = executor.usable(arrays["input"]), executor.usable(arrays["grad_output"])
     result = executor.empty(shape, dtype, source)
-    operands = {"x": _operand(source), "dy": _operand(gradient), "dx": _operand(result)}
+    operands = _operands(problem, x=source, dy=gradient, dx=result)
+    problem = problem.merged([operand.strides for operand in operands.values()])
     executor.run(plan_all(["response_norm_bwd"], problem, executor), operands)
     return LocalResponseNormGradients(result)
 
 
-def _operand(array: Any) -> Operand:
-    """Return an array as the kernels walk it: batch, channels and three axes of pixels."""
-    N, C, *pixels = element_strides(array)
-    return Operand(array, 0, (N, C, *(0,) * (3 - len(pixels)), *pixels))
+def _operands(problem: ResponseProblem, **arrays: Any) -> dict[str, Operand]:
+    """Return arrays as the kernels walk them: batch, channels and three axes of pixels."""
+    operands = {}
+    for name, array in arrays.items():
+        N, C, *pixels = element_strides(array)
+        _, H, W = problem.pixels
+        # An axis that the array lacks has one position: whatever its stride, let it merge.
+        lacking = (H * W * pixels[-1], W * pixels[-1])[: 3 - len(pixels)]
+        operands[name] = Operand(array, 0, (N, C, *lacking, *pixels))
+    return operands

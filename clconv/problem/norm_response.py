@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from clconv.arguments import integer, real
@@ -71,6 +72,13 @@ class ResponseProblem:
     def scale(self) -> float:
         """What a window's sum of squares is multiplied with."""
         return self.alpha / self.size
+
+    def merged(self, strides: Sequence[Sequence[int]]) -> ResponseProblem:
+        """Return the problem with one axis of pixels, if the operands' strides along the five axes allow."""
+        _, H, W = self.pixels
+        if any((d, h) != (H * W * w, W * w) for _, _, d, h, w in strides):
+            return self
+        return replace(self, pixels=(1, 1, math.prod(self.pixels)))
 
     def sizes(self) -> dict[str, int]:
         """Return the kernels' size arguments by their names."""
