@@ -13,6 +13,8 @@ from clconv.algorithms import (
     conv_direct,
     conv_portable,
     deform,
+    norm,
+    norm_response,
     pad,
     pool,
     resize,
@@ -48,6 +50,8 @@ ALGORITHMS: dict[str, tuple[Algorithm, ...]] = {
     **shuffle.ALGORITHMS,
     **activation.ALGORITHMS,
     **pool.ALGORITHMS,
+    **norm.ALGORITHMS,
+    **norm_response.ALGORITHMS,
 }
 
 

@@ -1,5 +1,6 @@
 """The public operations, with torch.nn.functional's names and signatures; what torch lacks is keyword-only."""
 
+from clconv.functional._normalisation import NormGradients
 from clconv.functional._pool import PoolGradients
 from clconv.functional.activation import ActivationGradients, gelu, hardswish, leaky_relu, relu, sigmoid, silu, tanh
 from clconv.functional.activation_backward import (
@@ -11,6 +12,7 @@ from clconv.functional.activation_backward import (
     silu_backward,
     tanh_backward,
 )
+from clconv.functional.batch_norm import batch_norm, batch_norm_backward, instance_norm, instance_norm_backward
 from clconv.functional.conv import (
     ConvGradients,
     conv1d,
@@ -39,6 +41,20 @@ from clconv.functional.interpolate import (
     upsample_bilinear_backward,
     upsample_nearest,
     upsample_nearest_backward,
+)
+from clconv.functional.norm import (
+    RMSNormGradients,
+    group_norm,
+    group_norm_backward,
+    layer_norm,
+    layer_norm_backward,
+    rms_norm,
+    rms_norm_backward,
+)
+from clconv.functional.norm_response import (
+    LocalResponseNormGradients,
+    local_response_norm,
+    local_response_norm_backward,
 )
 from clconv.functional.pad import PadGradients, pad, pad_backward
 from clconv.functional.pool_adaptive import (
@@ -113,10 +129,13 @@ __all__ = [
     "DeformConvGradients",
     "FoldGradients",
     "InterpolateGradients",
+    "LocalResponseNormGradients",
+    "NormGradients",
     "PadGradients",
     "PixelShuffleGradients",
     "PixelUnshuffleGradients",
     "PoolGradients",
+    "RMSNormGradients",
     "UnfoldGradients",
     "adaptive_avg_pool1d",
     "adaptive_avg_pool1d_backward",
@@ -136,6 +155,8 @@ __all__ = [
     "avg_pool2d_backward",
     "avg_pool3d",
     "avg_pool3d_backward",
+    "batch_norm",
+    "batch_norm_backward",
     "channel_shuffle",
     "channel_shuffle_backward",
     "conv1d",
@@ -160,12 +181,20 @@ __all__ = [
     "global_avg_pool_backward",
     "global_max_pool",
     "global_max_pool_backward",
+    "group_norm",
+    "group_norm_backward",
     "hardswish",
     "hardswish_backward",
+    "instance_norm",
+    "instance_norm_backward",
     "interpolate",
     "interpolate_backward",
+    "layer_norm",
+    "layer_norm_backward",
     "leaky_relu",
     "leaky_relu_backward",
+    "local_response_norm",
+    "local_response_norm_backward",
     "lp_pool1d",
     "lp_pool1d_backward",
     "lp_pool2d",
@@ -192,6 +221,8 @@ __all__ = [
     "pixel_unshuffle_backward",
     "relu",
     "relu_backward",
+    "rms_norm",
+    "rms_norm_backward",
     "sigmoid",
     "sigmoid_backward",
     "silu",

@@ -30,6 +30,9 @@ DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
     "pool_max.cl": _ELEMENTS,
     "pool_max_rows.cl": _ELEMENTS,
     "pool_unpool.cl": _ELEMENTS,
+    "norm.cl": _ELEMENTS,
+    "norm_backward.cl": _ELEMENTS,
+    "norm_response.cl": _ELEMENTS,
     "sums.cl": _ELEMENTS,
     "unfold.cl": _ELEMENTS,
 }

@@ -7,6 +7,8 @@ the user's own axes. Each kind of problem has a file; the algebra of a single ax
 
 from clconv.problem.conv import ConvProblem
 from clconv.problem.deform import DeformProblem
+from clconv.problem.norm import NormAxes, NormProblem
+from clconv.problem.norm_response import ResponseProblem
 from clconv.problem.pad import PadProblem
 from clconv.problem.pool import AvgPoolProblem, LpPoolProblem, MaxPoolProblem, PoolProblem
 from clconv.problem.pool_unpool import UnpoolProblem
@@ -21,10 +23,13 @@ __all__ = [
     "DeformProblem",
     "LpPoolProblem",
     "MaxPoolProblem",
+    "NormAxes",
+    "NormProblem",
     "PadProblem",
     "PoolProblem",
     "ReceptiveField",
     "ResizeProblem",
+    "ResponseProblem",
     "ShuffleProblem",
     "UnpoolProblem",
     "Window",
