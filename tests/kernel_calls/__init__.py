@@ -8,4 +8,11 @@ from tests.kernel_calls import conv, deform, elementwise, norm, pool, resize, un
 CALLS = {**conv.CALLS, **deform.CALLS, **elementwise.CALLS, **norm.CALLS, **pool.CALLS, **resize.CALLS, **unfold.CALLS}
 
 #: Operations to functions that take a dtype and yield problems on both sides of what plans choose between.
-PROBLEMS = {**norm.PROBLEMS, **resize.PROBLEMS}
+PROBLEMS = {
+    **conv.PROBLEMS,
+    **deform.PROBLEMS,
+    **norm.PROBLEMS,
+    **pool.PROBLEMS,
+    **resize.PROBLEMS,
+    **unfold.PROBLEMS,
+}

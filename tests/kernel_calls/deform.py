@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from clconv.algorithms import deform
+from clconv.problem import DeformProblem
 from tests.kernel_calls.call import Call
 
 LAYER = {"stride": (2, 1), "padding": ((1, 2), (2, 0)), "dilation": (1, 2)}
@@ -27,3 +29,13 @@ def backward(draw):
 
 
 CALLS = {"deform_columns": forward, "deform_bwd_offset": backward, "deform_bwd_data": backward}
+
+
+def layers(dtype):
+    for mask in (False, True):
+        shapes = (2, 4, 5, 6), (2, 24, 3, 6), (2, 2, 3, 2)
+        arguments = tuple(LAYER.values())
+        yield DeformProblem.from_shapes(*shapes, *arguments, bias=True, mask=mask, dtype=dtype)
+
+
+PROBLEMS = dict.fromkeys(deform.ALGORITHMS, layers)
