@@ -21,6 +21,7 @@ from clconv.algorithms import ALGORITHMS, plan_for
 from clconv.native import executor, table
 from clconv.plan import Traits
 from clconv.problem import ConvProblem, WindowProblem
+from tests.kernel_calls import PROBLEMS
 
 NATIVE = clconv.devices()[0]
 needs_native = pytest.mark.skipif(NATIVE.problem is not None, reason=str(NATIVE.problem))
@@ -82,7 +83,9 @@ def test_what_is_compiled_is_the_table_at_every_level():
 @pytest.mark.parametrize("operation", ALGORITHMS)
 def test_every_plan_picks_its_kernels_from_the_table(operation, dtype):
     """Whatever algorithm a problem gets: sizes on both sides of where sums are cut, every rank, groups or none."""
-    if operation in ("unfold", "fold"):
+    if operation in PROBLEMS:
+        problems = list(PROBLEMS[operation](dtype))
+    elif operation in ("unfold", "fold"):
         problems = [WindowProblem.for_unfold((2, 4, 9, 9), (3, 3), 1, 0, 1, padding_mode="zeros", dtype=dtype)]
     else:
         problems = [

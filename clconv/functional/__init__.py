@@ -36,12 +36,32 @@ from clconv.functional.conv_transpose import (
     conv_transpose3d,
     conv_transpose3d_backward,
 )
+from clconv.functional.dropout import (
+    DropoutGradients,
+    FlattenGradients,
+    dropout,
+    dropout_backward,
+    flatten,
+    flatten_backward,
+)
+from clconv.functional.linear import LinearGradients, linear, linear_backward
+from clconv.functional.softmax import (
+    SoftmaxGradients,
+    log_softmax,
+    log_softmax_backward,
+    softmax,
+    softmax_backward,
+)
 from clconv.functional.unfold import FoldGradients, UnfoldGradients, fold, fold_backward, unfold, unfold_backward
 
 __all__ = [
     "ActivationGradients",
     "ConvGradients",
+    "DropoutGradients",
+    "FlattenGradients",
     "FoldGradients",
+    "LinearGradients",
+    "SoftmaxGradients",
     "UnfoldGradients",
     "conv1d",
     "conv1d_backward",
@@ -55,6 +75,10 @@ __all__ = [
     "conv_transpose2d_backward",
     "conv_transpose3d",
     "conv_transpose3d_backward",
+    "dropout",
+    "dropout_backward",
+    "flatten",
+    "flatten_backward",
     "fold",
     "fold_backward",
     "gelu",
@@ -63,12 +87,18 @@ __all__ = [
     "hardswish_backward",
     "leaky_relu",
     "leaky_relu_backward",
+    "linear",
+    "linear_backward",
+    "log_softmax",
+    "log_softmax_backward",
     "relu",
     "relu_backward",
     "sigmoid",
     "sigmoid_backward",
     "silu",
     "silu_backward",
+    "softmax",
+    "softmax_backward",
     "tanh",
     "tanh_backward",
     "unfold",
