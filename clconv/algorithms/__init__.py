@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from clconv.algorithms import activation, conv_direct, conv_portable, dropout, softmax, unfold_portable
+from clconv.algorithms import activation, conv_direct, conv_portable, cross_entropy, dropout, softmax, unfold_portable
 from clconv.algorithms.algorithm import Algorithm, portable
 from clconv.plan import Plan, Traits
 
@@ -33,6 +33,7 @@ ALGORITHMS: dict[str, tuple[Algorithm, ...]] = {
     "unfold": (portable(unfold_portable.plan_unfold),),
     "fold": (portable(unfold_portable.plan_fold),),
     **activation.ALGORITHMS,
+    **cross_entropy.ALGORITHMS,
     **dropout.ALGORITHMS,
     **softmax.ALGORITHMS,
 }

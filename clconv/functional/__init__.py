@@ -36,6 +36,7 @@ from clconv.functional.conv_transpose import (
     conv_transpose3d,
     conv_transpose3d_backward,
 )
+from clconv.functional.cross_entropy import CrossEntropyGradients, cross_entropy, cross_entropy_backward
 from clconv.functional.dropout import (
     DropoutGradients,
     FlattenGradients,
@@ -57,6 +58,7 @@ from clconv.functional.unfold import FoldGradients, UnfoldGradients, fold, fold_
 __all__ = [
     "ActivationGradients",
     "ConvGradients",
+    "CrossEntropyGradients",
     "DropoutGradients",
     "FlattenGradients",
     "FoldGradients",
@@ -75,6 +77,8 @@ __all__ = [
     "conv_transpose2d_backward",
     "conv_transpose3d",
     "conv_transpose3d_backward",
+    "cross_entropy",
+    "cross_entropy_backward",
     "dropout",
     "dropout_backward",
     "flatten",

@@ -6,13 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from clconv.arrays import check_arrays, check_out, element_strides, is_device_array
+from clconv.arrays import check_arrays, check_out, element_strides
 from clconv.devices import executor_for
 from clconv.executor import Operand
+from clconv.functional._elementwise import without_gaps
 from clconv.functional._run import check_mask, check_shape, plan_all, result_array, run, vector
-from clconv.host_memory import converted
 from clconv.problem import ConvProblem
 from clconv.problem.elementwise import CommonWalk
 
@@ -144,7 +142,7 @@ def _problem(arrays: dict[str, Any], dtype: str, rows: dict[str, Any]) -> tuple[
     steps = {name: _row_strides(array, len(shape)) for name, array in rows.items()}
     walk = CommonWalk.over(shape, *(strides[: len(shape)] for strides in steps.values()), least=_ROWS)
     if len(walk.extents) > _ROWS:
-        dense = {name: _without_gaps(name, array) for name, array in rows.items()}
+        dense = {name: without_gaps("linear", name, array) for name, array in rows.items()}
         if any(dense[name] is not rows[name] for name in rows):
             return _problem(arrays, dtype, dense)
     N, *extents = (0, 1, 1, 1) if math.prod(shape) == 0 else walk.extents
@@ -168,15 +166,3 @@ def _row_strides(array: Any, axes: int) -> tuple[int, ...]:
 def _matrix(w: Any) -> Operand:
     strides: Sequence[int] = element_strides(w)
     return Operand(w, 0, (*((0,) * (2 - len(strides))), *strides, 0, 0, 0))
-
-
-def _without_gaps(name: str, array: Any) -> Any:
-    """Return an array of many axes without gaps, of which any number of leading axes is one."""
-    if is_device_array(array):
-        if array.flags.c_contiguous:
-            return array
-        raise ValueError(
-            f"linear takes pyopencl arrays whose leading axes can be joined into {_ROWS}: "
-            f"{name}.shape={tuple(array.shape)}, strides={array.strides}"
-        )
-    return converted(array, np.ascontiguousarray)

@@ -19,6 +19,7 @@ DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
     "activation.cl": _ELEMENTS,
     "conv.cl": _ELEMENTS,
     "conv_direct.cl": tuple((*element, ("VECTOR_BYTES", width)) for element in _ELEMENTS for width in (16, 32, 64)),
+    "cross_entropy.cl": _ELEMENTS,
     "dropout.cl": _ELEMENTS,
     "softmax.cl": _ELEMENTS,
     "sums.cl": _ELEMENTS,
