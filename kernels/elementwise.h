@@ -19,4 +19,14 @@
     const index64 n = item / C; \
     const index64 run = W - first < RUN ? W - first : RUN;
 
+/* The same, but for the number of elements, for work-items that go through the axis c themselves. */
+#define POSITION_OF_ITEM \
+    const index64 runs = (W + RUN - 1) / RUN; \
+    index64 item = WORK_ITEM_INDEX; \
+    if (item >= N * D * H * runs) return; \
+    const index64 first = item % runs * RUN; item /= runs; \
+    const index64 h = item % H; item /= H; \
+    const index64 d = item % D; \
+    const index64 n = item / D;
+
 #endif

@@ -12,13 +12,16 @@ from clconv.algorithms import (
     activation,
     conv_direct,
     conv_portable,
+    cross_entropy,
     deform,
+    dropout,
     norm,
     norm_response,
     pad,
     pool,
     resize,
     shuffle,
+    softmax,
     unfold_portable,
 )
 from clconv.algorithms.algorithm import Algorithm, portable
@@ -52,6 +55,9 @@ ALGORITHMS: dict[str, tuple[Algorithm, ...]] = {
     **pool.ALGORITHMS,
     **norm.ALGORITHMS,
     **norm_response.ALGORITHMS,
+    **cross_entropy.ALGORITHMS,
+    **dropout.ALGORITHMS,
+    **softmax.ALGORITHMS,
 }
 
 

@@ -51,11 +51,20 @@ def launches(
     extents: Sequence[int],
     defines: tuple[tuple[str, int], ...],
     traits: Traits,
+    run: int | None = None,
+    items: int | None = None,
+    counted: Mapping[str, Sequence[int]] | None = None,
 ) -> Plan:
-    """Return one launch, or one for each position along the axes beyond those that a kernel walks."""
+    """Return one launch, or one for each position along the axes beyond those that a kernel walks.
+
+    ``run`` is the positions of a work-item along the last axis, ``items`` how many work-items there are where they are
+    not those of all positions. ``counted`` has the steps of what is walked like an array and is none.
+    """
     outer, inner = tuple(extents[:-AXES]), extents[-AXES:]
-    run = _RUN if traits.vector_bytes else 1
-    items = math.prod(inner[:-1]) * -(-inner[-1] // run)
+    if run is None:
+        run = _RUN if traits.vector_loops else 1
+    if items is None:
+        items = math.prod(inner[:-1]) * -(-inner[-1] // run)
     sizes = {**dict(zip("NCDHW", inner, strict=True)), "RUN": run, **numbers}
     kept = tuple((len(outer) + axis, 1) for axis in range(AXES))
     return Plan(
@@ -66,11 +75,21 @@ def launches(
                 defines,
                 items,
                 {name: name for name in arrays},
-                sizes,
+                {**sizes, **_start_and_steps(counted or {}, position)},
                 _OPERATIONS * math.prod(inner),
-                local_size=1 if traits.vector_bytes else 64,
+                local_size=1 if traits.vector_loops else 64,
                 walks={name: Walk((*position, *(0,) * AXES), kept) for name in arrays} if outer else {},
             )
             for position in itertools.product(*map(range, outer))
         )
     )
+
+
+def _start_and_steps(counted: Mapping[str, Sequence[int]], position: tuple[int, ...]) -> dict[str, int]:
+    """Return a kernel's numbers for walks that start at a position along the axes that it does not walk."""
+    numbers = {}
+    for name, steps in counted.items():
+        outer, inner = steps[: len(position)], steps[len(position) :]
+        numbers[f"{name}_start"] = sum(p * step for p, step in zip(position, outer, strict=True))
+        numbers |= {f"{name}_{axis}": step for axis, step in zip("ncdhw", inner, strict=True)}
+    return numbers

@@ -30,7 +30,16 @@ from clconv.functional.conv_transpose import (
     conv_transpose3d,
     conv_transpose3d_backward,
 )
+from clconv.functional.cross_entropy import CrossEntropyGradients, cross_entropy, cross_entropy_backward
 from clconv.functional.deform import DeformConvGradients, deform_conv2d, deform_conv2d_backward
+from clconv.functional.dropout import (
+    DropoutGradients,
+    FlattenGradients,
+    dropout,
+    dropout_backward,
+    flatten,
+    flatten_backward,
+)
 from clconv.functional.interpolate import (
     InterpolateGradients,
     interpolate,
@@ -42,6 +51,7 @@ from clconv.functional.interpolate import (
     upsample_nearest,
     upsample_nearest_backward,
 )
+from clconv.functional.linear import LinearGradients, linear, linear_backward
 from clconv.functional.norm import (
     RMSNormGradients,
     group_norm,
@@ -120,15 +130,20 @@ from clconv.functional.shuffle import (
     pixel_unshuffle,
     pixel_unshuffle_backward,
 )
+from clconv.functional.softmax import SoftmaxGradients, log_softmax, log_softmax_backward, softmax, softmax_backward
 from clconv.functional.unfold import FoldGradients, UnfoldGradients, fold, fold_backward, unfold, unfold_backward
 
 __all__ = [
     "ActivationGradients",
     "ChannelShuffleGradients",
     "ConvGradients",
+    "CrossEntropyGradients",
     "DeformConvGradients",
+    "DropoutGradients",
+    "FlattenGradients",
     "FoldGradients",
     "InterpolateGradients",
+    "LinearGradients",
     "LocalResponseNormGradients",
     "NormGradients",
     "PadGradients",
@@ -136,6 +151,7 @@ __all__ = [
     "PixelUnshuffleGradients",
     "PoolGradients",
     "RMSNormGradients",
+    "SoftmaxGradients",
     "UnfoldGradients",
     "adaptive_avg_pool1d",
     "adaptive_avg_pool1d_backward",
@@ -171,8 +187,14 @@ __all__ = [
     "conv_transpose2d_backward",
     "conv_transpose3d",
     "conv_transpose3d_backward",
+    "cross_entropy",
+    "cross_entropy_backward",
     "deform_conv2d",
     "deform_conv2d_backward",
+    "dropout",
+    "dropout_backward",
+    "flatten",
+    "flatten_backward",
     "fold",
     "fold_backward",
     "gelu",
@@ -193,8 +215,12 @@ __all__ = [
     "layer_norm_backward",
     "leaky_relu",
     "leaky_relu_backward",
+    "linear",
+    "linear_backward",
     "local_response_norm",
     "local_response_norm_backward",
+    "log_softmax",
+    "log_softmax_backward",
     "lp_pool1d",
     "lp_pool1d_backward",
     "lp_pool2d",
@@ -227,6 +253,8 @@ __all__ = [
     "sigmoid_backward",
     "silu",
     "silu_backward",
+    "softmax",
+    "softmax_backward",
     "tanh",
     "tanh_backward",
     "unfold",

@@ -6,13 +6,15 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from clconv.arguments import flag
-from clconv.arrays import check_out, element_strides
+from clconv.arrays import check_out, element_strides, is_device_array
 from clconv.executor import Operand
-from clconv.host_memory import overlaps_itself
+from clconv.host_memory import converted, overlaps_itself
 from clconv.problem.elementwise import CommonWalk
 
-__all__ = ["destination", "number", "refuse_inplace", "walk_of"]
+__all__ = ["destination", "number", "refuse_inplace", "walk_of", "without_gaps"]
 
 
 def number(value: Any, name: str) -> float:
@@ -62,3 +64,15 @@ def walk_of(names: Sequence[str], arrays: Sequence[Any]) -> tuple[CommonWalk, di
     walk = CommonWalk.over(arrays[0].shape, *(element_strides(array) for array in arrays))
     operands = zip(names, arrays, walk.strides, strict=True)
     return walk, {name: Operand(array, 0, strides) for name, array, strides in operands}
+
+
+def without_gaps(operation: str, name: str, array: Any) -> Any:
+    """Return an array of many axes without gaps, of which neighbouring axes can be joined."""
+    if not is_device_array(array):
+        return converted(array, np.ascontiguousarray)
+    if array.flags.c_contiguous:
+        return array
+    raise ValueError(
+        f"{operation} takes pyopencl arrays of many axes only without gaps: "
+        f"{name}.shape={tuple(array.shape)}, {name}.strides={array.strides}"
+    )

@@ -33,6 +33,9 @@ DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
     "norm.cl": _ELEMENTS,
     "norm_backward.cl": _ELEMENTS,
     "norm_response.cl": _ELEMENTS,
+    "cross_entropy.cl": _ELEMENTS,
+    "dropout.cl": _ELEMENTS,
+    "softmax.cl": _ELEMENTS,
     "sums.cl": _ELEMENTS,
     "unfold.cl": _ELEMENTS,
 }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from clconv.problem.shapes import check_elements, element_defines
 
-__all__ = ["ACTIVATIONS", "AXES", "ActivationProblem", "CommonWalk"]
+__all__ = ["ACTIVATIONS", "AXES", "ActivationProblem", "CommonWalk", "DropoutProblem"]
 
 #: The functions of kernels/activation.h, in the order of their numbers there.
 ACTIVATIONS = ("relu", "leaky_relu", "sigmoid", "tanh", "silu", "gelu", "gelu_tanh", "hardswish")
@@ -24,7 +24,7 @@ class CommonWalk:
     Attributes
     ----------
     extents : tuple of int
-        Positions along each axis, at least :data:`AXES` of them, the axis with the smallest steps last.
+        Positions along each axis, the axis with the smallest steps last.
     strides : tuple of tuple of int
         Each array's steps along these axes.
 
@@ -47,8 +47,11 @@ class CommonWalk:
         return one_axis and all(steps[-1] == 1 for steps in self.strides)
 
     @classmethod
-    def over(cls, shape: Sequence[int], *strides: Sequence[int]) -> CommonWalk:
-        """Return the walk over arrays of a shape with these strides, in the order of the first one's memory."""
+    def over(cls, shape: Sequence[int], *strides: Sequence[int], least: int = AXES) -> CommonWalk:
+        """Return the walk over arrays of a shape with these strides, in the order of the first one's memory.
+
+        It has ``least`` axes, or more where they cannot be merged.
+        """
         check_elements({"input": tuple(shape)})
         axes = [(extent, *steps) for extent, *steps in zip(shape, *strides, strict=True) if extent != 1]
         axes.sort(key=lambda axis: -abs(axis[1]))
@@ -58,7 +61,7 @@ class CommonWalk:
                 merged[-1] = (merged[-1][0] * extent, *steps)
             else:
                 merged.append((extent, *steps))
-        merged = [(1, *(0 for _ in strides))] * (AXES - len(merged)) + merged
+        merged = [(1, *(0 for _ in strides))] * (least - len(merged)) + merged
         extents, *walked = zip(*merged, strict=True)
         return cls(tuple(extents), tuple(walked))
 
@@ -91,6 +94,38 @@ class ActivationProblem:
     def elements(self) -> int:
         """Number of elements."""
         return math.prod(self.extents)
+
+    @property
+    def defines(self) -> tuple[tuple[str, int], ...]:
+        """What kernels are compiled with for arrays of this type."""
+        return element_defines(self.dtype)
+
+
+@dataclass(frozen=True)
+class DropoutProblem:
+    """Dropout, or its gradient.
+
+    Attributes
+    ----------
+    threshold : int
+        An element is dropped if its random word, of 32 bits, is below this.
+    scale : float
+        Of the elements that are kept.
+    seed, offset : int
+        Key of the random words, as 64 bits with a sign, and which of them is the first.
+    extents, places : tuple of int
+        Of a :class:`CommonWalk`, and the steps along these of an element's number.
+    dtype : str
+        "float16", "float32" or "float64".
+    """
+
+    threshold: int
+    scale: float
+    seed: int
+    offset: int
+    extents: tuple[int, ...]
+    places: tuple[int, ...]
+    dtype: str
 
     @property
     def defines(self) -> tuple[tuple[str, int], ...]:
