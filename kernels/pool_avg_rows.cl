@@ -2,19 +2,28 @@
 #include "pool_rows.h"
 #include "pool_divisor.h"
 
-static inline void add_row(real *line, global const element *x, const index64 start, const index64 step, const int count)
+/* line[i] = the sum of `rows` rows, 1 to ROWS, added to what is there unless the line is fresh. */
+static inline void add_some(real *line, global const element *x, const index64 *start, const index64 step, const int count,
+                            const int rows, const int fresh)
 {
-    if (step == 1) for (int i = 0; i < count; i++) line[i] += load(x, start + i);
-    else for (int i = 0; i < count; i++) line[i] += load(x, start + i * step);
+    for (int i = 0; i < count; i++) {
+        real sum = load(x, start[0] + i * step);
+        if (rows > 1) sum += load(x, start[1] + i * step);
+        if (rows > 2) sum += load(x, start[2] + i * step);
+        line[i] = fresh ? sum : line[i] + sum;
+    }
 }
 
-/* sum[o] = line[o*S] + ... + line[o*S + K - 1] */
-static inline void add_taps(real *sum, const real *line, const int count, const int K, const int S)
+static inline void add_rows(real *line, global const element *x, const index64 *start, const index64 step, const int count,
+                            const int rows, const int fresh)
 {
-    const int end = whole_blocks(count);
-    for (int o = 0; o < end; o++) sum[o] = line[o * S];
-    for (int k = 1; k < K; k++)
-        for (int o = 0; o < end; o++) sum[o] += line[o * S + k];
+    if (step != 1) add_some(line, x, start, step, count, rows, fresh);
+    else if (rows == 3 && fresh) add_some(line, x, start, 1, count, 3, 1);
+    else if (rows == 2 && fresh) add_some(line, x, start, 1, count, 2, 1);
+    else if (fresh) add_some(line, x, start, 1, count, 1, 1);
+    else if (rows == 3) add_some(line, x, start, 1, count, 3, 0);
+    else if (rows == 2) add_some(line, x, start, 1, count, 2, 0);
+    else add_some(line, x, start, 1, count, 1, 0);
 }
 
 static inline real sum_of(const real *line, const int count)
@@ -22,6 +31,16 @@ static inline real sum_of(const real *line, const int count)
     real sum = 0;
     for (int i = 0; i < count; i++) sum += line[i];
     return sum;
+}
+
+/* sum[o] = line[o*S] + ... + line[o*S + K - 1] */
+static inline void add_taps(real *sum, const real *line, const int count, const int K, const int S)
+{
+    for (int o = 0; o < whole_blocks(count); o++) {
+        real total = line[o * S];
+        for (int k = 1; k < K; k++) total += line[o * S + k];
+        sum[o] = total;
+    }
 }
 
 /* What windows begin ... begin + count - 1 count along a row. */
@@ -53,20 +72,25 @@ kernel void avg_pool_rows(
     real line[ROOM], sum[ROOM], taps[ROOM];
     count_taps(taps, b.begin, b.count, IW, KW, SW, PW, QW, HIGH_W, count_padding);
     fill(sum, 0, b.count);
+    fill(line, 0, ROOM); /* what rows leave of it stays the padding's */
     for (int oh = b.first_row; oh < b.end_row; oh++) {
         const reach rh = reach_of(oh, IH, KH, SH, DH, PH, QH);
-        fill(line, 0, s.length + 2 * BLOCK);
-        for (int id = rd.first; id < rd.end; id++)
-            for (int ih = rh.first; ih < rh.end; ih++)
-                for (int iw = s.first; iw < s.end; iw += LINE)
-                    add_row(line + (iw - s.start) % LINE, x, AT(x, b.n, b.c, id, ih, iw), x_w, smaller(s.end - iw, LINE));
+        index64 start[ROWS];
+        int rows = 0, fresh = 1;
+        for (int iw = s.first; iw < s.end; iw += LINE)
+            for (int id = rd.first; id < rd.end; id++)
+                for (int ih = rh.first; ih < rh.end; ih++) {
+                    start[rows++] = AT(x, b.n, b.c, id, ih, iw);
+                    if (rows < ROWS && (ih + 1 < rh.end || id + 1 < rd.end)) continue;
+                    add_rows(line + (iw - s.start) % LINE, x, start, x_w, smaller(s.end - iw, LINE), rows, fresh);
+                    rows = fresh = 0;
+                }
 
+#define ADD_TAPS(K, S) add_taps(sum, line, b.count, K, S)
         if (RUN == 1)
             sum[0] = sum_of(line, s.length);
-        else if (QW == 1 && SW == 1)
-            add_taps(sum, line, b.count, KW, 1);
-        else if (QW == 1 && SW == 2)
-            add_taps(sum, line, b.count, KW, 2);
+        else if (QW == 1 && SW <= 2)
+            WITH_WINDOW(ADD_TAPS, KW, SW);
         else
             for (int o = 0; o < b.count; o++) {
                 const reach rw = reach_of(b.begin + o, IW, KW, SW, 1, PW, QW);
@@ -77,14 +101,16 @@ kernel void avg_pool_rows(
     }
 }
 
-/* line[o*S + k] += part[o] for each tap k. The line is kept in S interleaved parts, so that neighbouring outputs write
- * neighbouring places: position i is at place i / S of part i % S. */
-static inline void spread_taps(real *line, const real *part, const int count, const int K, const int S)
+/* Position j*S + phase of the line gets part[j - k/S] from every tap k that is there: those with k % S = phase. The line is
+ * kept in S interleaved parts, so that neighbours are neighbours in memory, too. */
+static inline void gather_taps(real *line, const real *part, const int length, const int K, const int S)
 {
-    for (int k = 0; k < K; k++) {
-        real *target = line + k % S * ROOM + k / S;
-        for (int o = 0; o < whole_blocks(count); o++) target[o] += part[o];
-    }
+    for (int phase = 0; phase < S; phase++)
+        for (int j = 0; j < whole_blocks(length); j++) {
+            real sum = 0;
+            for (int k = phase; k < K; k += S) sum += part[j - k / S];
+            line[phase * ROOM + j] = sum;
+        }
 }
 
 kernel void avg_pool_rows_bwd(
@@ -97,11 +123,14 @@ kernel void avg_pool_rows_bwd(
     const int first = windows_over(b.begin, OW, KW, SW, 1, PW, QW).first;
     const int outputs = larger(windows_over(b.begin + b.count - 1, OW, KW, SW, 1, PW, QW).last - first + 1, 0);
     const int by_taps = QW == 1 && SW <= 2 && outputs;
-    /* Positions of the first window that are not of the run; and of each of the line's parts, all that are used. */
+    /* Positions of the first window that are not of the run; and zeros before the first window, for taps to read. */
     const int before = by_taps ? b.begin + PW - first * SW : 0;
-    const int length = by_taps ? larger(outputs + BLOCK + (KW - 1) * 1 / SW + 1, (before + b.count) / SW + 1) : b.count;
+    const int zeros = by_taps ? (KW - 1) / SW : 0;
 
-    real line[2 * ROOM], part[ROOM], sum[ROOM], taps[ROOM];
+    real line[2 * ROOM], sum[ROOM], taps[ROOM], total[ROOM];
+    real *part = total + zeros;
+    fill(total, 0, ROOM);
+    fill(sum, 0, ROOM);
     count_taps(taps, first, outputs, IW, KW, SW, PW, QW, HIGH_W, count_padding);
     windows above = {-1, -1};
     for (int ih = b.first_row; ih < b.end_row; ih++) {
@@ -110,34 +139,32 @@ kernel void avg_pool_rows_bwd(
         const windows wh = windows_over(ih, OH, KH, SH, DH, PH, QH);
         if (wh.first != above.first || wh.last != above.last) {
             above = wh;
-            /* Rows of windows whose divisors are the same are added up before they are divided. */
             fill(part, 0, outputs);
-            fill(sum, 0, outputs);
-            real last = 0;
+            index64 start[ROWS];
+            int rows = 0, fresh = 1;
             for (int od = wd.first; od <= wd.last; od++) {
                 const real of_d = counted(reach_of(od, ID, KD, SD, DD, PD, QD), ID, HIGH_D, count_padding);
                 for (int oh = wh.first; oh <= wh.last; oh++) {
-                    const reach rh = reach_of(oh, IH, KH, SH, DH, PH, QH);
-                    const real others = of_d * counted(rh, IH, HIGH_H, count_padding);
-                    if (last != 0 && last != others) {
-                        divide(sum, last, taps, divisor, outputs);
-                        spread_taps(part, sum, outputs, 1, 1);
-                        fill(sum, 0, outputs);
-                    }
-                    last = others;
-                    add_row(sum, dy, AT(dy, b.n, b.c, od, oh, first), dy_w, outputs);
+                    /* Rows of windows with the same divisors are added up before they are divided. */
+                    const real others = of_d * counted(reach_of(oh, IH, KH, SH, DH, PH, QH), IH, HIGH_H, count_padding);
+                    const int is_last = oh == wh.last;
+                    const real next = is_last ? 0
+                        : of_d * counted(reach_of(oh + 1, IH, KH, SH, DH, PH, QH), IH, HIGH_H, count_padding);
+                    start[rows++] = AT(dy, b.n, b.c, od, oh, first);
+                    if (rows < ROWS && next == others) continue;
+                    add_rows(sum, dy, start, dy_w, outputs, rows, fresh);
+                    rows = fresh = 0;
+                    if (next == others) continue;
+                    divide(sum, others, taps, divisor, outputs);
+                    for (int o = 0; o < whole_blocks(outputs); o++) part[o] += sum[o];
+                    fresh = 1;
                 }
             }
-            divide(sum, last != 0 ? last : 1, taps, divisor, outputs);
-            spread_taps(part, sum, outputs, 1, 1);
-
+#define GATHER_TAPS(K, S) gather_taps(line, part, (before + b.count) / (S) + 1, K, S)
             if (by_taps) {
-                fill(line, 0, length);
-                if (SW == 2) fill(line + ROOM, 0, length);
-                if (SW == 1) spread_taps(line, part, outputs, KW, 1);
-                else spread_taps(line, part, outputs, KW, 2);
+                WITH_WINDOW(GATHER_TAPS, KW, SW);
             } else {
-                fill(line, 0, length);
+                fill(line, 0, b.count);
                 for (int o = 0; o < outputs; o++) {
                     const reach rw = reach_of(first + o, IW, KW, SW, 1, PW, QW);
                     const int end = smaller(rw.end - b.begin, b.count);

@@ -5,26 +5,43 @@
 #include "pool_rows.h"
 #include "math.h"
 
-#define NOWHERE 0x7fffffff
-
 static inline real larger_of(const real best, const real value)
 {
     return (value > best) | (value != value) ? value : best;
 }
 
-static inline void raise_row(real *line, global const element *x, const index64 start, const index64 step, const int count)
+/* line[i] = the largest of `rows` rows, 1 to ROWS, and of what is there unless the line is fresh. */
+static inline void raise_some(real *line, global const element *x, const index64 *start, const index64 step,
+                              const int count, const int rows, const int fresh)
 {
-    if (step == 1) for (int i = 0; i < count; i++) line[i] = larger_of(line[i], load(x, start + i));
-    else for (int i = 0; i < count; i++) line[i] = larger_of(line[i], load(x, start + i * step));
+    for (int i = 0; i < count; i++) {
+        real best = load(x, start[0] + i * step);
+        if (rows > 1) best = larger_of(best, load(x, start[1] + i * step));
+        if (rows > 2) best = larger_of(best, load(x, start[2] + i * step));
+        line[i] = fresh ? best : larger_of(line[i], best);
+    }
+}
+
+static inline void raise_rows(real *line, global const element *x, const index64 *start, const index64 step,
+                              const int count, const int rows, const int fresh)
+{
+    if (step != 1) raise_some(line, x, start, step, count, rows, fresh);
+    else if (rows == 3 && fresh) raise_some(line, x, start, 1, count, 3, 1);
+    else if (rows == 2 && fresh) raise_some(line, x, start, 1, count, 2, 1);
+    else if (fresh) raise_some(line, x, start, 1, count, 1, 1);
+    else if (rows == 3) raise_some(line, x, start, 1, count, 3, 0);
+    else if (rows == 2) raise_some(line, x, start, 1, count, 2, 0);
+    else raise_some(line, x, start, 1, count, 1, 0);
 }
 
 /* best[o] = the largest of line[o*S + k*D] */
 static inline void raise_taps(real *best, const real *line, const int count, const int K, const int S, const int D)
 {
-    const int end = whole_blocks(count);
-    for (int o = 0; o < end; o++) best[o] = line[o * S];
-    for (int k = 1; k < K; k++)
-        for (int o = 0; o < end; o++) best[o] = larger_of(best[o], line[o * S + k * D]);
+    for (int o = 0; o < whole_blocks(count); o++) {
+        real top = line[o * S];
+        for (int k = 1; k < K; k++) top = larger_of(top, line[o * S + k * D]);
+        best[o] = top;
+    }
 }
 
 static inline real largest_of(const real *line, const int count, const int D)
@@ -44,21 +61,28 @@ kernel void max_pool_rows(
     const reach rd = reach_of(b.d, ID, KD, SD, DD, PD, QD);
 
     real line[ROOM], best[ROOM];
+    fill(line, -infinity(), ROOM); /* what rows leave of it stays the padding's */
     for (int oh = b.first_row; oh < b.end_row; oh++) {
         const reach rh = reach_of(oh, IH, KH, SH, DH, PH, QH);
-        fill(line, -infinity(), s.length + 2 * BLOCK);
-        for (int id = rd.first; id < rd.end; id += DD)
-            for (int ih = rh.first; ih < rh.end; ih += DH)
-                for (int iw = s.first; iw < s.end; iw += LINE)
-                    raise_row(line + (iw - s.start) % LINE, x, AT(x, b.n, b.c, id, ih, iw), x_w,
-                              smaller(s.end - iw, LINE));
+        index64 start[ROWS];
+        int rows = 0, fresh = 1;
+        for (int iw = s.first; iw < s.end; iw += LINE)
+            for (int id = rd.first; id < rd.end; id += DD)
+                for (int ih = rh.first; ih < rh.end; ih += DH) {
+                    start[rows++] = AT(x, b.n, b.c, id, ih, iw);
+                    if (rows < ROWS && (ih + DH < rh.end || id + DD < rd.end)) continue;
+                    raise_rows(line + (iw - s.start) % LINE, x, start, x_w, smaller(s.end - iw, LINE), rows, fresh);
+                    rows = fresh = 0;
+                }
 
+#define RAISE_TAPS(K, S) raise_taps(best, line, b.count, K, S, 1)
+#define RAISE_DILATED_TAPS(K, S) raise_taps(best, line, b.count, K, S, DW)
         if (RUN == 1 && DW == 1)
             best[0] = largest_of(line, s.length, 1);
-        else if (QW == 1 && SW == 1)
-            raise_taps(best, line, b.count, KW, 1, DW);
-        else if (QW == 1 && SW == 2)
-            raise_taps(best, line, b.count, KW, 2, DW);
+        else if (QW == 1 && SW <= 2 && DW == 1)
+            WITH_WINDOW(RAISE_TAPS, KW, SW);
+        else if (QW == 1 && SW <= 2)
+            WITH_WINDOW(RAISE_DILATED_TAPS, KW, SW);
         else
             for (int o = 0; o < b.count; o++) {
                 const reach rw = reach_of(b.begin + o, IW, KW, SW, DW, PW, QW);
@@ -68,85 +92,100 @@ kernel void max_pool_rows(
     }
 }
 
-/* A candidate replaces the best so far if it is larger, or is the first NaN, or is as large and at an earlier place: a line
- * is reduced by columns first, so that places do not come in order. */
-#define REPLACES(value, index, best, where) \
+/* line and where: the largest of a row and of what is there, unless the line is fresh, and the first place that has it.
+ * Rows come in the order of their places; `index` is that of the row's first value. */
+static inline void raise_placed(real *line, int *where, global const element *x, const index64 start, const index64 step,
+                                const int index, const int count, const int fresh)
+{
+    for (int i = 0; i < count; i++) {
+        const real value = load(x, start + i * step);
+        const int wins = fresh | (value > line[i]) | ((value != value) & (line[i] == line[i]));
+        line[i] = wins ? value : line[i];
+        where[i] = wins ? index + i : where[i];
+    }
+}
+
+static inline void raise_row_placed(real *line, int *where, global const element *x, const index64 start,
+                                    const index64 step, const int index, const int count, const int fresh)
+{
+    if (step != 1) raise_placed(line, where, x, start, step, index, count, fresh);
+    else if (fresh) raise_placed(line, where, x, start, 1, index, count, 1);
+    else raise_placed(line, where, x, start, 1, index, count, 0);
+}
+
+/* A candidate of another column wins over the best so far if it is larger, or is the first NaN, or is as large and at an
+ * earlier place: columns do not come in the order of the places of their maxima. */
+#define WINS(value, index, best, where) \
     (((value) > (best)) \
      | (((value) != (value)) & (((best) == (best)) | ((index) < (where)))) \
      | (((value) == (best)) & ((index) < (where))))
 
-/* `index` is the place of the row's first value. */
-static inline void raise_row_placed(real *line, int *where, global const element *x, const index64 start,
-                                    const index64 step, const int index, const int count)
-{
-    for (int i = 0; i < count; i++) {
-        const real value = load(x, start + i * step);
-        const int replaces = REPLACES(value, index + i, line[i], where[i]);
-        line[i] = replaces ? value : line[i];
-        where[i] = replaces ? index + i : where[i];
-    }
-}
-
 static inline void raise_taps_placed(real *best, int *place_of_best, const real *line, const int *where, const int count,
                                      const int K, const int S, const int D)
 {
-    const int end = whole_blocks(count);
-    for (int o = 0; o < end; o++) {
-        best[o] = line[o * S];
-        place_of_best[o] = where[o * S];
-    }
-    for (int k = 1; k < K; k++)
-        for (int o = 0; o < end; o++) {
+    for (int o = 0; o < whole_blocks(count); o++) {
+        real top = line[o * S];
+        int place_of_top = where[o * S];
+        for (int k = 1; k < K; k++) {
             const real value = line[o * S + k * D];
             const int index = where[o * S + k * D];
-            const int replaces = REPLACES(value, index, best[o], place_of_best[o]);
-            best[o] = replaces ? value : best[o];
-            place_of_best[o] = replaces ? index : place_of_best[o];
+            const int wins = WINS(value, index, top, place_of_top);
+            top = wins ? value : top;
+            place_of_top = wins ? index : place_of_top;
         }
+        best[o] = top;
+        place_of_best[o] = place_of_top;
+    }
 }
 
-static inline void largest_placed(
-    real *best, int *place_of_best, const real *line, const int *where, const int count, const int D)
+/* A line of maxima, and where they are. */
+#define NOWHERE 0x7fffffff
+
+static inline void clear(real *line, int *where)
 {
-    *best = line[0];
-    *place_of_best = where[0];
-    for (int i = 1; i < count; i++)
-        if (REPLACES(line[i * D], where[i * D], *best, *place_of_best)) {
-            *best = line[i * D];
-            *place_of_best = where[i * D];
-        }
+    fill(line, -infinity(), ROOM);
+    for (int i = 0; i < ROOM; i++) where[i] = NOWHERE;
 }
 
 /* The maxima of a run of windows in row oh, and their places. */
-static inline void placed_maxima(
-    real *best, int *place_of_best, global const element *x, const band b, const int oh, POOL_SIZES, VIEW(x), const int RUN)
+static inline void placed_maxima(real *best, int *place_of_best, real *line, int *where, global const element *x,
+                                 const band b, const span s, const int oh, POOL_SIZES, VIEW(x), const int RUN)
 {
-    const span s = span_of(b, RUN, IW, KW, SW, DW, PW, QW);
     const reach rd = reach_of(b.d, ID, KD, SD, DD, PD, QD);
     const reach rh = reach_of(oh, IH, KH, SH, DH, PH, QH);
-    real line[ROOM];
-    int where[ROOM];
-    fill(line, -infinity(), s.length + 2 * BLOCK);
-    for (int i = 0; i < whole_blocks(s.length + 2 * BLOCK); i++) where[i] = NOWHERE;
     for (int id = rd.first; id < rd.end; id += DD)
         for (int ih = rh.first; ih < rh.end; ih += DH)
             for (int iw = s.first; iw < s.end; iw += LINE) {
                 const int i = (iw - s.start) % LINE;
+                const int fresh = id == rd.first && ih == rh.first && iw == s.first;
                 raise_row_placed(line + i, where + i, x, AT(x, b.n, b.c, id, ih, iw), x_w, (id * IH + ih) * IW + iw,
-                                 smaller(s.end - iw, LINE));
+                                 smaller(s.end - iw, LINE), fresh);
             }
-    if (RUN == 1 && DW == 1)
-        largest_placed(best, place_of_best, line, where, s.length, 1);
-    else if (QW == 1 && SW == 1)
-        raise_taps_placed(best, place_of_best, line, where, b.count, KW, 1, DW);
-    else if (QW == 1 && SW == 2)
-        raise_taps_placed(best, place_of_best, line, where, b.count, KW, 2, DW);
-    else
-        for (int o = 0; o < b.count; o++) {
-            const reach rw = reach_of(b.begin + o, IW, KW, SW, DW, PW, QW);
-            const int start = rw.start - s.start;
-            largest_placed(best + o, place_of_best + o, line + start, where + start, rw.taps, DW);
+
+#define RAISE_TAPS_PLACED(K, S) raise_taps_placed(best, place_of_best, line, where, b.count, K, S, 1)
+#define RAISE_DILATED_TAPS_PLACED(K, S) raise_taps_placed(best, place_of_best, line, where, b.count, K, S, DW)
+    if (QW == 1 && SW <= 2 && DW == 1 && RUN > 1) {
+        WITH_WINDOW(RAISE_TAPS_PLACED, KW, SW);
+        return;
+    }
+    if (QW == 1 && SW <= 2 && RUN > 1) {
+        WITH_WINDOW(RAISE_DILATED_TAPS_PLACED, KW, SW);
+        return;
+    }
+    for (int o = 0; o < b.count; o++) {
+        const reach rw = reach_of(b.begin + o, IW, KW, SW, DW, PW, QW);
+        const int folds = RUN == 1 && DW == 1;
+        const int taps = folds ? s.length : rw.taps;
+        int k = folds ? 0 : rw.start - s.start;
+        best[o] = line[k];
+        place_of_best[o] = where[k];
+        for (int tap = 1; tap < taps; tap++) {
+            k += DW;
+            if (!WINS(line[k], where[k], best[o], place_of_best[o])) continue;
+            best[o] = line[k];
+            place_of_best[o] = where[k];
         }
+    }
 }
 
 #define ALL_SIZES \
@@ -160,13 +199,16 @@ kernel void max_pool_rows_placed(
 {
     if (WORK_ITEM_INDEX >= N * C * OD * bands_of_plane(OH, OW, BAND, RUN)) return;
     const band b = band_of(WORK_ITEM_INDEX, C, OD, OH, OW, BAND, RUN);
-    real best[ROOM];
-    int place_of_best[ROOM];
+    const span s = span_of(b, RUN, IW, KW, SW, DW, PW, QW);
+    real line[ROOM], best[ROOM];
+    int where[ROOM], place_of_best[ROOM];
+    clear(line, where);
     for (int oh = b.first_row; oh < b.end_row; oh++) {
-        placed_maxima(best, place_of_best, x, b, oh, ALL_SIZES, RUN);
+        placed_maxima(best, place_of_best, line, where, x, b, s, oh, ALL_SIZES, RUN);
         write_row(y, AT(y, b.n, b.c, b.d, oh, b.begin), y_w, best, b.count);
         const index64 target = AT(indices, b.n, b.c, b.d, oh, b.begin);
-        for (int o = 0; o < b.count; o++) indices[target + o * indices_w] = place_of_best[o];
+        if (indices_w == 1) for (int o = 0; o < b.count; o++) indices[target + o] = place_of_best[o];
+        else for (int o = 0; o < b.count; o++) indices[target + o * indices_w] = place_of_best[o];
     }
 }
 
@@ -177,24 +219,29 @@ kernel void max_pool_rows_winners(
 {
     if (WORK_ITEM_INDEX >= N * C * OD * bands_of_plane(OH, OW, BAND, RUN)) return;
     const band b = band_of(WORK_ITEM_INDEX, C, OD, OH, OW, BAND, RUN);
-    real best[ROOM];
-    int place_of_best[ROOM];
+    const span s = span_of(b, RUN, IW, KW, SW, DW, PW, QW);
+    real line[ROOM], best[ROOM];
+    int where[ROOM], place_of_best[ROOM];
+    clear(line, where);
     for (int oh = b.first_row; oh < b.end_row; oh++) {
-        placed_maxima(best, place_of_best, x, b, oh, ALL_SIZES, RUN);
+        placed_maxima(best, place_of_best, line, where, x, b, s, oh, ALL_SIZES, RUN);
         global int *target = winners + (((b.n * C + b.c) * OD + b.d) * OH + oh) * OW + b.begin;
         for (int o = 0; o < b.count; o++) target[o] = place_of_best[o];
     }
 }
 
-/* line[o*S + k*D] += given[o] where the maximum of window o is at tap k. The line is kept in S interleaved parts: position i
- * is at place i / S of part i % S. */
-static inline void spread_winners(
-    real *line, const int *tap, const real *given, const int count, const int K, const int S, const int D)
+/* Position j*S + phase of the line gets given[o] of every window o whose maximum is there: at its tap k with o*S + k*D =
+ * j*S + phase. The line is kept in S interleaved parts, so that neighbours are neighbours in memory, too. */
+static inline void gather_winners(real *line, const int *tap, const real *given, const int length, const int fresh,
+                                  const int K, const int S, const int D)
 {
-    for (int k = 0; k < K; k++) {
-        real *target = line + k * D % S * ROOM + k * D / S;
-        for (int o = 0; o < whole_blocks(count); o++) target[o] += tap[o] == k * D ? given[o] : 0;
-    }
+    for (int phase = 0; phase < S; phase++)
+        for (int j = 0; j < whole_blocks(length); j++) {
+            real sum = 0;
+            for (int k = 0; k < K; k++)
+                if (k * D % S == phase) sum += tap[j - k * D / S] == k * D ? given[j - k * D / S] : 0;
+            line[phase * ROOM + j] = fresh ? sum : line[phase * ROOM + j] + sum;
+        }
 }
 
 kernel void max_pool_rows_bwd(
@@ -208,38 +255,46 @@ kernel void max_pool_rows_bwd(
     const int first = windows_over(b.begin, OW, KW, SW, DW, PW, QW).first;
     const int outputs = larger(windows_over(b.begin + b.count - 1, OW, KW, SW, DW, PW, QW).last - first + 1, 0);
     const int by_taps = QW == 1 && SW <= 2 && outputs;
-    /* Positions of the first window that are not of the run; and of each of the line's parts, all that are used. */
+    /* Positions of the first window that are not of the run; and windows that are none, for taps to read. */
     const int before = by_taps ? b.begin + PW - first * SW : 0;
-    const int length = by_taps ? larger(outputs + BLOCK + (KW - 1) * DW / SW + 1, (before + b.count) / SW + 1) : b.count;
+    const int none = by_taps ? (KW - 1) * DW / SW : 0;
 
-    real line[2 * ROOM], given[ROOM];
-    int tap[ROOM];
-    for (int o = 0; o < outputs + BLOCK; o++) {
-        given[o] = 0;
-        tap[o] = -1;
-    }
+    real line[2 * ROOM], all_given[ROOM];
+    int all_taps[ROOM];
+    real *given = all_given + none;
+    int *tap = all_taps + none;
+    fill(all_given, 0, ROOM);
+    for (int i = 0; i < ROOM; i++) all_taps[i] = -1;
     for (int ih = b.first_row; ih < b.end_row; ih++) {
         const windows wh = windows_over(ih, OH, KH, SH, DH, PH, QH);
         const int row = (b.d * IH + ih) * IW + b.begin - before;
-        fill(line, 0, length);
-        if (by_taps && SW == 2) fill(line + ROOM, 0, length);
+        int fresh = 1;
         for (int od = wd.first; od <= wd.last; od++)
             for (int oh = wh.first; oh <= wh.last; oh++) {
                 global const int *winner = winners + (((b.n * C + b.c) * OD + od) * OH + oh) * OW + first;
-                read_row(given, dy, AT(dy, b.n, b.c, od, oh, first), dy_w, outputs);
+                const index64 start = AT(dy, b.n, b.c, od, oh, first);
                 if (by_taps) {
                     /* How far the winner is from where this row's part of the window begins. One of another row is beyond
                      * the taps, or leads to a place beyond the image, which is not written. */
                     for (int o = 0; o < outputs; o++) tap[o] = winner[o] - row - o * SW;
-                    if (SW == 1) spread_winners(line, tap, given, outputs, KW, 1, DW);
-                    else spread_winners(line, tap, given, outputs, KW, 2, DW);
+                    read_row(given, dy, start, dy_w, outputs);
+#define GATHER_WINNERS(K, S) gather_winners(line, tap, given, (before + b.count) / (S) + 1, fresh, K, S, 1)
+#define GATHER_DILATED_WINNERS(K, S) gather_winners(line, tap, given, (before + b.count) / (S) + 1, fresh, K, S, DW)
+                    if (DW == 1) WITH_WINDOW(GATHER_WINNERS, KW, SW);
+                    else WITH_WINDOW(GATHER_DILATED_WINNERS, KW, SW);
                 } else {
+                    if (fresh) fill(line, 0, b.count);
                     for (int o = 0; o < outputs; o++) {
                         const int i = winner[o] - row;
-                        if (i >= 0 && i < b.count) line[i] += given[o];
+                        if (i >= 0 && i < b.count) line[i] += load(dy, start + o * dy_w);
                     }
                 }
+                fresh = 0;
             }
+        if (fresh) {
+            fill(line, 0, ROOM);
+            fill(line + ROOM, 0, ROOM);
+        }
         const index64 target = AT(dx, b.n, b.c, b.d, ih, b.begin);
         if (by_taps && SW == 2) write_interleaved(dx, target, dx_w, line, before, b.count);
         else write_row(dx, target, dx_w, line + before, b.count);

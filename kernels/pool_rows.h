@@ -16,6 +16,21 @@
 #define BLOCK 16
 #define ROOM (LINE + 2 * BLOCK)
 
+/* Calls a function with taps and stride as literals where they are those of most networks. */
+#define WITH_WINDOW(call, K, S) \
+    do { \
+        if ((S) == 1 && (K) == 2) call(2, 1); \
+        else if ((S) == 1 && (K) == 3) call(3, 1); \
+        else if ((S) == 2 && (K) == 2) call(2, 2); \
+        else if ((S) == 2 && (K) == 3) call(3, 2); \
+        else if ((S) == 1) call(K, 1); \
+        else if ((S) == 2) call(K, 2); \
+        else call(K, S); \
+    } while (0)
+
+/* Rows are read in threes, so that a line is written once for three of them. */
+#define ROWS 3
+
 /* The part of the arrays that a work-item handles: rows first_row ... end_row - 1 of one plane, positions begin ... begin +
  * count - 1 of each. */
 typedef struct { index64 n, c; int d, first_row, end_row, begin, count; } band;

@@ -43,7 +43,8 @@ def forward_run(axis: PoolAxis) -> int:
 def backward_run(axis: PoolAxis) -> int:
     """Return how many inputs of a row a work-item computes, 0 if none: their windows must fit into a line, too."""
     if axis.parts == 1 and axis.stride <= 2:
-        most = axis.stride * (LINE - 1) - 2 * (axis.span - 1)
+        # Windows reach over both ends of the run, and taps over both ends of the windows.
+        most = LINE - 3 * (axis.span - 1)
     else:
         # Over r positions there are at most (r*Q + span) / S + 1 windows.
         most = min(LINE, ((LINE - 1) * axis.stride - axis.span) // axis.parts)
