@@ -20,6 +20,7 @@ DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
     "conv_direct.cl": tuple((*element, ("VECTOR_BYTES", width)) for element in _ELEMENTS for width in (16, 32, 64)),
     "norm.cl": _ELEMENTS,
     "norm_backward.cl": _ELEMENTS,
+    "norm_columns.cl": _ELEMENTS,
     "norm_response.cl": _ELEMENTS,
     "sums.cl": _ELEMENTS,
     "unfold.cl": _ELEMENTS,
