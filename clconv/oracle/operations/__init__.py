@@ -6,15 +6,27 @@ from ._base import Operation
 from .activation import ACTIVATIONS
 from .blocks import BLOCK_OPERATIONS
 from .conv import CONVOLUTIONS
+from .linear import LINEAR
 from .norm import NORMS
 from .pool import POOLS
 from .rearrange import REARRANGEMENTS
 from .resample import RESAMPLERS
+from .softmax import SOFTMAXES
 
 __all__ = ["OPERATIONS"]
 
 OPERATIONS: dict[str, Operation] = {
     operation.name: operation
-    for family in (CONVOLUTIONS, BLOCK_OPERATIONS, POOLS, NORMS, RESAMPLERS, REARRANGEMENTS, ACTIVATIONS)
+    for family in (
+        CONVOLUTIONS,
+        BLOCK_OPERATIONS,
+        POOLS,
+        NORMS,
+        RESAMPLERS,
+        REARRANGEMENTS,
+        ACTIVATIONS,
+        LINEAR,
+        SOFTMAXES,
+    )
     for operation in family
 }
