@@ -90,7 +90,7 @@ from clconv.oracle._floats import (
     smallest_subnormal,
     storage_and_sum,
 )
-from clconv.oracle.bounds import activation, deform, linear, norm, pool
+from clconv.oracle.bounds import activation, deform, linear, norm, pool, softmax
 from clconv.oracle.bounds.algorithms import parsed
 from clconv.oracle.bounds.rounding import Rounding, raised
 from clconv.oracle.bounds.transforms import growth
@@ -108,6 +108,7 @@ FURTHER = {
     **linear.BOUNDS,
     **norm.BOUNDS,
     **pool.BOUNDS,
+    **softmax.BOUNDS,
 }
 COPIES = ("unfold", "fold_backward")
 ARRAYS = ("grad_output", "input", "weight", "bias")
@@ -341,7 +342,7 @@ class _Call:
         self.result = self.function(**self.given)
         # After the call, so that wrong arguments are refused in the operation's own words.
         self.arrays = {k: real_array(k, v) for k, v in self.given.items() if k in ARRAYS and v is not None}
-        self.multiplies = operation.startswith("conv")
+        self.multiplies = operation.startswith(("conv", "linear"))
         self.is_backward = operation.endswith("_backward")
 
     def fields(self, **arrays: NDArray[Any] | None) -> dict[str, FloatArray]:

@@ -33,6 +33,7 @@ factors that follow. The reference has the same errors with the u of float64, by
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -164,11 +165,7 @@ def _backward(name: str, arguments: Arguments, rounding: Rounding) -> Activation
     return ActivationGradients(np.where(copied, 0.0, limit))
 
 
-def _bound_of(name: str, function: Callable[[str, Arguments, Rounding], Any]) -> Callable[[Arguments, Rounding], Any]:
-    return lambda arguments, rounding: function(name, arguments, rounding)
-
-
 BOUNDS: dict[str, Callable[[Arguments, Rounding], Any]] = {
-    **{name: _bound_of(name, _forward) for name in NAMES},
-    **{f"{name}_backward": _bound_of(name, _backward) for name in NAMES},
+    **{name: functools.partial(_forward, name) for name in NAMES},
+    **{f"{name}_backward": functools.partial(_backward, name) for name in NAMES},
 }

@@ -7,10 +7,12 @@ from .activation import ACTIVATIONS
 from .blocks import BLOCK_OPERATIONS
 from .conv import CONVOLUTIONS
 from .deform import DEFORMABLE
+from .linear import LINEAR
 from .norm import NORMS
 from .pool import POOLS
 from .rearrange import REARRANGEMENTS
 from .resample import RESAMPLERS
+from .softmax import SOFTMAXES
 
 __all__ = ["OPERATIONS"]
 
@@ -25,6 +27,8 @@ OPERATIONS: dict[str, Operation] = {
         RESAMPLERS,
         REARRANGEMENTS,
         ACTIVATIONS,
+        LINEAR,
+        SOFTMAXES,
     )
     for operation in family
 }

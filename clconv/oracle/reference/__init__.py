@@ -69,6 +69,7 @@ from clconv.oracle.reference.group_norm import (
     rms_norm_backward,
 )
 from clconv.oracle.reference.layer import ConvGradients
+from clconv.oracle.reference.linear import LinearGradients, linear, linear_backward
 from clconv.oracle.reference.norm import NormGradients
 from clconv.oracle.reference.padding import PadGradients, pad, pad_backward
 from clconv.oracle.reference.pool import (
@@ -146,6 +147,13 @@ from clconv.oracle.reference.response_norm import (
     local_response_norm,
     local_response_norm_backward,
 )
+from clconv.oracle.reference.softmax import (
+    SoftmaxGradients,
+    log_softmax,
+    log_softmax_backward,
+    softmax,
+    softmax_backward,
+)
 
 __all__ = [
     "ActivationGradients",
@@ -157,6 +165,7 @@ __all__ = [
     "DeformConvGradients",
     "FoldGradients",
     "InterpolateGradients",
+    "LinearGradients",
     "LocalResponseNormGradients",
     "LpPoolGradients",
     "MaxPoolGradients",
@@ -166,6 +175,7 @@ __all__ = [
     "PixelShuffleGradients",
     "PixelUnshuffleGradients",
     "RMSNormGradients",
+    "SoftmaxGradients",
     "UnfoldGradients",
     "adaptive_avg_pool1d",
     "adaptive_avg_pool1d_backward",
@@ -223,8 +233,12 @@ __all__ = [
     "layer_norm_backward",
     "leaky_relu",
     "leaky_relu_backward",
+    "linear",
+    "linear_backward",
     "local_response_norm",
     "local_response_norm_backward",
+    "log_softmax",
+    "log_softmax_backward",
     "lp_pool1d",
     "lp_pool1d_backward",
     "lp_pool2d",
@@ -257,6 +271,8 @@ __all__ = [
     "sigmoid_backward",
     "silu",
     "silu_backward",
+    "softmax",
+    "softmax_backward",
     "tanh",
     "tanh_backward",
     "unfold",
