@@ -54,7 +54,6 @@ ALGORITHMS: dict[str, tuple[Algorithm, ...]] = {
     **shuffle.ALGORITHMS,
     **activation.ALGORITHMS,
     **pool.ALGORITHMS,
-    **norm.ALGORITHMS,
     "norm": (
         Algorithm("columns", norm_columns.columns_fit, norm_columns.plan_fwd),
         Algorithm("rows", norm.rows_fit, norm.plan_rows),
