@@ -40,6 +40,7 @@ from clconv.functional.dropout import (
     flatten,
     flatten_backward,
 )
+from clconv.functional.epilogue import Epilogue
 from clconv.functional.interpolate import (
     InterpolateGradients,
     interpolate,
@@ -140,6 +141,7 @@ __all__ = [
     "CrossEntropyGradients",
     "DeformConvGradients",
     "DropoutGradients",
+    "Epilogue",
     "FlattenGradients",
     "FoldGradients",
     "InterpolateGradients",
