@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from clconv.algorithms import conv_direct, conv_portable, pad, resize, shuffle, unfold_portable
+from clconv.algorithms import conv_direct, conv_portable, grid_sample, pad, resize, shuffle, unfold_portable
 from clconv.algorithms.algorithm import Algorithm, portable
 from clconv.plan import Plan, Traits
 
@@ -32,6 +32,7 @@ ALGORITHMS: dict[str, tuple[Algorithm, ...]] = {
     "conv_bwd_bias": (portable(conv_portable.plan_bwd_bias),),
     "unfold": (portable(unfold_portable.plan_unfold),),
     "fold": (portable(unfold_portable.plan_fold),),
+    **grid_sample.ALGORITHMS,
     **pad.ALGORITHMS,
     **resize.ALGORITHMS,
     **shuffle.ALGORITHMS,

@@ -17,6 +17,7 @@ from clconv.functional.conv_transpose import (
     conv_transpose3d,
     conv_transpose3d_backward,
 )
+from clconv.functional.grid_sample import GridSampleGradients, grid_sample, grid_sample_backward
 from clconv.functional.interpolate import (
     InterpolateGradients,
     interpolate,
@@ -46,6 +47,7 @@ __all__ = [
     "ChannelShuffleGradients",
     "ConvGradients",
     "FoldGradients",
+    "GridSampleGradients",
     "InterpolateGradients",
     "PadGradients",
     "PixelShuffleGradients",
@@ -67,6 +69,8 @@ __all__ = [
     "conv_transpose3d_backward",
     "fold",
     "fold_backward",
+    "grid_sample",
+    "grid_sample_backward",
     "interpolate",
     "interpolate_backward",
     "pad",

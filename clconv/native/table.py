@@ -18,6 +18,7 @@ _ELEMENTS: tuple[Defines, ...] = tuple((("ELEMENT", bits),) for bits in (16, 32,
 DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
     "conv.cl": _ELEMENTS,
     "conv_direct.cl": tuple((*element, ("VECTOR_BYTES", width)) for element in _ELEMENTS for width in (16, 32, 64)),
+    "grid_sample.cl": _ELEMENTS,
     "pad.cl": _ELEMENTS,
     "resize.cl": _ELEMENTS,
     "resize_rows.cl": _ELEMENTS,

@@ -6,6 +6,7 @@ the user's own axes. Each kind of problem has a file; the algebra of a single ax
 """
 
 from clconv.problem.conv import ConvProblem
+from clconv.problem.grid_sample import GridSampleProblem
 from clconv.problem.pad import PadProblem
 from clconv.problem.resize import ResizeProblem
 from clconv.problem.shuffle import ShuffleProblem
@@ -14,6 +15,7 @@ from clconv.problem.window import ReceptiveField, Window, receptive_field
 
 __all__ = [
     "ConvProblem",
+    "GridSampleProblem",
     "PadProblem",
     "ReceptiveField",
     "ResizeProblem",

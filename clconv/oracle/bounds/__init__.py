@@ -90,7 +90,7 @@ from clconv.oracle._floats import (
     smallest_subnormal,
     storage_and_sum,
 )
-from clconv.oracle.bounds import linear, norm, pool
+from clconv.oracle.bounds import grid_sample, linear, norm, pool
 from clconv.oracle.bounds.algorithms import parsed
 from clconv.oracle.bounds.rounding import Rounding, raised
 from clconv.oracle.bounds.transforms import growth
@@ -102,7 +102,7 @@ Arrays = dict[str, NDArray[Any]]
 
 OPERATIONS = tuple(name for name in reference.__all__ if name[0].islower())
 # Operations that are more than sums of products, by modules with proofs of their own.
-FURTHER = {**linear.BOUNDS, **norm.BOUNDS, **pool.BOUNDS}
+FURTHER = {**grid_sample.BOUNDS, **linear.BOUNDS, **norm.BOUNDS, **pool.BOUNDS}
 COPIES = ("unfold", "fold_backward")
 ARRAYS = ("grad_output", "input", "weight", "bias")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ._base import Operation
 from .blocks import BLOCK_OPERATIONS
 from .conv import CONVOLUTIONS
+from .grid_sample import GRID_SAMPLERS
 from .norm import NORMS
 from .pool import POOLS
 from .rearrange import REARRANGEMENTS
@@ -14,6 +15,6 @@ __all__ = ["OPERATIONS"]
 
 OPERATIONS: dict[str, Operation] = {
     operation.name: operation
-    for family in (CONVOLUTIONS, BLOCK_OPERATIONS, POOLS, NORMS, RESAMPLERS, REARRANGEMENTS)
+    for family in (CONVOLUTIONS, BLOCK_OPERATIONS, POOLS, NORMS, RESAMPLERS, REARRANGEMENTS, GRID_SAMPLERS)
     for operation in family
 }

@@ -41,6 +41,7 @@ from clconv.oracle.reference.conv_transpose import (
     conv_transpose3d,
     conv_transpose3d_backward,
 )
+from clconv.oracle.reference.grid_sample import GridSampleGradients, grid_sample, grid_sample_backward
 from clconv.oracle.reference.group_norm import (
     RMSNormGradients,
     group_norm,
@@ -130,6 +131,7 @@ __all__ = [
     "ChannelShuffleGradients",
     "ConvGradients",
     "FoldGradients",
+    "GridSampleGradients",
     "InterpolateGradients",
     "LocalResponseNormGradients",
     "LpPoolGradients",
@@ -177,6 +179,8 @@ __all__ = [
     "conv_transpose3d_backward",
     "fold",
     "fold_backward",
+    "grid_sample",
+    "grid_sample_backward",
     "group_norm",
     "group_norm_backward",
     "instance_norm",
