@@ -108,21 +108,10 @@ class BuildKernels(build_ext):
         (generated / "registry.c").write_text(registry(entries), encoding="utf-8")
         jobs.append((str(generated / "registry.c"), []))
 
-        # Unrolled and vectorised, with multiply-adds contracted as OpenCL C does; no option that loosens arithmetic.
-        # Python's own flags often have -fwrapv, which keeps address arithmetic in the innermost loops.
-        common = [
-            "-std=gnu11",
-            "-O3",
-            "-ffp-contract=fast",
-            "-fno-wrapv",
-            "-fvisibility=hidden",
-            "-Wno-unused-function",
-        ]
-
         def compile_one(job):
             source, options = job
             return self.compiler.compile(
-                [source], output_dir=self.build_temp, include_dirs=include, extra_postargs=common + options
+                [source], output_dir=self.build_temp, include_dirs=include, extra_postargs=[*table.OPTIONS, *options]
             )
 
         with ThreadPoolExecutor(os.cpu_count()) as threads:

@@ -17,9 +17,12 @@ class Traits:
     ----------
     vector_bytes : int
         Width of the registers of a processor, 16, 32 or 64; 0 for a device whose work-items share vectors.
+    vector_loops : bool
+        Whether the compiler makes vectors of a work-item's loops, rather than of neighbouring work-items.
     """
 
     vector_bytes: int = 0
+    vector_loops: bool = False
 
 
 class Walk(NamedTuple):

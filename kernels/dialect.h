@@ -6,7 +6,7 @@
  *
  * ELEMENT is the width in bits of an array element: 16, 32 or 64. `element` is its type in memory, `real` the type that
  * arithmetic is done in. Half is a storage format only: its arithmetic is float's, so no device needs cl_khr_fp16.
- * `bits` is an integer as wide as an element, for kernels that only move elements: every bit stays as it is.
+ * `element_bits` is an integer as wide as an element, for kernels that only move elements: every bit stays as it is.
  */
 #ifndef CLCONV_DIALECT_H
 #define CLCONV_DIALECT_H
@@ -27,17 +27,22 @@
 
 /* 64 bits on every device and host: C's long has 32 on some. */
 typedef long index64;
+typedef uint bits32;
+typedef ulong bits64;
 
 /* OpenCL keeps the index of the work-item in the device; C passes it as the kernel's first argument. */
 #define WORK_ITEM
 #define WORK_ITEM_INDEX ((index64)get_global_id(0))
 
+/* Before a loop whose rounds touch no element of each other's, although it may read and write the same array. */
+#define INDEPENDENT
+
 #if ELEMENT == 16
-typedef ushort bits;
+typedef ushort element_bits;
 #elif ELEMENT == 32
-typedef uint bits;
+typedef uint element_bits;
 #else
-typedef ulong bits;
+typedef ulong element_bits;
 #endif
 
 #if ELEMENT == 16
@@ -55,16 +60,26 @@ static inline void store(global element *array, const index64 i, const real valu
 #define kernel static
 #define global
 typedef int64_t index64;
+typedef uint32_t bits32;
+typedef uint64_t bits64;
 
 #define WORK_ITEM const int64_t clconv_work_item,
 #define WORK_ITEM_INDEX clconv_work_item
 
-#if ELEMENT == 16
-typedef uint16_t bits;
-#elif ELEMENT == 32
-typedef uint32_t bits;
+#if defined(__clang__)
+#define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+#define INDEPENDENT _Pragma("GCC ivdep")
 #else
-typedef uint64_t bits;
+#define INDEPENDENT
+#endif
+
+#if ELEMENT == 16
+typedef uint16_t element_bits;
+#elif ELEMENT == 32
+typedef uint32_t element_bits;
+#else
+typedef uint64_t element_bits;
 #endif
 
 #if ELEMENT == 16
@@ -83,6 +98,36 @@ typedef float real;
 #elif ELEMENT == 64
 typedef double element;
 typedef double real;
+#endif
+
+/* The bits of a real, as an unsigned integer of its width. */
+#if ELEMENT == 64
+typedef bits64 bits;
+#else
+typedef bits32 bits;
+#endif
+
+#if defined(__OPENCL_VERSION__) || defined(__OPENCL_C_VERSION__)
+#if ELEMENT == 64
+static inline bits bits_of(const real value) { return as_ulong(value); }
+static inline real real_of(const bits value) { return as_double(value); }
+#else
+static inline bits bits_of(const real value) { return as_uint(value); }
+static inline real real_of(const bits value) { return as_float(value); }
+#endif
+#else
+static inline bits bits_of(const real value)
+{
+    bits result;
+    memcpy(&result, &value, sizeof result);
+    return result;
+}
+static inline real real_of(const bits value)
+{
+    real result;
+    memcpy(&result, &value, sizeof result);
+    return result;
+}
 #endif
 
 #if ELEMENT != 16

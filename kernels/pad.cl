@@ -16,15 +16,15 @@
 /* The number nearest to i among those from low to high. */
 static inline int clamped(const int i, const int low, const int high) { return i < low ? low : i < high ? i : high; }
 
-static inline void copy(global bits *y, const index64 y_first, const index64 y_step,
-                        global const bits *x, const index64 x_first, const index64 x_step, const int count)
+static inline void copy(global element_bits *y, const index64 y_first, const index64 y_step,
+                        global const element_bits *x, const index64 x_first, const index64 x_step, const int count)
 {
     for (int i = 0; i < count; i++) y[y_first + i * y_step] = x[x_first + i * x_step];
 }
 
 kernel void pad(
     WORK_ITEM
-    global const bits *x, global bits *y, global const bits *value,
+    global const element_bits *x, global element_bits *y, global const element_bits *value,
     PAD_SIZES, VIEW(x), VIEW(y))
 {
     const int RUNS = (OW - 1) / RUN + 1;

@@ -8,16 +8,16 @@
     const index64 a##_3, const index64 a##_4, const index64 a##_5
 
 /* y[q, j] = x[q, j] over COUNT rows of J. */
-static inline void copy_rows(global bits *y, const index64 y_q, const index64 y_j,
-                             global const bits *x, const index64 x_q, const index64 x_j, const int COUNT, const int J)
+static inline void copy_rows(global element_bits *y, const index64 y_q, const index64 y_j,
+                             global const element_bits *x, const index64 x_q, const index64 x_j, const int COUNT, const int J)
 {
     for (int q = 0; q < COUNT; q++)
         for (int j = 0; j < J; j++) y[q * y_q + j * y_j] = x[q * x_q + j * x_j];
 }
 
 /* The same, the long axis inside. */
-static inline void copy_columns(global bits *y, const index64 y_q, const index64 y_j,
-                                global const bits *x, const index64 x_q, const index64 x_j, const int COUNT, const int J)
+static inline void copy_columns(global element_bits *y, const index64 y_q, const index64 y_j,
+                                global const element_bits *x, const index64 x_q, const index64 x_j, const int COUNT, const int J)
 {
     for (int j = 0; j < J; j++)
         for (int q = 0; q < COUNT; q++) y[q * y_q + j * y_j] = x[q * x_q + j * x_j];
@@ -26,7 +26,7 @@ static inline void copy_columns(global bits *y, const index64 y_q, const index64
 /* Not called shuffle: OpenCL C has a function of that name. */
 kernel void rearrange(
     WORK_ITEM
-    global const bits *x, global bits *y,
+    global const element_bits *x, global element_bits *y,
     const index64 E0, const index64 E1, const index64 E2, const index64 E3, const int E4, const int E5, const int RUN,
     SIX_AXES(x), SIX_AXES(y))
 {
@@ -40,8 +40,8 @@ kernel void rearrange(
     const index64 i2 = item % E2; item /= E2;
     const index64 i1 = item % E1;
     const index64 i0 = item / E1;
-    global const bits *from = x + x_start + i0 * x_0 + i1 * x_1 + i2 * x_2 + i3 * x_3;
-    global bits *to = y + y_start + i0 * y_0 + i1 * y_1 + i2 * y_2 + i3 * y_3;
+    global const element_bits *from = x + x_start + i0 * x_0 + i1 * x_1 + i2 * x_2 + i3 * x_3;
+    global element_bits *to = y + y_start + i0 * y_0 + i1 * y_1 + i2 * y_2 + i3 * y_3;
 
     if (RUN % E5 != 0) {
         for (index64 i = first; i < last; i++) to[i / E5 * y_4 + i % E5 * y_5] = from[i / E5 * x_4 + i % E5 * x_5];

@@ -123,7 +123,7 @@ class NativeExecutor:
 
     def __init__(self) -> None:
         chosen = level()
-        self.traits = Traits(VECTOR_BYTES[chosen])
+        self.traits = Traits(VECTOR_BYTES[chosen], vector_loops=True)
         self._kernels = {key: index for (key, name), index in _native.kernels().items() if name == chosen}
 
     def check_dtype(self, dtype: str) -> None:

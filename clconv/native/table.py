@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 
-__all__ = ["DEFINE_SETS", "LEVELS", "VECTOR_BYTES", "define_sets_at", "defines_text"]
+__all__ = ["DEFINE_SETS", "LEVELS", "OPTIONS", "VECTOR_BYTES", "define_sets_at", "defines_text"]
 
 Defines = tuple[tuple[str, int], ...]
 
@@ -16,13 +16,28 @@ _ELEMENTS: tuple[Defines, ...] = tuple((("ELEMENT", bits),) for bits in (16, 32,
 #: The define sets that each kernel file may run with. A native plan picks from these only. Those with VECTOR_BYTES are
 #: compiled for, and run at, the levels with registers of that width.
 DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
+    "activation.cl": _ELEMENTS,
     "conv.cl": _ELEMENTS,
     "conv_direct.cl": tuple((*element, ("VECTOR_BYTES", width)) for element in _ELEMENTS for width in (16, 32, 64)),
+    "deform.cl": _ELEMENTS,
     "grid_sample.cl": _ELEMENTS,
     "pad.cl": _ELEMENTS,
     "resize.cl": _ELEMENTS,
     "resize_rows.cl": _ELEMENTS,
     "shuffle.cl": _ELEMENTS,
+    "pool_avg.cl": _ELEMENTS,
+    "pool_avg_rows.cl": _ELEMENTS,
+    "pool_lp.cl": _ELEMENTS,
+    "pool_max.cl": _ELEMENTS,
+    "pool_max_rows.cl": _ELEMENTS,
+    "pool_unpool.cl": _ELEMENTS,
+    "norm.cl": _ELEMENTS,
+    "norm_backward.cl": _ELEMENTS,
+    "norm_columns.cl": _ELEMENTS,
+    "norm_response.cl": _ELEMENTS,
+    "cross_entropy.cl": _ELEMENTS,
+    "dropout.cl": _ELEMENTS,
+    "softmax.cl": _ELEMENTS,
     "sums.cl": _ELEMENTS,
     "unfold.cl": _ELEMENTS,
 }
@@ -37,6 +52,19 @@ _X86_LEVELS = {
 #: gcc knows from version 11 on only.
 LEVELS: dict[str, tuple[str, ...]] = (
     _X86_LEVELS if platform.machine().lower() in ("x86_64", "amd64") else {"generic": ()}
+)
+
+#: Compiler options of every level: unrolled and vectorised, with multiply-adds contracted as OpenCL C does, and square
+#: roots without errno; no option that loosens arithmetic. Python's own flags often have -fwrapv, which keeps address
+#: arithmetic in the innermost loops.
+OPTIONS = (
+    "-std=gnu11",
+    "-O3",
+    "-ffp-contract=fast",
+    "-fno-math-errno",
+    "-fno-wrapv",
+    "-fvisibility=hidden",
+    "-Wno-unused-function",
 )
 
 #: Width of the registers at each level.

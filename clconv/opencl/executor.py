@@ -40,7 +40,7 @@ class OpenCLExecutor:
         self.name = name
         self.device = programs.device
         self.in_host_memory = runs_in_host_memory(programs.device)
-        self.traits = Traits(_vector_bytes(programs.device))
+        self.traits = Traits(_vector_bytes(programs.device), _vector_loops(programs.device))
         self._programs = programs
         self._own_queue = queue
         self._of_thread = threading.local()
@@ -191,6 +191,11 @@ def _vector_bytes(device: Any) -> int:
         return 0
     width = 4 * device.native_vector_width_float
     return 16 if width <= 16 else 32 if width == 32 else 64
+
+
+def _vector_loops(device: Any) -> bool:
+    """Return whether a device's compiler makes vectors of loops: PoCL's does, Intel's only of neighbouring items."""
+    return bool(device.type & cl.device_type.CPU) and device.platform.name == "Portable Computing Language"
 
 
 def _written(launch: Launch) -> Iterator[str]:
