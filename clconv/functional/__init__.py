@@ -41,6 +41,7 @@ from clconv.functional.dropout import (
     flatten_backward,
 )
 from clconv.functional.epilogue import Epilogue
+from clconv.functional.grid_sample import GridSampleGradients, grid_sample, grid_sample_backward
 from clconv.functional.interpolate import (
     InterpolateGradients,
     interpolate,
@@ -144,6 +145,7 @@ __all__ = [
     "Epilogue",
     "FlattenGradients",
     "FoldGradients",
+    "GridSampleGradients",
     "InterpolateGradients",
     "LinearGradients",
     "LocalResponseNormGradients",
@@ -205,6 +207,8 @@ __all__ = [
     "global_avg_pool_backward",
     "global_max_pool",
     "global_max_pool_backward",
+    "grid_sample",
+    "grid_sample_backward",
     "group_norm",
     "group_norm_backward",
     "hardswish",

@@ -90,7 +90,7 @@ from clconv.oracle._floats import (
     smallest_subnormal,
     storage_and_sum,
 )
-from clconv.oracle.bounds import activation, deform, linear, norm, pool, softmax
+from clconv.oracle.bounds import activation, deform, grid_sample, linear, norm, pool, softmax
 from clconv.oracle.bounds.algorithms import parsed
 from clconv.oracle.bounds.rounding import Rounding, raised
 from clconv.oracle.bounds.transforms import growth
@@ -105,6 +105,7 @@ OPERATIONS = tuple(name for name in reference.__all__ if name[0].islower())
 FURTHER = {
     **activation.BOUNDS,
     **deform.BOUNDS,
+    **grid_sample.BOUNDS,
     **linear.BOUNDS,
     **norm.BOUNDS,
     **pool.BOUNDS,

@@ -7,6 +7,7 @@ from .activation import ACTIVATIONS
 from .blocks import BLOCK_OPERATIONS
 from .conv import CONVOLUTIONS
 from .deform import DEFORMABLE
+from .grid_sample import GRID_SAMPLERS
 from .linear import LINEAR
 from .norm import NORMS
 from .pool import POOLS
@@ -26,6 +27,7 @@ OPERATIONS: dict[str, Operation] = {
         NORMS,
         RESAMPLERS,
         REARRANGEMENTS,
+        GRID_SAMPLERS,
         ACTIVATIONS,
         LINEAR,
         SOFTMAXES,

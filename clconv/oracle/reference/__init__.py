@@ -59,6 +59,7 @@ from clconv.oracle.reference.conv_transpose import (
     conv_transpose3d_backward,
 )
 from clconv.oracle.reference.deform import DeformConvGradients, deform_conv2d, deform_conv2d_backward
+from clconv.oracle.reference.grid_sample import GridSampleGradients, grid_sample, grid_sample_backward
 from clconv.oracle.reference.group_norm import (
     RMSNormGradients,
     group_norm,
@@ -164,6 +165,7 @@ __all__ = [
     "ConvGradients",
     "DeformConvGradients",
     "FoldGradients",
+    "GridSampleGradients",
     "InterpolateGradients",
     "LinearGradients",
     "LocalResponseNormGradients",
@@ -221,6 +223,8 @@ __all__ = [
     "global_avg_pool_backward",
     "global_max_pool",
     "global_max_pool_backward",
+    "grid_sample",
+    "grid_sample_backward",
     "group_norm",
     "group_norm_backward",
     "hardswish",
