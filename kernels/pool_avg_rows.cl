@@ -3,7 +3,7 @@
 #include "pool_divisor.h"
 
 /* line[i] = the sum of `rows` rows, 1 to ROWS, added to what is there unless the line is fresh. */
-static inline void add_some(real *line, global const element *x, const index64 *start, const index64 step, const int count,
+static inline void add_some(real *restrict line, global const element *restrict x, const index64 *restrict start, const index64 step, const int count,
                             const int rows, const int fresh)
 {
     for (int i = 0; i < count; i++) {
@@ -14,7 +14,7 @@ static inline void add_some(real *line, global const element *x, const index64 *
     }
 }
 
-static inline void add_rows(real *line, global const element *x, const index64 *start, const index64 step, const int count,
+static inline void add_rows(real *restrict line, global const element *restrict x, const index64 *restrict start, const index64 step, const int count,
                             const int rows, const int fresh)
 {
     if (step != 1) add_some(line, x, start, step, count, rows, fresh);
@@ -34,7 +34,7 @@ static inline real sum_of(const real *line, const int count)
 }
 
 /* sum[o] = line[o*S] + ... + line[o*S + K - 1] */
-static inline void add_taps(real *sum, const real *line, const int count, const int K, const int S)
+static inline void add_taps(real *restrict sum, const real *restrict line, const int count, const int K, const int S)
 {
     for (int o = 0; o < whole_blocks(count); o++) {
         real total = line[o * S];
@@ -52,7 +52,7 @@ static inline void count_taps(real *taps, const int begin, const int count, cons
 }
 
 /* sum[o] /= others * taps[o], or the given divisor. */
-static inline void divide(real *sum, const real others, const real *taps, const index64 divisor, const int count)
+static inline void divide(real *restrict sum, const real others, const real *restrict taps, const index64 divisor, const int count)
 {
     const int end = whole_blocks(count);
     if (divisor) for (int o = 0; o < end; o++) sum[o] /= (real)divisor;
@@ -103,7 +103,7 @@ kernel void avg_pool_rows(
 
 /* Position j*S + phase of the line gets part[j - k/S] from every tap k that is there: those with k % S = phase. The line is
  * kept in S interleaved parts, so that neighbours are neighbours in memory, too. */
-static inline void gather_taps(real *line, const real *part, const int length, const int K, const int S)
+static inline void gather_taps(real *restrict line, const real *restrict part, const int length, const int K, const int S)
 {
     for (int phase = 0; phase < S; phase++)
         for (int j = 0; j < whole_blocks(length); j++) {

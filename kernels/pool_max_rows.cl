@@ -11,18 +11,19 @@ static inline real larger_of(const real best, const real value)
 }
 
 /* line[i] = the largest of `rows` rows, 1 to ROWS, and of what is there unless the line is fresh. */
-static inline void raise_some(real *line, global const element *x, const index64 *start, const index64 step,
+static inline void raise_some(real *restrict line, global const element *restrict x, const index64 *restrict start, const index64 step,
                               const int count, const int rows, const int fresh)
 {
     for (int i = 0; i < count; i++) {
         real best = load(x, start[0] + i * step);
+        if (!fresh) best = larger_of(line[i], best);
         if (rows > 1) best = larger_of(best, load(x, start[1] + i * step));
         if (rows > 2) best = larger_of(best, load(x, start[2] + i * step));
-        line[i] = fresh ? best : larger_of(line[i], best);
+        line[i] = best;
     }
 }
 
-static inline void raise_rows(real *line, global const element *x, const index64 *start, const index64 step,
+static inline void raise_rows(real *restrict line, global const element *restrict x, const index64 *restrict start, const index64 step,
                               const int count, const int rows, const int fresh)
 {
     if (step != 1) raise_some(line, x, start, step, count, rows, fresh);
@@ -34,12 +35,12 @@ static inline void raise_rows(real *line, global const element *x, const index64
     else raise_some(line, x, start, 1, count, 1, 0);
 }
 
-/* best[o] = the largest of line[o*S + k*D] */
-static inline void raise_taps(real *best, const real *line, const int count, const int K, const int S, const int D)
+/* best[o] = the largest of line[o*S] to line[o*S + K - 1] */
+static inline void raise_taps(real *restrict best, const real *restrict line, const int count, const int K, const int S)
 {
     for (int o = 0; o < whole_blocks(count); o++) {
         real top = line[o * S];
-        for (int k = 1; k < K; k++) top = larger_of(top, line[o * S + k * D]);
+        for (int k = 1; k < K; k++) top = larger_of(top, line[o * S + k]);
         best[o] = top;
     }
 }
@@ -75,14 +76,11 @@ kernel void max_pool_rows(
                     rows = fresh = 0;
                 }
 
-#define RAISE_TAPS(K, S) raise_taps(best, line, b.count, K, S, 1)
-#define RAISE_DILATED_TAPS(K, S) raise_taps(best, line, b.count, K, S, DW)
+#define RAISE_TAPS(K, S) raise_taps(best, line, b.count, K, S)
         if (RUN == 1 && DW == 1)
             best[0] = largest_of(line, s.length, 1);
         else if (QW == 1 && SW <= 2 && DW == 1)
             WITH_WINDOW(RAISE_TAPS, KW, SW);
-        else if (QW == 1 && SW <= 2)
-            WITH_WINDOW(RAISE_DILATED_TAPS, KW, SW);
         else
             for (int o = 0; o < b.count; o++) {
                 const reach rw = reach_of(b.begin + o, IW, KW, SW, DW, PW, QW);
@@ -94,7 +92,7 @@ kernel void max_pool_rows(
 
 /* line and where: the largest of a row and of what is there, unless the line is fresh, and the first place that has it.
  * Rows come in the order of their places; `index` is that of the row's first value. */
-static inline void raise_placed(real *line, int *where, global const element *x, const index64 start, const index64 step,
+static inline void raise_placed(real *restrict line, int *restrict where, global const element *restrict x, const index64 start, const index64 step,
                                 const int index, const int count, const int fresh)
 {
     for (int i = 0; i < count; i++) {
@@ -105,7 +103,7 @@ static inline void raise_placed(real *line, int *where, global const element *x,
     }
 }
 
-static inline void raise_row_placed(real *line, int *where, global const element *x, const index64 start,
+static inline void raise_row_placed(real *restrict line, int *restrict where, global const element *restrict x, const index64 start,
                                     const index64 step, const int index, const int count, const int fresh)
 {
     if (step != 1) raise_placed(line, where, x, start, step, index, count, fresh);
@@ -113,42 +111,40 @@ static inline void raise_row_placed(real *line, int *where, global const element
     else raise_placed(line, where, x, start, 1, index, count, 0);
 }
 
-/* A candidate of another column wins over the best so far if it is larger, or is the first NaN, or is as large and at an
- * earlier place: columns do not come in the order of the places of their maxima. */
-#define WINS(value, index, best, where) \
-    (((value) > (best)) \
-     | (((value) != (value)) & (((best) == (best)) | ((index) < (where)))) \
-     | (((value) == (best)) & ((index) < (where))))
-
-static inline void raise_taps_placed(real *best, int *place_of_best, const real *line, const int *where, const int count,
-                                     const int K, const int S, const int D)
-{
-    for (int o = 0; o < whole_blocks(count); o++) {
-        real top = line[o * S];
-        int place_of_top = where[o * S];
-        for (int k = 1; k < K; k++) {
-            const real value = line[o * S + k * D];
-            const int index = where[o * S + k * D];
-            const int wins = WINS(value, index, top, place_of_top);
-            top = wins ? value : top;
-            place_of_top = wins ? index : place_of_top;
-        }
-        best[o] = top;
-        place_of_best[o] = place_of_top;
-    }
-}
-
-/* A line of maxima, and where they are. */
+/* Of the columns of a window, which do not come in the order of the places of their maxima, the first place that has the
+ * largest: where that is NaN, one that has NaN, and elsewhere there is none. */
 #define NOWHERE 0x7fffffff
 
-static inline void clear(real *line, int *where)
+static inline void raise_window_placed(
+    real *restrict best, int *restrict place_of_best, const real *restrict line, const int *restrict where, const int K, const int D)
+{
+    real top = line[0];
+    for (int k = 1; k < K; k++) top = larger_of(top, line[k * D]);
+    int first = NOWHERE;
+    for (int k = 0; k < K; k++) {
+        /* A line's place, or NOWHERE, whose bits are all set: no place is read only sometimes, which would be a branch. */
+        const int has_it = (line[k * D] == top) | (line[k * D] != line[k * D]);
+        first = smaller(where[k * D] | (has_it ? 0 : NOWHERE), first);
+    }
+    *best = top;
+    *place_of_best = first;
+}
+
+static inline void raise_taps_placed(real *restrict best, int *restrict place_of_best, const real *restrict line,
+                                     const int *restrict where, const int count, const int K, const int S)
+{
+    for (int o = 0; o < whole_blocks(count); o++)
+        raise_window_placed(best + o, place_of_best + o, line + o * S, where + o * S, K, 1);
+}
+
+static inline void clear(real *restrict line, int *restrict where)
 {
     fill(line, -infinity(), ROOM);
     for (int i = 0; i < ROOM; i++) where[i] = NOWHERE;
 }
 
 /* The maxima of a run of windows in row oh, and their places. */
-static inline void placed_maxima(real *best, int *place_of_best, real *line, int *where, global const element *x,
+static inline void placed_maxima(real *restrict best, int *restrict place_of_best, real *restrict line, int *restrict where, global const element *restrict x,
                                  const band b, const span s, const int oh, POOL_SIZES, VIEW(x), const int RUN)
 {
     const reach rd = reach_of(b.d, ID, KD, SD, DD, PD, QD);
@@ -162,29 +158,17 @@ static inline void placed_maxima(real *best, int *place_of_best, real *line, int
                                  smaller(s.end - iw, LINE), fresh);
             }
 
-#define RAISE_TAPS_PLACED(K, S) raise_taps_placed(best, place_of_best, line, where, b.count, K, S, 1)
-#define RAISE_DILATED_TAPS_PLACED(K, S) raise_taps_placed(best, place_of_best, line, where, b.count, K, S, DW)
+#define RAISE_TAPS_PLACED(K, S) raise_taps_placed(best, place_of_best, line, where, b.count, K, S)
     if (QW == 1 && SW <= 2 && DW == 1 && RUN > 1) {
         WITH_WINDOW(RAISE_TAPS_PLACED, KW, SW);
-        return;
-    }
-    if (QW == 1 && SW <= 2 && RUN > 1) {
-        WITH_WINDOW(RAISE_DILATED_TAPS_PLACED, KW, SW);
         return;
     }
     for (int o = 0; o < b.count; o++) {
         const reach rw = reach_of(b.begin + o, IW, KW, SW, DW, PW, QW);
         const int folds = RUN == 1 && DW == 1;
         const int taps = folds ? s.length : rw.taps;
-        int k = folds ? 0 : rw.start - s.start;
-        best[o] = line[k];
-        place_of_best[o] = where[k];
-        for (int tap = 1; tap < taps; tap++) {
-            k += DW;
-            if (!WINS(line[k], where[k], best[o], place_of_best[o])) continue;
-            best[o] = line[k];
-            place_of_best[o] = where[k];
-        }
+        const int start = folds ? 0 : rw.start - s.start;
+        raise_window_placed(best + o, place_of_best + o, line + start, where + start, taps, DW);
     }
 }
 
@@ -230,18 +214,26 @@ kernel void max_pool_rows_winners(
     }
 }
 
-/* Position j*S + phase of the line gets given[o] of every window o whose maximum is there: at its tap k with o*S + k*D =
+/* The value, or 0: by its bits, so that compilers see no branch. */
+static inline real given_if(const int is_given, const real value) { return real_of(bits_of(value) & (0 - (bits)is_given)); }
+
+/* Position j*S + phase of the line gets given[o] of every window o whose maximum is there: at its tap k with o*S + k =
  * j*S + phase. The line is kept in S interleaved parts, so that neighbours are neighbours in memory, too. */
-static inline void gather_winners(real *line, const int *tap, const real *given, const int length, const int fresh,
-                                  const int K, const int S, const int D)
+static inline void gather_phase(real *restrict line, const int *restrict tap, const real *restrict given, const int length,
+                                const int K, const int S, const int phase)
 {
-    for (int phase = 0; phase < S; phase++)
-        for (int j = 0; j < whole_blocks(length); j++) {
-            real sum = 0;
-            for (int k = 0; k < K; k++)
-                if (k * D % S == phase) sum += tap[j - k * D / S] == k * D ? given[j - k * D / S] : 0;
-            line[phase * ROOM + j] = fresh ? sum : line[phase * ROOM + j] + sum;
-        }
+    for (int j = 0; j < whole_blocks(length); j++) {
+        real sum = line[j];
+        for (int k = phase; k < K; k += S) sum += given_if(tap[j - k / S] == k, given[j - k / S]);
+        line[j] = sum;
+    }
+}
+
+static inline void gather_winners(real *restrict line, const int *restrict tap, const real *restrict given,
+                                  const int length, const int K, const int S)
+{
+    gather_phase(line, tap, given, length, K, S, 0);
+    if (S == 2) gather_phase(line + ROOM, tap, given, length, K, S, 1);
 }
 
 kernel void max_pool_rows_bwd(
@@ -254,10 +246,10 @@ kernel void max_pool_rows_bwd(
     const windows wd = windows_over(b.d, OD, KD, SD, DD, PD, QD);
     const int first = windows_over(b.begin, OW, KW, SW, DW, PW, QW).first;
     const int outputs = larger(windows_over(b.begin + b.count - 1, OW, KW, SW, DW, PW, QW).last - first + 1, 0);
-    const int by_taps = QW == 1 && SW <= 2 && outputs;
+    const int by_taps = QW == 1 && SW <= 2 && DW == 1 && outputs;
     /* Positions of the first window that are not of the run; and windows that are none, for taps to read. */
     const int before = by_taps ? b.begin + PW - first * SW : 0;
-    const int none = by_taps ? (KW - 1) * DW / SW : 0;
+    const int none = by_taps ? (KW - 1) / SW : 0;
 
     real line[2 * ROOM], all_given[ROOM];
     int all_taps[ROOM];
@@ -268,7 +260,8 @@ kernel void max_pool_rows_bwd(
     for (int ih = b.first_row; ih < b.end_row; ih++) {
         const windows wh = windows_over(ih, OH, KH, SH, DH, PH, QH);
         const int row = (b.d * IH + ih) * IW + b.begin - before;
-        int fresh = 1;
+        fill(line, 0, before + b.count + BLOCK);
+        if (by_taps && SW == 2) fill(line + ROOM, 0, (before + b.count) / 2 + BLOCK);
         for (int od = wd.first; od <= wd.last; od++)
             for (int oh = wh.first; oh <= wh.last; oh++) {
                 global const int *winner = winners + (((b.n * C + b.c) * OD + od) * OH + oh) * OW + first;
@@ -278,23 +271,15 @@ kernel void max_pool_rows_bwd(
                      * the taps, or leads to a place beyond the image, which is not written. */
                     for (int o = 0; o < outputs; o++) tap[o] = winner[o] - row - o * SW;
                     read_row(given, dy, start, dy_w, outputs);
-#define GATHER_WINNERS(K, S) gather_winners(line, tap, given, (before + b.count) / (S) + 1, fresh, K, S, 1)
-#define GATHER_DILATED_WINNERS(K, S) gather_winners(line, tap, given, (before + b.count) / (S) + 1, fresh, K, S, DW)
-                    if (DW == 1) WITH_WINDOW(GATHER_WINNERS, KW, SW);
-                    else WITH_WINDOW(GATHER_DILATED_WINNERS, KW, SW);
+#define GATHER_WINNERS(K, S) gather_winners(line, tap, given, (before + b.count) / (S) + 1, K, S)
+                    WITH_WINDOW(GATHER_WINNERS, KW, SW);
                 } else {
-                    if (fresh) fill(line, 0, b.count);
                     for (int o = 0; o < outputs; o++) {
                         const int i = winner[o] - row;
                         if (i >= 0 && i < b.count) line[i] += load(dy, start + o * dy_w);
                     }
                 }
-                fresh = 0;
             }
-        if (fresh) {
-            fill(line, 0, ROOM);
-            fill(line + ROOM, 0, ROOM);
-        }
         const index64 target = AT(dx, b.n, b.c, b.d, ih, b.begin);
         if (by_taps && SW == 2) write_interleaved(dx, target, dx_w, line, before, b.count);
         else write_row(dx, target, dx_w, line + before, b.count);

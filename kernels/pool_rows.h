@@ -16,7 +16,7 @@
 #define BLOCK 16
 #define ROOM (LINE + 2 * BLOCK)
 
-/* Calls a function with taps and stride as literals where they are those of most networks. */
+/* Calls a function with a stride of 1 or 2 as literal, and the number of taps, too, where it is that of most networks. */
 #define WITH_WINDOW(call, K, S) \
     do { \
         if ((S) == 1 && (K) == 2) call(2, 1); \
@@ -24,8 +24,7 @@
         else if ((S) == 2 && (K) == 2) call(2, 2); \
         else if ((S) == 2 && (K) == 3) call(3, 2); \
         else if ((S) == 1) call(K, 1); \
-        else if ((S) == 2) call(K, 2); \
-        else call(K, S); \
+        else call(K, 2); \
     } while (0)
 
 /* Rows are read in threes, so that a line is written once for three of them. */
@@ -84,13 +83,13 @@ static inline void fill(real *line, const real value, const int count)
     for (int i = 0; i < whole_blocks(count); i++) line[i] = value;
 }
 
-static inline void read_row(real *line, global const element *x, const index64 start, const index64 step, const int count)
+static inline void read_row(real *restrict line, global const element *restrict x, const index64 start, const index64 step, const int count)
 {
     if (step == 1) for (int i = 0; i < count; i++) line[i] = load(x, start + i);
     else for (int i = 0; i < count; i++) line[i] = load(x, start + i * step);
 }
 
-static inline void write_row(global element *y, const index64 start, const index64 step, const real *line, const int count)
+static inline void write_row(global element *restrict y, const index64 start, const index64 step, const real *restrict line, const int count)
 {
     if (step == 1) for (int i = 0; i < count; i++) store(y, start + i, line[i]);
     else for (int i = 0; i < count; i++) store(y, start + i * step, line[i]);
@@ -98,7 +97,7 @@ static inline void write_row(global element *y, const index64 start, const index
 
 /* The same of a line that is kept in two parts, ROOM apart: its even and its odd positions, from position `from` on. */
 static inline void write_interleaved(
-    global element *y, const index64 start, const index64 step, const real *line, const int from, const int count)
+    global element *restrict y, const index64 start, const index64 step, const real *restrict line, const int from, const int count)
 {
     const real *one = line + from % 2 * ROOM + from / 2;
     const real *other = line + (from + 1) % 2 * ROOM + (from + 1) / 2;
