@@ -90,30 +90,50 @@ kernel void max_pool_rows(
     }
 }
 
-/* line and where: the largest of a row and of what is there, unless the line is fresh, and the first place that has it.
- * Rows come in the order of their places; `index` is that of the row's first value. */
-static inline void raise_placed(real *restrict line, int *restrict where, global const element *restrict x, const index64 start, const index64 step,
-                                const int index, const int count, const int fresh)
+/* Of several candidates, the first place that has the largest: the least of what this gives for each, which is its place, or
+ * where it is not the largest, NOWHERE, whose bits are all set. A choice between loaded values would be a branch. NaN is as
+ * large as NaN. */
+#define NOWHERE 0x7fffffff
+
+static inline int place_if_top(const int index, const real value, const real top)
+{
+    return index | ((value == top) | (value != value) ? 0 : NOWHERE);
+}
+
+/* The same as raise_some, and where[i] is the first place that has line[i]; `index` has the places of the rows' first
+ * values. */
+static inline void raise_some_placed(real *restrict line, int *restrict where, global const element *restrict x,
+                                     const index64 *restrict start, const index64 step, const int *restrict index,
+                                     const int count, const int rows, const int fresh)
 {
     for (int i = 0; i < count; i++) {
-        const real value = load(x, start + i * step);
-        const int wins = fresh | (value > line[i]) | ((value != value) & (line[i] == line[i]));
-        line[i] = wins ? value : line[i];
-        where[i] = wins ? index + i : where[i];
+        const real first = load(x, start[0] + i * step);
+        const real second = rows > 1 ? load(x, start[1] + i * step) : first;
+        const real third = rows > 2 ? load(x, start[2] + i * step) : first;
+        real top = fresh ? first : larger_of(line[i], first);
+        if (rows > 1) top = larger_of(top, second);
+        if (rows > 2) top = larger_of(top, third);
+        int place_of_top = place_if_top(index[0] + i, first, top);
+        if (!fresh) place_of_top = smaller(place_if_top(where[i], line[i], top), place_of_top);
+        if (rows > 1) place_of_top = smaller(place_if_top(index[1] + i, second, top), place_of_top);
+        if (rows > 2) place_of_top = smaller(place_if_top(index[2] + i, third, top), place_of_top);
+        line[i] = top;
+        where[i] = place_of_top;
     }
 }
 
-static inline void raise_row_placed(real *restrict line, int *restrict where, global const element *restrict x, const index64 start,
-                                    const index64 step, const int index, const int count, const int fresh)
+static inline void raise_rows_placed(real *restrict line, int *restrict where, global const element *restrict x,
+                                     const index64 *restrict start, const index64 step, const int *restrict index,
+                                     const int count, const int rows, const int fresh)
 {
-    if (step != 1) raise_placed(line, where, x, start, step, index, count, fresh);
-    else if (fresh) raise_placed(line, where, x, start, 1, index, count, 1);
-    else raise_placed(line, where, x, start, 1, index, count, 0);
+    if (step != 1) raise_some_placed(line, where, x, start, step, index, count, rows, fresh);
+    else if (rows == 3 && fresh) raise_some_placed(line, where, x, start, 1, index, count, 3, 1);
+    else if (rows == 2 && fresh) raise_some_placed(line, where, x, start, 1, index, count, 2, 1);
+    else if (fresh) raise_some_placed(line, where, x, start, 1, index, count, 1, 1);
+    else if (rows == 3) raise_some_placed(line, where, x, start, 1, index, count, 3, 0);
+    else if (rows == 2) raise_some_placed(line, where, x, start, 1, index, count, 2, 0);
+    else raise_some_placed(line, where, x, start, 1, index, count, 1, 0);
 }
-
-/* Of the columns of a window, which do not come in the order of the places of their maxima, the first place that has the
- * largest: where that is NaN, one that has NaN, and elsewhere there is none. */
-#define NOWHERE 0x7fffffff
 
 static inline void raise_window_placed(
     real *restrict best, int *restrict place_of_best, const real *restrict line, const int *restrict where, const int K, const int D)
@@ -121,11 +141,7 @@ static inline void raise_window_placed(
     real top = line[0];
     for (int k = 1; k < K; k++) top = larger_of(top, line[k * D]);
     int first = NOWHERE;
-    for (int k = 0; k < K; k++) {
-        /* A line's place, or NOWHERE, whose bits are all set: no place is read only sometimes, which would be a branch. */
-        const int has_it = (line[k * D] == top) | (line[k * D] != line[k * D]);
-        first = smaller(where[k * D] | (has_it ? 0 : NOWHERE), first);
-    }
+    for (int k = 0; k < K; k++) first = smaller(place_if_top(where[k * D], line[k * D], top), first);
     *best = top;
     *place_of_best = first;
 }
@@ -149,13 +165,18 @@ static inline void placed_maxima(real *restrict best, int *restrict place_of_bes
 {
     const reach rd = reach_of(b.d, ID, KD, SD, DD, PD, QD);
     const reach rh = reach_of(oh, IH, KH, SH, DH, PH, QH);
+    index64 start[ROWS];
+    int index[ROWS], rows = 0, fresh = 1;
     for (int id = rd.first; id < rd.end; id += DD)
         for (int ih = rh.first; ih < rh.end; ih += DH)
             for (int iw = s.first; iw < s.end; iw += LINE) {
+                start[rows] = AT(x, b.n, b.c, id, ih, iw);
+                index[rows++] = (id * IH + ih) * IW + iw;
+                const int is_last = ih + DH >= rh.end && id + DD >= rd.end;
+                if (rows < ROWS && !is_last && s.end - s.first <= LINE) continue;
                 const int i = (iw - s.start) % LINE;
-                const int fresh = id == rd.first && ih == rh.first && iw == s.first;
-                raise_row_placed(line + i, where + i, x, AT(x, b.n, b.c, id, ih, iw), x_w, (id * IH + ih) * IW + iw,
-                                 smaller(s.end - iw, LINE), fresh);
+                raise_rows_placed(line + i, where + i, x, start, x_w, index, smaller(s.end - iw, LINE), rows, fresh);
+                rows = fresh = 0;
             }
 
 #define RAISE_TAPS_PLACED(K, S) raise_taps_placed(best, place_of_best, line, where, b.count, K, S)
@@ -252,11 +273,14 @@ kernel void max_pool_rows_bwd(
     const int none = by_taps ? (KW - 1) / SW : 0;
 
     real line[2 * ROOM], all_given[ROOM];
-    int all_taps[ROOM];
+    int all_taps[ROOM], offset[ROOM];
     real *given = all_given + none;
     int *tap = all_taps + none;
     fill(all_given, 0, ROOM);
-    for (int i = 0; i < ROOM; i++) all_taps[i] = -1;
+    for (int i = 0; i < ROOM; i++) {
+        all_taps[i] = -1;
+        offset[i] = i * SW;
+    }
     for (int ih = b.first_row; ih < b.end_row; ih++) {
         const windows wh = windows_over(ih, OH, KH, SH, DH, PH, QH);
         const int row = (b.d * IH + ih) * IW + b.begin - before;
@@ -269,7 +293,7 @@ kernel void max_pool_rows_bwd(
                 if (by_taps) {
                     /* How far the winner is from where this row's part of the window begins. One of another row is beyond
                      * the taps, or leads to a place beyond the image, which is not written. */
-                    for (int o = 0; o < outputs; o++) tap[o] = winner[o] - row - o * SW;
+                    for (int o = 0; o < outputs; o++) tap[o] = winner[o] - row - offset[o];
                     read_row(given, dy, start, dy_w, outputs);
 #define GATHER_WINNERS(K, S) gather_winners(line, tap, given, (before + b.count) / (S) + 1, K, S)
                     WITH_WINDOW(GATHER_WINNERS, KW, SW);
