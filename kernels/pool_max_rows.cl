@@ -11,8 +11,8 @@ static inline real larger_of(const real best, const real value)
 }
 
 /* line[i] = the largest of `rows` rows, 1 to ROWS, and of what is there unless the line is fresh. */
-static inline void raise_some(real *restrict line, global const element *restrict x, const index64 *restrict start, const index64 step,
-                              const int count, const int rows, const int fresh)
+static inline void raise_some(real *restrict line, global const element *restrict x, const index64 *restrict start,
+                              const index64 step, const int count, const int rows, const int fresh)
 {
     for (int i = 0; i < count; i++) {
         real best = load(x, start[0] + i * step);
@@ -23,8 +23,8 @@ static inline void raise_some(real *restrict line, global const element *restric
     }
 }
 
-static inline void raise_rows(real *restrict line, global const element *restrict x, const index64 *restrict start, const index64 step,
-                              const int count, const int rows, const int fresh)
+static inline void raise_rows(real *restrict line, global const element *restrict x, const index64 *restrict start,
+                              const index64 step, const int count, const int rows, const int fresh)
 {
     if (step != 1) raise_some(line, x, start, step, count, rows, fresh);
     else if (rows == 3 && fresh) raise_some(line, x, start, 1, count, 3, 1);
@@ -90,9 +90,9 @@ kernel void max_pool_rows(
     }
 }
 
-/* Of several candidates, the first place that has the largest: the least of what this gives for each, which is its place, or
- * where it is not the largest, NOWHERE, whose bits are all set. A choice between loaded values would be a branch. NaN is as
- * large as NaN. */
+/* Of several candidates, the first place that has the largest is the least of what this gives for each: its place, or
+ * where it is not the largest, NOWHERE, whose bits are all set. A choice between loaded values would be a branch. NaN
+ * is as large as NaN. */
 #define NOWHERE 0x7fffffff
 
 static inline int place_if_top(const int index, const real value, const real top)
@@ -135,8 +135,8 @@ static inline void raise_rows_placed(real *restrict line, int *restrict where, g
     else raise_some_placed(line, where, x, start, 1, index, count, 1, 0);
 }
 
-static inline void raise_window_placed(
-    real *restrict best, int *restrict place_of_best, const real *restrict line, const int *restrict where, const int K, const int D)
+static inline void raise_window_placed(real *restrict best, int *restrict place_of_best, const real *restrict line,
+                                       const int *restrict where, const int K, const int D)
 {
     real top = line[0];
     for (int k = 1; k < K; k++) top = larger_of(top, line[k * D]);
@@ -160,8 +160,9 @@ static inline void clear(real *restrict line, int *restrict where)
 }
 
 /* The maxima of a run of windows in row oh, and their places. */
-static inline void placed_maxima(real *restrict best, int *restrict place_of_best, real *restrict line, int *restrict where, global const element *restrict x,
-                                 const band b, const span s, const int oh, POOL_SIZES, VIEW(x), const int RUN)
+static inline void placed_maxima(
+    real *restrict best, int *restrict place_of_best, real *restrict line, int *restrict where,
+    global const element *restrict x, const band b, const span s, const int oh, POOL_SIZES, VIEW(x), const int RUN)
 {
     const reach rd = reach_of(b.d, ID, KD, SD, DD, PD, QD);
     const reach rh = reach_of(oh, IH, KH, SH, DH, PH, QH);
@@ -236,12 +237,15 @@ kernel void max_pool_rows_winners(
 }
 
 /* The value, or 0: by its bits, so that compilers see no branch. */
-static inline real given_if(const int is_given, const real value) { return real_of(bits_of(value) & (0 - (bits)is_given)); }
+static inline real given_if(const int is_given, const real value)
+{
+    return real_of(bits_of(value) & (0 - (bits)is_given));
+}
 
 /* Position j*S + phase of the line gets given[o] of every window o whose maximum is there: at its tap k with o*S + k =
  * j*S + phase. The line is kept in S interleaved parts, so that neighbours are neighbours in memory, too. */
-static inline void gather_phase(real *restrict line, const int *restrict tap, const real *restrict given, const int length,
-                                const int K, const int S, const int phase)
+static inline void gather_phase(real *restrict line, const int *restrict tap, const real *restrict given,
+                                const int length, const int K, const int S, const int phase)
 {
     for (int j = 0; j < whole_blocks(length); j++) {
         real sum = line[j];
@@ -291,8 +295,8 @@ kernel void max_pool_rows_bwd(
                 global const int *winner = winners + (((b.n * C + b.c) * OD + od) * OH + oh) * OW + first;
                 const index64 start = AT(dy, b.n, b.c, od, oh, first);
                 if (by_taps) {
-                    /* How far the winner is from where this row's part of the window begins. One of another row is beyond
-                     * the taps, or leads to a place beyond the image, which is not written. */
+                    /* How far the winner is from where this row's part of the window begins. One of another row is
+                     * beyond the taps, or leads to a place beyond the image, which is not written. */
                     for (int o = 0; o < outputs; o++) tap[o] = winner[o] - row - offset[o];
                     read_row(given, dy, start, dy_w, outputs);
 #define GATHER_WINNERS(K, S) gather_winners(line, tap, given, (before + b.count) / (S) + 1, K, S)
