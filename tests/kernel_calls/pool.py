@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from clconv.problem import AvgPoolProblem, LpPoolProblem, MaxPoolProblem, UnpoolProblem
 from tests.kernel_calls.call import Call
 
 SLIDING = {"stride": (2, 1), "padding": ((1, 0), (1, 2)), "ceil_mode": True}
@@ -91,4 +92,31 @@ CALLS = {
     "lp_pool_bwd": lp_bwd,
     "max_unpool_fwd": unpool_fwd,
     "max_unpool_bwd": unpool_bwd,
+}
+
+
+def _sliding(kind, **rule):
+    """Return a function that yields pools of every rank and of two sizes, whose windows meet, overlap or leave gaps."""
+
+    def problems(dtype):
+        for rank in (1, 2, 3):
+            for extent in (5, 40):
+                for kernel, stride, dilation in ((2, 2, 1), (3, 1, 1), (2, 3, 2)):
+                    shape = (2, 3, *[extent] * rank)
+                    yield kind.sliding(rank, shape, kernel, stride, 0, dilation, dtype=dtype, **rule)
+            yield kind.sharing(rank, (2, 3, *[40] * rank), 7, dtype=dtype, **rule)
+
+    return problems
+
+
+def _unpools(dtype):
+    for rank in (1, 2, 3):
+        yield UnpoolProblem.from_shape(rank, (2, 3, *[4] * rank), 2, None, 0, None, dtype=dtype)
+
+
+PROBLEMS = {
+    **dict.fromkeys(("max_pool_fwd", "max_pool_bwd"), _sliding(MaxPoolProblem)),
+    **dict.fromkeys(("avg_pool_fwd", "avg_pool_bwd"), _sliding(AvgPoolProblem)),
+    **dict.fromkeys(("lp_pool_fwd", "lp_pool_bwd"), _sliding(LpPoolProblem, norm_type=3.0)),
+    **dict.fromkeys(("max_unpool_fwd", "max_unpool_bwd"), _unpools),
 }
