@@ -60,8 +60,12 @@ kernel void norm_rows(
     const index64 row = WORK_ITEM_INDEX, ROWS = R * Q, n = A * D * H * W;
     if (row >= ROWS) return;
     statistics_of_row(x, ROW(x, row), n, SLICES, D, H, W, STEPS(x), is_centred, eps, statistics, row, ROWS);
-    apply_slice(x, ROW(x, row), STEPS(x), w, ROW(w, row), STEPS(w), has_weight, b, ROW(b, row), STEPS(b), has_bias,
-                y, ROW(y, row), STEPS(y), D, H, W, 0, n, statistics[row], statistics[ROWS + row]);
+    for (index64 e = 0; e < n; e += STRIDE_AHEAD) {
+        const index64 end = least(e + STRIDE_AHEAD, n);
+        if (row + 1 < ROWS) fetch_slice(x, ROW(x, row + 1), e, end, D, H, W, STEPS(x));
+        apply_slice(x, ROW(x, row), STEPS(x), w, ROW(w, row), STEPS(w), has_weight, b, ROW(b, row), STEPS(b), has_bias,
+                    y, ROW(y, row), STEPS(y), D, H, W, e, end, statistics[row], statistics[ROWS + row]);
+    }
 }
 
 /* What norm_moments keeps: the means of all slices, then their sums of squares; the row's number counts first. */

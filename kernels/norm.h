@@ -120,6 +120,20 @@ static inline real sweep(global const element *x, const index64 row, const index
     return sum_of_lanes(lane);
 }
 
+/* Elements of a row that are worked on before more of the next row is asked for, and how many of it in all: more would
+ * drive the row itself out of the cache. */
+#define STRIDE_AHEAD 1024
+#define MOST_AHEAD 16384
+
+/* Asks for elements [begin, end) of a row, if they lie without gaps, up to the end of their run. */
+static inline void fetch_slice(global const element *x, const index64 row, const index64 begin, const index64 end,
+                               const index64 D, const index64 H, const index64 W, ALONG_ROW(x))
+{
+    const place p = place_of(begin, D, H, W);
+    const index64 count = x_w == 1 && begin < MOST_AHEAD ? least(end - begin, W - p.w) : 0;
+    for (index64 k = 0; k < count; k += 64 / (index64)sizeof(element)) FETCH_AHEAD(x, row + PLACE(x, p) + k);
+}
+
 /* Mean, and sum of the squared distances from it, of the slices of a row up to some point; `count` is their size. */
 typedef struct {
     real count, mean, squares;

@@ -174,8 +174,8 @@ static inline void rows_share_of_weights(global const element *dy, const index64
 }
 
 /* All of a row's gradient; `statistics` and `part` get what it is made from. */
-static inline void gradient_of_row(global const element *dy, const index64 dy_row, ALONG_ROW(dy),
-                                   global const element *x, const index64 x_row, ALONG_ROW(x),
+static inline void gradient_of_row(global const element *dy, const index64 dy_row, const index64 dy_next, ALONG_ROW(dy),
+                                   global const element *x, const index64 x_row, const index64 x_next, ALONG_ROW(x),
                                    global const element *w, const index64 w_row, ALONG_ROW(w),
                                    const int has_weight, const int weighs,
                                    global element *dx, const index64 dx_row, ALONG_ROW(dx),
@@ -191,8 +191,13 @@ static inline void gradient_of_row(global const element *dy, const index64 dy_ro
                       n, D, H, W, mean, r, part, row, ROWS, s, SUMS);
     real mean_h, mean_p;
     means_of_row(part, row, ROWS, SUMS, w, w_row, w_a, PLANES, has_weight && !weighs, is_centred, n, &mean_h, &mean_p);
-    input_slice(dy, dy_row, STEPS(dy), x, x_row, STEPS(x), w, w_row, STEPS(w), has_weight, dx, dx_row, STEPS(dx),
-                D, H, W, 0, n, 1, mean, r, r * mean_h, r * mean_p);
+    for (index64 e = 0; e < n; e += STRIDE_AHEAD) {
+        const index64 end = least(e + STRIDE_AHEAD, n);
+        fetch_slice(x, x_next, e, end, D, H, W, STEPS(x));
+        fetch_slice(dy, dy_next, e, end, D, H, W, STEPS(dy));
+        input_slice(dy, dy_row, STEPS(dy), x, x_row, STEPS(x), w, w_row, STEPS(w), has_weight, dx, dx_row, STEPS(dx),
+                    D, H, W, e, end, 1, mean, r, r * mean_h, r * mean_p);
+    }
 }
 
 kernel void norm_bwd_rows(
@@ -204,7 +209,9 @@ kernel void norm_bwd_rows(
 {
     const index64 row = WORK_ITEM_INDEX, ROWS = R * Q, n = A * D * H * W;
     if (row >= ROWS) return;
-    gradient_of_row(dy, ROW(dy, row), STEPS(dy), x, ROW(x, row), STEPS(x), w, ROW(w, row), STEPS(w), has_weight, weighs,
+    const index64 next = least(row + 1, ROWS - 1);
+    gradient_of_row(dy, ROW(dy, row), ROW(dy, next), STEPS(dy), x, ROW(x, row), ROW(x, next), STEPS(x),
+                    w, ROW(w, row), STEPS(w), has_weight, weighs,
                     dx, ROW(dx, row), STEPS(dx), n, D, H, W, is_centred, eps, SLICES, SUMS, PLANES,
                     statistics, part, row, ROWS);
 }
@@ -222,8 +229,9 @@ kernel void norm_bwd_row_slices(
     if (s >= PARTS) return;
     const index64 first = slice_start(ROWS, s, PARTS);
     for (index64 row = first; row < slice_start(ROWS, s + 1, PARTS); row++) {
-        gradient_of_row(dy, ROW(dy, row), STEPS(dy), x, ROW(x, row), STEPS(x), w, ROW(w, row), STEPS(w),
-                        has_weight, has_weight, dx, ROW(dx, row), STEPS(dx), n, D, H, W, is_centred, eps,
+        const index64 next = least(row + 1, ROWS - 1);
+        gradient_of_row(dy, ROW(dy, row), ROW(dy, next), STEPS(dy), x, ROW(x, row), ROW(x, next), STEPS(x),
+                        w, ROW(w, row), STEPS(w), has_weight, has_weight, dx, ROW(dx, row), STEPS(dx), n, D, H, W, is_centred, eps,
                         SLICES, SUMS, 1, statistics, part, row, ROWS);
         rows_share_of_weights(dy, ROW(dy, row), STEPS(dy), x, ROW(x, row), STEPS(x), D, H, W, 0, n,
                               statistics[row], statistics[ROWS + row], row == first, weights + s * n,
