@@ -6,6 +6,7 @@
  *
  * ELEMENT is the width in bits of an array element: 16, 32 or 64. `element` is its type in memory, `real` the type that
  * arithmetic is done in. Half is a storage format only: its arithmetic is float's, so no device needs cl_khr_fp16.
+ * `element_bits` is an integer as wide as an element, for kernels that only move elements: every bit stays as it is.
  */
 #ifndef CLCONV_DIALECT_H
 #define CLCONV_DIALECT_H
@@ -36,6 +37,17 @@ typedef ulong bits64;
 #define WORK_ITEM
 #define WORK_ITEM_INDEX ((index64)get_global_id(0))
 
+/* Before a loop whose rounds touch no element of each other's, although it may read and write the same array. */
+#define INDEPENDENT
+
+#if ELEMENT == 16
+typedef ushort element_bits;
+#elif ELEMENT == 32
+typedef uint element_bits;
+#else
+typedef ulong element_bits;
+#endif
+
 #if ELEMENT == 16
 typedef half element;
 typedef float real;
@@ -58,6 +70,22 @@ typedef uint64_t bits64;
 
 #define WORK_ITEM const int64_t clconv_work_item,
 #define WORK_ITEM_INDEX clconv_work_item
+
+#if defined(__clang__)
+#define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+#define INDEPENDENT _Pragma("GCC ivdep")
+#else
+#define INDEPENDENT
+#endif
+
+#if ELEMENT == 16
+typedef uint16_t element_bits;
+#elif ELEMENT == 32
+typedef uint32_t element_bits;
+#else
+typedef uint64_t element_bits;
+#endif
 
 #if ELEMENT == 16
 #include "half.h"

@@ -93,17 +93,19 @@ static inline real square_root(const real x)
 #endif
 }
 
-/* exp(x) = 2^n exp(r), x = n log(2) + r. */
-static inline real exponential(const real x)
+/* exp(x + rest) = 2^n exp(r) for a small rest: x + rest = n log(2) + r. */
+static inline real exponential_of_sum(const real x, const real rest)
 {
     const real least = (real)(-EXPONENT_BIAS - DIGITS - 1) * LOG2, most = (real)(EXPONENT_BIAS + 2) * LOG2;
     const real above = x < least ? least : x;
     const real inside = above > most ? most : above;
     const real rounded = inside * (1 / LOG2) + MAGIC;
     const real n = rounded - MAGIC;
-    const real r = (inside - n * LOG2_UPPER) - n * LOG2_LOWER;
+    const real r = (inside - n * LOG2_UPPER) + (rest - n * LOG2_LOWER);
     return scaled(1 + small_exponential(r), bits_of(rounded));
 }
+
+static inline real exponential(const real x) { return exponential_of_sum(x, 0); }
 
 /* x = 2^exponent m with m between sqrt(1/2) and sqrt(2), for finite x > 0. */
 static inline real mantissa(const real x, real *exponent)

@@ -8,7 +8,23 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from clconv.algorithms import conv_direct, conv_portable, norm, norm_columns, norm_response, unfold_portable
+from clconv.algorithms import (
+    activation,
+    conv_direct,
+    conv_portable,
+    cross_entropy,
+    deform,
+    dropout,
+    norm,
+    norm_columns,
+    norm_response,
+    pad,
+    pool,
+    resize,
+    shuffle,
+    softmax,
+    unfold_portable,
+)
 from clconv.algorithms.algorithm import Algorithm, portable
 from clconv.plan import Plan, Traits
 
@@ -32,6 +48,13 @@ ALGORITHMS: dict[str, tuple[Algorithm, ...]] = {
     "conv_bwd_bias": (portable(conv_portable.plan_bwd_bias),),
     "unfold": (portable(unfold_portable.plan_unfold),),
     "fold": (portable(unfold_portable.plan_fold),),
+    **deform.ALGORITHMS,
+    **pad.ALGORITHMS,
+    **resize.ALGORITHMS,
+    **shuffle.ALGORITHMS,
+    **activation.ALGORITHMS,
+    **pool.ALGORITHMS,
+    **norm.ALGORITHMS,
     "norm": (
         Algorithm("columns", norm_columns.columns_fit, norm_columns.plan_fwd),
         Algorithm("rows", norm.rows_fit, norm.plan_rows),
@@ -43,6 +66,9 @@ ALGORITHMS: dict[str, tuple[Algorithm, ...]] = {
         Algorithm("portable", norm.always, norm.plan_bwd),
     ),
     **norm_response.ALGORITHMS,
+    **cross_entropy.ALGORITHMS,
+    **dropout.ALGORITHMS,
+    **softmax.ALGORITHMS,
 }
 
 

@@ -90,7 +90,7 @@ from clconv.oracle._floats import (
     smallest_subnormal,
     storage_and_sum,
 )
-from clconv.oracle.bounds import linear, norm, pool
+from clconv.oracle.bounds import activation, deform, linear, norm, pool, softmax
 from clconv.oracle.bounds.algorithms import parsed
 from clconv.oracle.bounds.rounding import Rounding, raised
 from clconv.oracle.bounds.transforms import growth
@@ -102,7 +102,14 @@ Arrays = dict[str, NDArray[Any]]
 
 OPERATIONS = tuple(name for name in reference.__all__ if name[0].islower())
 # Operations that are more than sums of products, by modules with proofs of their own.
-FURTHER = {**linear.BOUNDS, **norm.BOUNDS, **pool.BOUNDS}
+FURTHER = {
+    **activation.BOUNDS,
+    **deform.BOUNDS,
+    **linear.BOUNDS,
+    **norm.BOUNDS,
+    **pool.BOUNDS,
+    **softmax.BOUNDS,
+}
 COPIES = ("unfold", "fold_backward")
 ARRAYS = ("grad_output", "input", "weight", "bias")
 
@@ -335,7 +342,7 @@ class _Call:
         self.result = self.function(**self.given)
         # After the call, so that wrong arguments are refused in the operation's own words.
         self.arrays = {k: real_array(k, v) for k, v in self.given.items() if k in ARRAYS and v is not None}
-        self.multiplies = operation.startswith("conv")
+        self.multiplies = operation.startswith(("conv", "linear"))
         self.is_backward = operation.endswith("_backward")
 
     def fields(self, **arrays: NDArray[Any] | None) -> dict[str, FloatArray]:

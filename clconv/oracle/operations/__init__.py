@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 from ._base import Operation
+from .activation import ACTIVATIONS
 from .blocks import BLOCK_OPERATIONS
 from .conv import CONVOLUTIONS
+from .deform import DEFORMABLE
+from .linear import LINEAR
 from .norm import NORMS
 from .pool import POOLS
 from .rearrange import REARRANGEMENTS
 from .resample import RESAMPLERS
+from .softmax import SOFTMAXES
 
 __all__ = ["OPERATIONS"]
 
 OPERATIONS: dict[str, Operation] = {
     operation.name: operation
-    for family in (CONVOLUTIONS, BLOCK_OPERATIONS, POOLS, NORMS, RESAMPLERS, REARRANGEMENTS)
+    for family in (
+        CONVOLUTIONS,
+        BLOCK_OPERATIONS,
+        DEFORMABLE,
+        POOLS,
+        NORMS,
+        RESAMPLERS,
+        REARRANGEMENTS,
+        ACTIVATIONS,
+        LINEAR,
+        SOFTMAXES,
+    )
     for operation in family
 }

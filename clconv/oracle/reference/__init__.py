@@ -30,6 +30,23 @@ array([[[ 4., 17., 11.]]])
 True
 """
 
+from clconv.oracle.reference.activation import (
+    ActivationGradients,
+    gelu,
+    gelu_backward,
+    hardswish,
+    hardswish_backward,
+    leaky_relu,
+    leaky_relu_backward,
+    relu,
+    relu_backward,
+    sigmoid,
+    sigmoid_backward,
+    silu,
+    silu_backward,
+    tanh,
+    tanh_backward,
+)
 from clconv.oracle.reference.batch_norm import batch_norm, batch_norm_backward, instance_norm, instance_norm_backward
 from clconv.oracle.reference.blocks import FoldGradients, UnfoldGradients, fold, fold_backward, unfold, unfold_backward
 from clconv.oracle.reference.conv import conv1d, conv1d_backward, conv2d, conv2d_backward, conv3d, conv3d_backward
@@ -41,6 +58,7 @@ from clconv.oracle.reference.conv_transpose import (
     conv_transpose3d,
     conv_transpose3d_backward,
 )
+from clconv.oracle.reference.deform import DeformConvGradients, deform_conv2d, deform_conv2d_backward
 from clconv.oracle.reference.group_norm import (
     RMSNormGradients,
     group_norm,
@@ -51,6 +69,7 @@ from clconv.oracle.reference.group_norm import (
     rms_norm_backward,
 )
 from clconv.oracle.reference.layer import ConvGradients
+from clconv.oracle.reference.linear import LinearGradients, linear, linear_backward
 from clconv.oracle.reference.norm import NormGradients
 from clconv.oracle.reference.padding import PadGradients, pad, pad_backward
 from clconv.oracle.reference.pool import (
@@ -87,6 +106,12 @@ from clconv.oracle.reference.pool_average import (
     avg_pool3d,
     avg_pool3d_backward,
 )
+from clconv.oracle.reference.pool_global import (
+    global_avg_pool,
+    global_avg_pool_backward,
+    global_max_pool,
+    global_max_pool_backward,
+)
 from clconv.oracle.reference.pool_lp import (
     LpPoolGradients,
     lp_pool1d,
@@ -122,15 +147,25 @@ from clconv.oracle.reference.response_norm import (
     local_response_norm,
     local_response_norm_backward,
 )
+from clconv.oracle.reference.softmax import (
+    SoftmaxGradients,
+    log_softmax,
+    log_softmax_backward,
+    softmax,
+    softmax_backward,
+)
 
 __all__ = [
+    "ActivationGradients",
     "AdaptiveAvgPoolGradients",
     "AdaptiveMaxPoolGradients",
     "AvgPoolGradients",
     "ChannelShuffleGradients",
     "ConvGradients",
+    "DeformConvGradients",
     "FoldGradients",
     "InterpolateGradients",
+    "LinearGradients",
     "LocalResponseNormGradients",
     "LpPoolGradients",
     "MaxPoolGradients",
@@ -140,6 +175,7 @@ __all__ = [
     "PixelShuffleGradients",
     "PixelUnshuffleGradients",
     "RMSNormGradients",
+    "SoftmaxGradients",
     "UnfoldGradients",
     "adaptive_avg_pool1d",
     "adaptive_avg_pool1d_backward",
@@ -175,18 +211,34 @@ __all__ = [
     "conv_transpose2d_backward",
     "conv_transpose3d",
     "conv_transpose3d_backward",
+    "deform_conv2d",
+    "deform_conv2d_backward",
     "fold",
     "fold_backward",
+    "gelu",
+    "gelu_backward",
+    "global_avg_pool",
+    "global_avg_pool_backward",
+    "global_max_pool",
+    "global_max_pool_backward",
     "group_norm",
     "group_norm_backward",
+    "hardswish",
+    "hardswish_backward",
     "instance_norm",
     "instance_norm_backward",
     "interpolate",
     "interpolate_backward",
     "layer_norm",
     "layer_norm_backward",
+    "leaky_relu",
+    "leaky_relu_backward",
+    "linear",
+    "linear_backward",
     "local_response_norm",
     "local_response_norm_backward",
+    "log_softmax",
+    "log_softmax_backward",
     "lp_pool1d",
     "lp_pool1d_backward",
     "lp_pool2d",
@@ -211,8 +263,18 @@ __all__ = [
     "pixel_shuffle_backward",
     "pixel_unshuffle",
     "pixel_unshuffle_backward",
+    "relu",
+    "relu_backward",
     "rms_norm",
     "rms_norm_backward",
+    "sigmoid",
+    "sigmoid_backward",
+    "silu",
+    "silu_backward",
+    "softmax",
+    "softmax_backward",
+    "tanh",
+    "tanh_backward",
     "unfold",
     "unfold_backward",
 ]
