@@ -30,6 +30,9 @@ typedef long index64;
 typedef uint bits32;
 typedef ulong bits64;
 
+/* Asks for the memory of an element that will be read soon; here, a device decides by itself. */
+#define FETCH_AHEAD(array, i)
+
 /* OpenCL keeps the index of the work-item in the device; C passes it as the kernel's first argument. */
 #define WORK_ITEM
 #define WORK_ITEM_INDEX ((index64)get_global_id(0))
@@ -65,6 +68,8 @@ static inline void store(global element *array, const index64 i, const real valu
 typedef int64_t index64;
 typedef uint32_t bits32;
 typedef uint64_t bits64;
+
+#define FETCH_AHEAD(array, i) __builtin_prefetch((array) + (i))
 
 #define WORK_ITEM const int64_t clconv_work_item,
 #define WORK_ITEM_INDEX clconv_work_item

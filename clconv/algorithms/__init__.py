@@ -66,6 +66,7 @@ ALGORITHMS: dict[str, tuple[Algorithm, ...]] = {
         Algorithm("rows", norm.rows_fit, norm.plan_bwd_rows),
         Algorithm("portable", norm.always, norm.plan_bwd),
     ),
+    **norm_columns.ALGORITHMS,
     **norm_response.ALGORITHMS,
     **cross_entropy.ALGORITHMS,
     **dropout.ALGORITHMS,
