@@ -5,11 +5,13 @@ Every function names the argument in its errors, gives the value and states the 
 
 from __future__ import annotations
 
+import math
+import numbers
 import operator
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["LARGEST", "Pair", "choice", "flag", "integer", "padding_pairs", "per_axis"]
+__all__ = ["LARGEST", "Pair", "choice", "flag", "integer", "padding_pairs", "per_axis", "real"]
 
 Pair = tuple[int, int]
 
@@ -30,6 +32,17 @@ def integer(value: Any, name: str, *, least: int) -> int:
     if number > LARGEST:
         raise ValueError(f"{name} must be at most 2**30 - 1 = {LARGEST}: {name}={value!r}")
     return number
+
+
+def real(value: Any, name: str, *, least: float = -math.inf) -> float:
+    """Return ``value`` as a float; any finite real number, except bool."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} takes a real number, not {type(value).__name__}: {name}={value!r}")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be finite: {name}={value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least:g}: {name}={value!r}")
+    return float(value)
 
 
 def per_axis(value: Any, name: str, rank: int, *, least: int) -> tuple[int, ...]:

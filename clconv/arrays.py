@@ -10,7 +10,7 @@ from numpy.ma import MaskedArray  # here, because a fork during a lazy import le
 
 from clconv.host_memory import converted, overlaps_itself, share_memory
 
-__all__ = ["DTYPES", "check_arrays", "check_out", "element_strides", "is_device_array"]
+__all__ = ["DTYPES", "check_arrays", "check_out", "check_written", "element_strides", "is_device_array"]
 
 DTYPES = ("float16", "float32", "float64")
 
@@ -62,16 +62,22 @@ def check_out(out: Any, shape: tuple[int, ...], dtype: str, inputs: dict[str, An
         raise ValueError(f"out must have the output's shape {shape}: out.shape={tuple(out.shape)}")
     if out.dtype.name != dtype or not out.dtype.isnative:
         raise TypeError(f"out must have the inputs' dtype {dtype}, in native byte order: out.dtype={out.dtype}")
-    if not is_device_array(out) and not out.flags.writeable:
-        raise ValueError("out must be writeable: out.flags.writeable=False")
-    if overlaps_itself(out):
+    check_written("out", out, inputs)
+
+
+def check_written(name: str, array: Any, others: dict[str, Any]) -> None:
+    """Refuse an array that cannot be written while the others are read, or written."""
+    if not is_device_array(array) and not array.flags.writeable:
+        raise ValueError(f"{name} must be writeable: {name}.flags.writeable=False")
+    if overlaps_itself(array):
         raise ValueError(
-            f"out must not have two indices for one element: out.strides={out.strides}, out.shape={out.shape}"
+            f"{name} must not have two indices for one element: "
+            f"{name}.strides={array.strides}, {name}.shape={array.shape}"
         )
-    shared = _share_device_memory if is_device_array(out) else share_memory
-    for name, array in inputs.items():
-        if array is not None and shared(out, array):
-            raise ValueError(f"out must not overlap an input, but it shares memory with {name}")
+    shared = _share_device_memory if is_device_array(array) else share_memory
+    for other_name, other in others.items():
+        if other is not None and shared(array, other):
+            raise ValueError(f"{name} must not overlap an input, but it shares memory with {other_name}")
 
 
 def element_strides(array: Any) -> tuple[int, ...]:

@@ -53,7 +53,7 @@ class Launch:
     items : int
         Number of work-items.
     arrays : mapping of str to str
-        The kernel's array parameters, to names of operands or of the plan's workspace.
+        The kernel's array parameters, to names of operands or of the plan's workspace or constants.
     numbers : mapping of str to int or float
         The kernel's other parameters; starts and strides, ``NAME_start`` and ``NAME_*``, follow from the arrays.
     operations : int
@@ -77,11 +77,26 @@ class Launch:
 
 @dataclass(frozen=True)
 class Plan:
-    """Launches in their order, and the workspace that they share: names to sizes in bytes."""
+    """Launches in their order, and what they share besides the operands.
+
+    Attributes
+    ----------
+    launches : tuple of Launch
+        In the order in which they run.
+    workspace : mapping of str to int
+        Memory for results on the way: names to sizes in bytes.
+    constants : mapping of str to bytes
+        Arrays that follow from the problem alone, such as tables of weights: names to contents.
+    """
 
     launches: tuple[Launch, ...]
     workspace: Mapping[str, int] = field(default_factory=dict)
+    constants: Mapping[str, bytes] = field(default_factory=dict)
 
     def __add__(self, other: Plan) -> Plan:
         """Return the plan that does this one and then the other."""
-        return Plan(self.launches + other.launches, {**self.workspace, **other.workspace})
+        return Plan(
+            self.launches + other.launches,
+            {**self.workspace, **other.workspace},
+            {**self.constants, **other.constants},
+        )

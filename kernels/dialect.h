@@ -6,6 +6,7 @@
  *
  * ELEMENT is the width in bits of an array element: 16, 32 or 64. `element` is its type in memory, `real` the type that
  * arithmetic is done in. Half is a storage format only: its arithmetic is float's, so no device needs cl_khr_fp16.
+ * `element_bits` is an integer as wide as an element, for kernels that only move elements: every bit stays as it is.
  */
 #ifndef CLCONV_DIALECT_H
 #define CLCONV_DIALECT_H
@@ -37,6 +38,14 @@ typedef ulong bits64;
 #define INDEPENDENT
 
 #if ELEMENT == 16
+typedef ushort element_bits;
+#elif ELEMENT == 32
+typedef uint element_bits;
+#else
+typedef ulong element_bits;
+#endif
+
+#if ELEMENT == 16
 typedef half element;
 typedef float real;
 static inline real load(global const element *array, const index64 i) { return vload_half(i, array); }
@@ -63,6 +72,14 @@ typedef uint64_t bits64;
 #define INDEPENDENT _Pragma("GCC ivdep")
 #else
 #define INDEPENDENT
+#endif
+
+#if ELEMENT == 16
+typedef uint16_t element_bits;
+#elif ELEMENT == 32
+typedef uint32_t element_bits;
+#else
+typedef uint64_t element_bits;
 #endif
 
 #if ELEMENT == 16

@@ -141,7 +141,7 @@ def test_every_kernel_writes_an_array_and_every_number_is_of_a_type_that_executo
         names = [parameter.name for parameter in parameters]
         assert len(set(names)) == len(names)
         assert any(parameter.is_written for parameter in parameters)
-        assert {parameter.type for parameter in parameters if not parameter.is_array} <= {"int", "index64"}
+        assert {parameter.type for parameter in parameters if not parameter.is_array} <= {"int", "index64", "real"}
 
 
 def test_the_hash_changes_with_any_text_and_any_name_and_with_nothing_else(kernels):

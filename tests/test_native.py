@@ -20,7 +20,6 @@ from clconv import kernel_source
 from clconv.algorithms import ALGORITHMS, plan_for
 from clconv.native import executor, table
 from clconv.plan import Traits
-from clconv.problem import ConvProblem, WindowProblem
 from tests.kernel_calls import PROBLEMS
 
 NATIVE = clconv.devices()[0]
@@ -83,30 +82,7 @@ def test_what_is_compiled_is_the_table_at_every_level():
 @pytest.mark.parametrize("operation", ALGORITHMS)
 def test_every_plan_picks_its_kernels_from_the_table(operation, dtype):
     """Whatever algorithm a problem gets: sizes on both sides of where sums are cut, every rank, groups or none."""
-    if operation in PROBLEMS:
-        problems = list(PROBLEMS[operation](dtype))
-    elif operation in ("unfold", "fold"):
-        problems = [WindowProblem.for_unfold((2, 4, 9, 9), (3, 3), 1, 0, 1, padding_mode="zeros", dtype=dtype)]
-    else:
-        problems = [
-            ConvProblem.from_shapes(
-                (batch, 4, *[extent] * rank),
-                (8, 4 // groups, *[kernel] * rank),
-                bias=True,
-                stride=1,
-                padding=0,
-                dilation=1,
-                groups=groups,
-                padding_mode="zeros",
-                flip=False,
-                dtype=dtype,
-            )
-            for batch in (1, 64)
-            for rank in (1, 2, 3)
-            for extent, kernel in ((5, 1), (12, 3))
-            for groups in (1, 4)
-        ]
-    for problem in problems:
+    for problem in PROBLEMS[operation](dtype):
         for level in table.LEVELS:
             for launch in plan_for(operation, problem, Traits(table.VECTOR_BYTES[level])).launches:
                 assert launch.defines in table.define_sets_at(level, launch.file)

@@ -8,7 +8,22 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from clconv.algorithms import activation, conv_direct, conv_portable, cross_entropy, dropout, softmax, unfold_portable
+from clconv.algorithms import (
+    activation,
+    conv_direct,
+    conv_portable,
+    cross_entropy,
+    deform,
+    dropout,
+    norm,
+    norm_response,
+    pad,
+    pool,
+    resize,
+    shuffle,
+    softmax,
+    unfold_portable,
+)
 from clconv.algorithms.algorithm import Algorithm, portable
 from clconv.plan import Plan, Traits
 
@@ -32,7 +47,14 @@ ALGORITHMS: dict[str, tuple[Algorithm, ...]] = {
     "conv_bwd_bias": (portable(conv_portable.plan_bwd_bias),),
     "unfold": (portable(unfold_portable.plan_unfold),),
     "fold": (portable(unfold_portable.plan_fold),),
+    **deform.ALGORITHMS,
+    **pad.ALGORITHMS,
+    **resize.ALGORITHMS,
+    **shuffle.ALGORITHMS,
     **activation.ALGORITHMS,
+    **pool.ALGORITHMS,
+    **norm.ALGORITHMS,
+    **norm_response.ALGORITHMS,
     **cross_entropy.ALGORITHMS,
     **dropout.ALGORITHMS,
     **softmax.ALGORITHMS,

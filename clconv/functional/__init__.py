@@ -1,15 +1,8 @@
 """The public operations, with torch.nn.functional's names and signatures; what torch lacks is keyword-only."""
 
-from clconv.functional.activation import (
-    ActivationGradients,
-    gelu,
-    hardswish,
-    leaky_relu,
-    relu,
-    sigmoid,
-    silu,
-    tanh,
-)
+from clconv.functional._normalisation import NormGradients
+from clconv.functional._pool import PoolGradients
+from clconv.functional.activation import ActivationGradients, gelu, hardswish, leaky_relu, relu, sigmoid, silu, tanh
 from clconv.functional.activation_backward import (
     gelu_backward,
     hardswish_backward,
@@ -19,6 +12,7 @@ from clconv.functional.activation_backward import (
     silu_backward,
     tanh_backward,
 )
+from clconv.functional.batch_norm import batch_norm, batch_norm_backward, instance_norm, instance_norm_backward
 from clconv.functional.conv import (
     ConvGradients,
     conv1d,
@@ -37,6 +31,7 @@ from clconv.functional.conv_transpose import (
     conv_transpose3d_backward,
 )
 from clconv.functional.cross_entropy import CrossEntropyGradients, cross_entropy, cross_entropy_backward
+from clconv.functional.deform import DeformConvGradients, deform_conv2d, deform_conv2d_backward
 from clconv.functional.dropout import (
     DropoutGradients,
     FlattenGradients,
@@ -45,26 +40,141 @@ from clconv.functional.dropout import (
     flatten,
     flatten_backward,
 )
-from clconv.functional.linear import LinearGradients, linear, linear_backward
-from clconv.functional.softmax import (
-    SoftmaxGradients,
-    log_softmax,
-    log_softmax_backward,
-    softmax,
-    softmax_backward,
+from clconv.functional.interpolate import (
+    InterpolateGradients,
+    interpolate,
+    interpolate_backward,
+    upsample,
+    upsample_backward,
+    upsample_bilinear,
+    upsample_bilinear_backward,
+    upsample_nearest,
+    upsample_nearest_backward,
 )
+from clconv.functional.linear import LinearGradients, linear, linear_backward
+from clconv.functional.norm import (
+    RMSNormGradients,
+    group_norm,
+    group_norm_backward,
+    layer_norm,
+    layer_norm_backward,
+    rms_norm,
+    rms_norm_backward,
+)
+from clconv.functional.norm_response import (
+    LocalResponseNormGradients,
+    local_response_norm,
+    local_response_norm_backward,
+)
+from clconv.functional.pad import PadGradients, pad, pad_backward
+from clconv.functional.pool_adaptive import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool1d_backward,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool2d_backward,
+    adaptive_avg_pool3d,
+    adaptive_avg_pool3d_backward,
+    adaptive_max_pool1d,
+    adaptive_max_pool1d_backward,
+    adaptive_max_pool2d,
+    adaptive_max_pool2d_backward,
+    adaptive_max_pool3d,
+    adaptive_max_pool3d_backward,
+)
+from clconv.functional.pool_avg import (
+    avg_pool1d,
+    avg_pool1d_backward,
+    avg_pool2d,
+    avg_pool2d_backward,
+    avg_pool3d,
+    avg_pool3d_backward,
+)
+from clconv.functional.pool_global import (
+    global_avg_pool,
+    global_avg_pool_backward,
+    global_max_pool,
+    global_max_pool_backward,
+)
+from clconv.functional.pool_lp import (
+    lp_pool1d,
+    lp_pool1d_backward,
+    lp_pool2d,
+    lp_pool2d_backward,
+    lp_pool3d,
+    lp_pool3d_backward,
+)
+from clconv.functional.pool_max import (
+    max_pool1d,
+    max_pool1d_backward,
+    max_pool2d,
+    max_pool2d_backward,
+    max_pool3d,
+    max_pool3d_backward,
+)
+from clconv.functional.pool_unpool import (
+    max_unpool1d,
+    max_unpool1d_backward,
+    max_unpool2d,
+    max_unpool2d_backward,
+    max_unpool3d,
+    max_unpool3d_backward,
+)
+from clconv.functional.shuffle import (
+    ChannelShuffleGradients,
+    PixelShuffleGradients,
+    PixelUnshuffleGradients,
+    channel_shuffle,
+    channel_shuffle_backward,
+    pixel_shuffle,
+    pixel_shuffle_backward,
+    pixel_unshuffle,
+    pixel_unshuffle_backward,
+)
+from clconv.functional.softmax import SoftmaxGradients, log_softmax, log_softmax_backward, softmax, softmax_backward
 from clconv.functional.unfold import FoldGradients, UnfoldGradients, fold, fold_backward, unfold, unfold_backward
 
 __all__ = [
     "ActivationGradients",
+    "ChannelShuffleGradients",
     "ConvGradients",
     "CrossEntropyGradients",
+    "DeformConvGradients",
     "DropoutGradients",
     "FlattenGradients",
     "FoldGradients",
+    "InterpolateGradients",
     "LinearGradients",
+    "LocalResponseNormGradients",
+    "NormGradients",
+    "PadGradients",
+    "PixelShuffleGradients",
+    "PixelUnshuffleGradients",
+    "PoolGradients",
+    "RMSNormGradients",
     "SoftmaxGradients",
     "UnfoldGradients",
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool1d_backward",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_backward",
+    "adaptive_avg_pool3d",
+    "adaptive_avg_pool3d_backward",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool1d_backward",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool2d_backward",
+    "adaptive_max_pool3d",
+    "adaptive_max_pool3d_backward",
+    "avg_pool1d",
+    "avg_pool1d_backward",
+    "avg_pool2d",
+    "avg_pool2d_backward",
+    "avg_pool3d",
+    "avg_pool3d_backward",
+    "batch_norm",
+    "batch_norm_backward",
+    "channel_shuffle",
+    "channel_shuffle_backward",
     "conv1d",
     "conv1d_backward",
     "conv2d",
@@ -79,6 +189,8 @@ __all__ = [
     "conv_transpose3d_backward",
     "cross_entropy",
     "cross_entropy_backward",
+    "deform_conv2d",
+    "deform_conv2d_backward",
     "dropout",
     "dropout_backward",
     "flatten",
@@ -87,16 +199,56 @@ __all__ = [
     "fold_backward",
     "gelu",
     "gelu_backward",
+    "global_avg_pool",
+    "global_avg_pool_backward",
+    "global_max_pool",
+    "global_max_pool_backward",
+    "group_norm",
+    "group_norm_backward",
     "hardswish",
     "hardswish_backward",
+    "instance_norm",
+    "instance_norm_backward",
+    "interpolate",
+    "interpolate_backward",
+    "layer_norm",
+    "layer_norm_backward",
     "leaky_relu",
     "leaky_relu_backward",
     "linear",
     "linear_backward",
+    "local_response_norm",
+    "local_response_norm_backward",
     "log_softmax",
     "log_softmax_backward",
+    "lp_pool1d",
+    "lp_pool1d_backward",
+    "lp_pool2d",
+    "lp_pool2d_backward",
+    "lp_pool3d",
+    "lp_pool3d_backward",
+    "max_pool1d",
+    "max_pool1d_backward",
+    "max_pool2d",
+    "max_pool2d_backward",
+    "max_pool3d",
+    "max_pool3d_backward",
+    "max_unpool1d",
+    "max_unpool1d_backward",
+    "max_unpool2d",
+    "max_unpool2d_backward",
+    "max_unpool3d",
+    "max_unpool3d_backward",
+    "pad",
+    "pad_backward",
+    "pixel_shuffle",
+    "pixel_shuffle_backward",
+    "pixel_unshuffle",
+    "pixel_unshuffle_backward",
     "relu",
     "relu_backward",
+    "rms_norm",
+    "rms_norm_backward",
     "sigmoid",
     "sigmoid_backward",
     "silu",
@@ -107,4 +259,10 @@ __all__ = [
     "tanh_backward",
     "unfold",
     "unfold_backward",
+    "upsample",
+    "upsample_backward",
+    "upsample_bilinear",
+    "upsample_bilinear_backward",
+    "upsample_nearest",
+    "upsample_nearest_backward",
 ]

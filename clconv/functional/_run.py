@@ -10,7 +10,7 @@ from clconv.arguments import flag
 from clconv.arrays import element_strides
 from clconv.executor import Executor, Operand
 from clconv.plan import Plan
-from clconv.problem import ConvProblem, WindowProblem
+from clconv.problem import ConvProblem
 
 __all__ = ["activation", "check_mask", "check_shape", "plan_all", "result_array", "run", "vector", "weight"]
 
@@ -61,7 +61,7 @@ def run(executor: Executor, plan: Plan, operands: Mapping[str, Operand], result:
     return out
 
 
-def plan_all(operations: Sequence[str], problem: ConvProblem | WindowProblem, executor: Executor) -> Plan:
+def plan_all(operations: Sequence[str], problem: Any, executor: Executor) -> Plan:
     """Return one plan for several passes over the same arrays on one device."""
     plan = Plan(())
     for operation in operations:

@@ -146,6 +146,7 @@ class NativeExecutor:
         workspace = {name: empty((size,), "uint8") for name, size in plan.workspace.items() if name not in operands}
         addresses = {name: _address(operand.array) for name, operand in operands.items()}
         addresses |= {name: _address(array) for name, array in workspace.items()}
+        addresses |= {name: _address(np.frombuffer(content, "uint8")) for name, content in plan.constants.items()}
         for launch in plan.launches:
             if launch.items == 0:
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -43,6 +44,8 @@ class OpenCLExecutor:
         self._programs = programs
         self._own_queue = queue
         self._of_thread = threading.local()
+        # A plan keeps its constants, so that the same bytes come again and again.
+        self._constant = functools.lru_cache(maxsize=256)(self._uploaded)
 
     def check_dtype(self, dtype: str) -> None:
         """Refuse float64 on a device without it."""
@@ -84,12 +87,12 @@ class OpenCLExecutor:
         written = {name for launch in launches for name in _written(launch)}
         with _memory_errors(_bytes_of(plan, operands), self.name):
             if any(is_device_array(operand.array) for operand in operands.values()):
-                self._run_on_device_arrays(launches, plan.workspace, operands, written)
+                self._run_on_device_arrays(launches, plan, operands, written)
             else:
-                self._run_on_host_arrays(launches, plan.workspace, operands, written)
+                self._run_on_host_arrays(launches, plan, operands, written)
 
     def _run_on_host_arrays(
-        self, launches: list[Launch], workspace: Mapping[str, int], operands: Mapping[str, Operand], written: set[str]
+        self, launches: list[Launch], plan: Plan, operands: Mapping[str, Operand], written: set[str]
     ) -> None:
         queue = self._queue()
         used = {name for launch in launches for name in launch.arrays.values()}
@@ -100,7 +103,7 @@ class OpenCLExecutor:
             name: Operand(operand.array, operand.start + moved.get(name, 0), operand.strides)
             for name, operand in operands.items()
         }
-        memory = {**buffers.by_name, **self._workspace(workspace, buffers.by_name)}
+        memory = {**buffers.by_name, **self._shared(plan, buffers.by_name)}
         try:
             event = self._enqueue(queue, launches, walked, memory, None)
             buffers.read_back(queue, event)
@@ -109,7 +112,7 @@ class OpenCLExecutor:
             raise
 
     def _run_on_device_arrays(
-        self, launches: list[Launch], workspace: Mapping[str, int], operands: Mapping[str, Operand], written: set[str]
+        self, launches: list[Launch], plan: Plan, operands: Mapping[str, Operand], written: set[str]
     ) -> None:
         arrays = {name: operand.array for name, operand in operands.items()}
         given = {name: array for name, array in arrays.items() if array is not None}
@@ -126,7 +129,7 @@ class OpenCLExecutor:
             for name, array in arrays.items()
         }
         memory = {name: array.base_data if array is not None and array.size else None for name, array in arrays.items()}
-        memory |= self._workspace(workspace, memory)
+        memory |= self._shared(plan, memory)
         events = [event for array in given.values() for event in array.events]
         event = self._enqueue(queue, launches, walked, memory, events)
         if event is not None:
@@ -158,14 +161,21 @@ class OpenCLExecutor:
             wait_for = [event]
         return event
 
-    def _workspace(self, workspace: Mapping[str, int], given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return buffers for the workspace that the caller has not given."""
+    def _shared(self, plan: Plan, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return buffers for a plan's constants, and for the workspace that the caller has not given."""
         flags = cl.mem_flags.READ_WRITE
-        return {
+        workspace = {
             name: cl.Buffer(self._programs.context, flags, max(size, 1))
-            for name, size in workspace.items()
+            for name, size in plan.workspace.items()
             if name not in given
         }
+        return workspace | {name: self._constant(content) for name, content in plan.constants.items()}
+
+    def _uploaded(self, content: bytes) -> Any:
+        """Return a buffer with this content."""
+        return cl.Buffer(
+            self._programs.context, cl.mem_flags.READ_ONLY | cl.mem_flags.COPY_HOST_PTR, hostbuf=bytearray(content)
+        )
 
     def _queue(self) -> Any:
         if self._own_queue is not None:

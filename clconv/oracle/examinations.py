@@ -17,7 +17,7 @@ bound
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -94,16 +94,10 @@ def _refusal(refusal: Refusal) -> Examination:
 def _identity(identity: Identity) -> Examination:
     def run(examiner: Examiner) -> Outcome:
         # A quarter of the magnitude leaves room for sums of two arrays.
-        cases = examiner.exact_cases().map(_quartered)
+        cases = examiner.exact_cases().map(examiner.operation.quartered)
         return examiner.search("identities", identity.name, cases, lambda case: examiner.lawful(identity, case))
 
     return Examination("identities", identity.name, run, drawn=True)
-
-
-def _quartered(case: Case) -> Case:
-    return replace(
-        case, arrays={k: a if a.dtype.kind in "iu" else np.trunc(a / 4).astype(a.dtype) for k, a in case.arrays.items()}
-    )
 
 
 def _bound(examiner: Examiner) -> Outcome:

@@ -6,7 +6,33 @@ the user's own axes. Each kind of problem has a file; the algebra of a single ax
 """
 
 from clconv.problem.conv import ConvProblem
+from clconv.problem.deform import DeformProblem
+from clconv.problem.norm import NormAxes, NormProblem
+from clconv.problem.norm_response import ResponseProblem
+from clconv.problem.pad import PadProblem
+from clconv.problem.pool import AvgPoolProblem, LpPoolProblem, MaxPoolProblem, PoolProblem
+from clconv.problem.pool_unpool import UnpoolProblem
+from clconv.problem.resize import ResizeProblem
+from clconv.problem.shuffle import ShuffleProblem
 from clconv.problem.unfold import WindowProblem
 from clconv.problem.window import ReceptiveField, Window, receptive_field
 
-__all__ = ["ConvProblem", "ReceptiveField", "Window", "WindowProblem", "receptive_field"]
+__all__ = [
+    "AvgPoolProblem",
+    "ConvProblem",
+    "DeformProblem",
+    "LpPoolProblem",
+    "MaxPoolProblem",
+    "NormAxes",
+    "NormProblem",
+    "PadProblem",
+    "PoolProblem",
+    "ReceptiveField",
+    "ResizeProblem",
+    "ResponseProblem",
+    "ShuffleProblem",
+    "UnpoolProblem",
+    "Window",
+    "WindowProblem",
+    "receptive_field",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,7 @@ __all__ = [
     "element_defines",
     "extents_of",
     "joined_shape",
+    "merged_stride",
     "rank_of",
     "split_shape",
     "window_sizes",
@@ -65,6 +67,15 @@ def canonical_strides(strides: Sequence[int], batched: bool, rank: int) -> tuple
     """Insert strides for the axes that a user's array lacks: they have one position, so any stride is right."""
     outer, spatial = tuple(strides[:-rank]), tuple(strides[-rank:])
     return (*(outer if batched else (0, *outer)), *(0,) * (AXES - rank), *spatial)
+
+
+def merged_stride(shape: Sequence[int], strides: Sequence[int]) -> int | None:
+    """Return the stride that walks several axes as one, or None if there is none."""
+    steps = [(extent, stride) for extent, stride in zip(shape, strides, strict=True) if extent != 1]
+    for (_, outer), (extent, inner) in itertools.pairwise(steps):
+        if outer != extent * inner:
+            return None
+    return steps[-1][1] if steps else 0
 
 
 def window_sizes(windows: tuple[Window, ...], padding_mode: str) -> dict[str, int]:

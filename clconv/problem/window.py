@@ -12,7 +12,16 @@ from typing import Any, NamedTuple
 
 from clconv.arguments import LARGEST, Pair, choice, padding_pairs, per_axis
 
-__all__ = ["AXES", "PADDING_MODES", "ReceptiveField", "Window", "receptive_field", "transposed_windows", "windows_over"]
+__all__ = [
+    "AXES",
+    "PADDING_MODES",
+    "ReceptiveField",
+    "Window",
+    "receptive_field",
+    "resolved_padding",
+    "transposed_windows",
+    "windows_over",
+]
 
 #: In the order of the constants in kernels/window.h.
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular", "symmetric")
@@ -82,7 +91,7 @@ def windows_over(
     rank = len(extents)
     strides = per_axis(stride, "stride", rank, least=1)
     dilations = per_axis(dilation, "dilation", rank, least=1)
-    pairs = _pairs(padding, extents, kernels, strides, dilations)
+    pairs = resolved_padding(padding, extents, kernels, strides, dilations)
     windows = [
         _with_all_outputs(Window(extent, kernel, stride, dilation, low, high))
         for extent, kernel, stride, dilation, (low, high) in zip(
@@ -117,7 +126,7 @@ def transposed_windows(
             )
     # "same" keeps the extents of input and output in the ratio of the strides, so the output's are known beforehand.
     stretched = tuple(extent * step for extent, step in zip(extents, strides, strict=True))
-    pairs = _pairs(padding, stretched, kernels, strides, dilations)
+    pairs = resolved_padding(padding, stretched, kernels, strides, dilations)
     if isinstance(padding, str) and padding.startswith("same") and any(additions):
         raise ValueError(
             f"padding={padding!r} determines the output's extents and takes no output_padding: "
@@ -148,7 +157,7 @@ def _with_all_outputs(window: Window) -> Window:
     )
 
 
-def _pairs(
+def resolved_padding(
     padding: Any, extents: Sequence[int], kernels: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
 ) -> tuple[Pair, ...]:
     """Resolve the user's padding to a (low, high) pair per axis."""

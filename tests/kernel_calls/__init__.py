@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from tests.kernel_calls import conv, elementwise, unfold
+from tests.kernel_calls import conv, deform, elementwise, norm, pool, resize, unfold
 
 #: Kernel names to functions that take a function drawing small integers of a shape, and yield calls.
-CALLS = {**conv.CALLS, **unfold.CALLS, **elementwise.CALLS}
+CALLS = {**conv.CALLS, **deform.CALLS, **elementwise.CALLS, **norm.CALLS, **pool.CALLS, **resize.CALLS, **unfold.CALLS}
+
+#: Operations to functions that take a dtype and yield problems on both sides of what plans choose between.
+PROBLEMS = {
+    **conv.PROBLEMS,
+    **deform.PROBLEMS,
+    **norm.PROBLEMS,
+    **pool.PROBLEMS,
+    **resize.PROBLEMS,
+    **unfold.PROBLEMS,
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from clconv.problem import ConvProblem
 from clconv.problem.window import PADDING_MODES
 from tests.kernel_calls.call import Call
 
@@ -35,3 +36,16 @@ CALLS = {
     "channel_sums": backward,
     "sum_parts": backward,
 }
+
+
+def layers(dtype):
+    """Yield sizes on both sides of where sums are cut, every rank, groups or none."""
+    for batch in (1, 64):
+        for rank in (1, 2, 3):
+            for extent, kernel in ((5, 1), (12, 3)):
+                for groups in (1, 4):
+                    shapes = (batch, 4, *[extent] * rank), (8, 4 // groups, *[kernel] * rank)
+                    yield ConvProblem.from_shapes(*shapes, bias=True, groups=groups, dtype=dtype)
+
+
+PROBLEMS = dict.fromkeys(("conv_fwd", "conv_bwd_data", "conv_bwd_weights", "conv_bwd_bias"), layers)

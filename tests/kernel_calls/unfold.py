@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from clconv.problem import WindowProblem
 from clconv.problem.window import PADDING_MODES
 from tests.kernel_calls.call import Call
 from tests.kernel_calls.conv import WINDOW
@@ -18,3 +19,10 @@ def fold(draw):
 
 
 CALLS = {"unfold": unfold, "fold": fold}
+
+
+def windows(dtype):
+    yield WindowProblem.for_unfold((2, 4, 9, 9), (3, 3), 1, 0, 1, padding_mode="zeros", dtype=dtype)
+
+
+PROBLEMS = {"unfold": windows, "fold": windows}

@@ -26,12 +26,13 @@ DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 
 def offers() -> Mapping[str, Offer]:
-    """Return every operation that the checker knows: they all are torch's."""
+    """Return every operation that the checker knows: they all are torch's, but for ONNX's global poolings."""
     return {
         name: Offer(
             partial(_backward if name.endswith("_backward") else _forward, operation), operation.settings, dtypes=DTYPES
         )
         for name, operation in OPERATIONS.items()
+        if not name.startswith("global_")
     }
 
 

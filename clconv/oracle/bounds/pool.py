@@ -54,6 +54,7 @@ from clconv.oracle.reference.pool_adaptive import (
     max_shares,
 )
 from clconv.oracle.reference.pool_average import Average, AvgPoolGradients, average_layer, spread, sums
+from clconv.oracle.reference.pool_global import global_rank
 from clconv.oracle.reference.pool_lp import LpPoolGradients, norm_layer
 from clconv.oracle.reference.pool_unpool import MaxUnpoolGradients, unpool_layer
 from clconv.oracle.reference.pool_windows import Pool
@@ -247,3 +248,14 @@ for _name, _family in FAMILIES.items():
     for _rank in (1, 2, 3):
         BOUNDS[f"{_name}{_rank}d"] = partial(_family.forward, _rank)
         BOUNDS[f"{_name}{_rank}d_backward"] = partial(_gradient, _family, _rank)
+
+
+def _global(pattern: str, fixed: Arguments, arguments: Arguments, rounding: Rounding) -> Any:
+    """Bound global pooling, which is adaptive pooling to size 1."""
+    name = pattern.format(global_rank(arguments["input"]))
+    return BOUNDS[name]({**arguments, "output_size": 1, **fixed}, rounding)
+
+
+for _kind, _fixed in (("avg", {}), ("max", {"return_indices": False})):
+    for _pass in ("", "_backward"):
+        BOUNDS[f"global_{_kind}_pool{_pass}"] = partial(_global, f"adaptive_{_kind}_pool{{}}d{_pass}", _fixed)

@@ -6,6 +6,8 @@ from ._base import Operation
 from .activation import ACTIVATIONS
 from .blocks import BLOCK_OPERATIONS
 from .conv import CONVOLUTIONS
+from .cross_entropy import CROSS_ENTROPIES
+from .deform import DEFORMABLE
 from .linear import LINEAR
 from .norm import NORMS
 from .pool import POOLS
@@ -20,6 +22,7 @@ OPERATIONS: dict[str, Operation] = {
     for family in (
         CONVOLUTIONS,
         BLOCK_OPERATIONS,
+        DEFORMABLE,
         POOLS,
         NORMS,
         RESAMPLERS,
@@ -27,6 +30,7 @@ OPERATIONS: dict[str, Operation] = {
         ACTIVATIONS,
         LINEAR,
         SOFTMAXES,
+        CROSS_ENTROPIES,
     )
     for operation in family
 }

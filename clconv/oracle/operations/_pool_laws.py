@@ -31,12 +31,12 @@ Check = Callable[[Call, Case], Disagreement | None]
 
 def forward_laws(pooling: Any, claims: Claims) -> Iterator[Identity]:
     """List the laws of a pooling."""
-    family, rank = pooling.family, pooling.rank
+    family = pooling.family
     yield from _orders(pooling, "output", claims)
     if family.endswith("max_pool"):
         yield Identity("commutes with monotone maps", _monotone)
-        if claims.takes("return_indices") and claims.semantics == "torch":
-            yield Identity("indices lead to the maxima", _indices_lead_to_maxima(rank))
+        if "return_indices" in pooling.settings and claims.takes("return_indices") and claims.semantics == "torch":
+            yield Identity("indices lead to the maxima", _indices_lead_to_maxima(pooling.rank))
     if family.endswith("avg_pool"):
         yield Identity("linear in input", _linear(pooling, "input", "output", claims))
         yield Identity("the mean of a constant", _constant(pooling, claims))
@@ -44,22 +44,29 @@ def forward_laws(pooling: Any, claims: Claims) -> Iterator[Identity]:
         yield Identity("signs do not matter", _signless(pooling, claims))
     if family == "max_unpool":
         yield Identity("linear in input", _linear(pooling, "input", "output", claims))
-        yield Identity("values stand at their indices", _values_stand_at_indices(rank))
+        yield Identity("values stand at their indices", _values_stand_at_indices(pooling.rank))
         return
     yield Identity("mirrors with the image", _mirrored(pooling, claims))
-    yield Identity("windows of one pixel change nothing", _one_pixel(pooling, claims))
+    if pooling.positional:
+        yield Identity("windows of one pixel change nothing", _one_pixel(pooling, claims))
 
 
 def backward_laws(gradient: Any, claims: Claims) -> Iterator[Identity]:
     """List the laws of a pooling's gradient."""
     yield from _orders(gradient, "input", claims)
     yield Identity("linear in grad_output", _linear(gradient, "grad_output", "input", claims))
-    if gradient.forward.family.removeprefix("adaptive_") in ("max_pool", "avg_pool"):
+    if gradient.forward.family.endswith(("max_pool", "avg_pool")):
         yield Identity("all of the gradient is given away", _given_away(gradient, claims))
 
 
 def _result(call: Call, case: Case, name: str = "output") -> Array | None:
     return call(case).get(name)
+
+
+def _spatial_axes(operation: Any, case: Case) -> tuple[int, ...]:
+    """Return the spatial axes, counted from the end."""
+    rank, _ = operation.explicit(case.problem.shapes["input"], case.problem.arguments)
+    return tuple(range(-rank, 0))
 
 
 def _changed(case: Case, arrays: Mapping[str, Array], **arguments: Any) -> Case:
@@ -83,8 +90,9 @@ def _difference(
 
 
 def _orders(operation: Any, result: str, claims: Claims) -> Iterator[Identity]:
-    def reversed_along(axis: int, what: str) -> Check:
+    def reversed_along(is_channels: bool, what: str) -> Check:
         def check(call: Call, case: Case) -> Disagreement | None:
+            axis = _spatial_axes(operation, case)[0] - 1 if is_channels else 0
             expected = _result(call, case, result)
             arrays = {name: np.flip(array, axis).copy() for name, array in case.arrays.items()}
             got = _result(call, _changed(case, arrays), result)
@@ -95,8 +103,8 @@ def _orders(operation: Any, result: str, claims: Claims) -> Iterator[Identity]:
 
         return check
 
-    yield Identity("images are separate", reversed_along(0, "images"))
-    yield Identity("channels are separate", reversed_along(-operation.rank - 1, "channels"))
+    yield Identity("images are separate", reversed_along(False, "images"))
+    yield Identity("channels are separate", reversed_along(True, "channels"))
 
 
 def _linear(operation: Any, name: str, result: str, claims: Claims) -> Check:
@@ -181,7 +189,7 @@ def _mirrored(pooling: Any, claims: Claims) -> Check:
         pixels = int(np.prod(windows.extent))
         if not np.array_equal(np.where(backwards < 0, -1, pixels - 1 - backwards), windows.pixels):
             return None
-        axes = tuple(range(-pooling.rank, 0))
+        axes = _spatial_axes(pooling, case)
         y = _result(call, case)
         mirrored = _result(call, case.holding(input=np.flip(case.arrays["input"], axes).copy()))
         if y is None or mirrored is None:
@@ -225,7 +233,7 @@ def _given_away(gradient: Any, claims: Claims) -> Check:
         dx = _result(call, case, "input")
         if dx is None:
             return None
-        axes = tuple(range(-gradient.rank, 0))
+        axes = _spatial_axes(gradient, case)
         sums = [np.sum(array.astype(np.float64), axis=axes) for array in (dx, case.arrays["grad_output"])]
         return difference("the sums of dx and grad_output differ", sums[0], sums[1])
 

@@ -41,11 +41,12 @@ class MaxPool(Pooling):
 
     def named(self, returned: Any) -> Results:
         """Name the results; without return_indices there is only the output."""
-        return super().named(returned if isinstance(returned, tuple) else (returned, None))
+        has_indices = len(self.results) > 1 and not isinstance(returned, tuple)
+        return super().named((returned, None) if has_indices else returned)
 
     def bounds(self, case: Case, claims: Claims, flushes_subnormals: bool = False) -> Results:
         """Bound the maxima; indices, which have no error to bound, are judged on exact data."""
-        return {**super().bounds(case, claims, flushes_subnormals), "indices": None}
+        return super().bounds(case, claims, flushes_subnormals) | dict.fromkeys(self.results[1:])
 
     def exact_arrays(self, problem: Problem, random: np.random.Generator, claims: Claims) -> dict[str, Array]:
         """Draw distinct integers, or ties."""
@@ -77,7 +78,8 @@ class AdaptiveMaxPool(MaxPool):
 
     def windows(self, problem: Problem, claims: Claims) -> Windows:
         """Return the windows of a lawful problem."""
-        return _pool_cases.adaptive_windows(self.rank, problem.shapes["input"], problem.arguments)
+        rank, arguments = self.explicit(problem.shapes["input"], problem.arguments)
+        return _pool_cases.adaptive_windows(rank, problem.shapes["input"], arguments)
 
     def lawful_gradient(self) -> Problem:
         """Return a problem whose gradient of the output has no axis of one element."""

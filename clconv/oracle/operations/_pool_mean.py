@@ -137,7 +137,8 @@ class AdaptiveAvgPool(AvgPool):
 
     def windows(self, problem: Problem, claims: Claims) -> Windows:
         """Return the windows of a lawful problem."""
-        return _pool_cases.adaptive_windows(self.rank, problem.shapes["input"], problem.arguments)
+        rank, arguments = self.explicit(problem.shapes["input"], problem.arguments)
+        return _pool_cases.adaptive_windows(rank, problem.shapes["input"], arguments)
 
     def lawful_gradient(self) -> Problem:
         """Return a problem whose gradient of the output has no axis of one element."""

@@ -37,8 +37,8 @@ def _suspects(operation: Any, family: str, has_gradient: bool) -> Iterator[Suspe
     if family == "max_unpool":
         yield from _unpooling_suspects(operation)
         return
-    is_adaptive = family.startswith("adaptive")
-    kind = family.removeprefix("adaptive_")
+    is_adaptive = family.startswith(("adaptive", "global"))
+    kind = family.removeprefix("adaptive_").removeprefix("global_")
     faults = {**(GRADIENT_FAULTS if has_gradient else FAULTS)[kind], **(SHARES if is_adaptive else SLIDING)}
     for cause, change in faults.items():
         yield Suspect(cause, _results_with(operation, kind, change))
@@ -46,7 +46,8 @@ def _suspects(operation: Any, family: str, has_gradient: bool) -> Iterator[Suspe
 
 def _results_with(operation: Any, kind: str, change: Change) -> Any:
     def results(arrays: dict[str, Any], arguments: dict[str, Any]) -> Results:
-        call = change(read(operation.rank, arrays, arguments))
+        rank, windows = operation.explicit(arrays["input"].shape, arguments)
+        call = change(read(rank, arrays, windows))
         with np.errstate(all="ignore"):
             found = MAKERS[kind](call)
         return {name: value if call.has_batch or value is None else value[0] for name, value in found.items()}
@@ -65,7 +66,8 @@ def _unpooling_suspects(operation: Any) -> Iterator[Suspect]:
     def along_first_axis(arrays: dict[str, Any], arguments: dict[str, Any]) -> Results:
         (right,) = operation.evaluate(arrays, arguments, Claims()).values()
         image = arrays.get("grad_output", right)
-        extent = image.shape[-operation.rank :]
+        rank, _ = operation.explicit(arrays["input"].shape, arguments)
+        extent = image.shape[-rank:]
         coordinates = np.unravel_index(arrays["indices"], extent, order="F")
         indices = np.asarray(np.ravel_multi_index(coordinates, extent))
         found: Results = operation.evaluate({**arrays, "indices": indices}, arguments, Claims())

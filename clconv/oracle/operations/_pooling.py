@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -41,6 +42,10 @@ class Pooling(Operation):
     def gradient_settings(self) -> tuple[str, ...]:
         """The optional arguments that the gradient depends on."""
         return tuple(name for name in self.settings if name != "return_indices")
+
+    def explicit(self, shape: tuple[int, ...], arguments: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Return the number of spatial axes of an input of this shape, and the arguments that say its windows."""
+        return self.rank, dict(arguments)
 
     def windows(self, problem: Problem, claims: Claims) -> Windows:
         """Return the windows of a lawful problem."""
@@ -87,7 +92,7 @@ class PoolingBackward(Operation):
 
     def __init__(self, forward: Pooling) -> None:
         self.forward = forward
-        self.rank = forward.rank
+        self.explicit = forward.explicit
         self.name = f"{forward.name}_backward"
         self.required = ("grad_output", *forward.required)
         self.positional = forward.positional

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from clconv.oracle._floats import DType, digits, storage_and_sum
 from clconv.oracle.bounds.linear import copied
 from clconv.oracle.reference.geometry import Sizes
+from clconv.oracle.reference.resample_arguments import EXTENSIONS as OWNERS
 from clconv.oracle.reference.resample_arguments import MODES, Resizing
 from clconv.oracle.reference.resample_coordinates import (
     COORDINATE_MODES,
@@ -139,18 +140,23 @@ def _options(draw: st.DrawFn, claims: Claims, kind: str, mode: str, exact: bool)
     if filters and claims.semantics != "scipy" and (claims.semantics != "torch" or mode in ("bilinear", "bicubic")):
         choices["antialias"] = (False,) if exact else (False, True)
     choices = {name: values for name, values in choices.items() if claims.takes(name)}
-    if claims.offers("coordinate_mode"):
+    if _offers(claims, "coordinate_mode"):
         choices["coordinate_mode"] = (None, *COORDINATE_MODES)
-    if claims.offers("nearest_mode") and kind == "nearest":
+    if _offers(claims, "nearest_mode") and kind == "nearest":
         choices["nearest_mode"] = (None, *NEAREST_MODES)
-    if claims.offers("cubic_coefficient") and kind == "cubic":
+    if _offers(claims, "cubic_coefficient") and kind == "cubic":
         choices["cubic_coefficient"] = (None, -0.5)
-    if claims.offers("exclude_outside") and kind == "cubic":
+    if _offers(claims, "exclude_outside") and kind == "cubic":
         choices["exclude_outside"] = (False, True)
-    if claims.offers("grid_mode"):
+    if _offers(claims, "grid_mode"):
         choices["grid_mode"] = (False, True)
     drawn = {name: draw(st.sampled_from(values)) for name, values in choices.items()}
     return {name: value for name, value in drawn.items() if value is not choices[name][0]}
+
+
+def _offers(claims: Claims, extension: str) -> bool:
+    """Tell whether an implementation has an extension under the rules that it is judged by."""
+    return claims.offers(extension) and OWNERS[extension] == claims.semantics
 
 
 @st.composite

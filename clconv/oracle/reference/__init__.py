@@ -58,6 +58,8 @@ from clconv.oracle.reference.conv_transpose import (
     conv_transpose3d,
     conv_transpose3d_backward,
 )
+from clconv.oracle.reference.cross_entropy import CrossEntropyGradients, cross_entropy, cross_entropy_backward
+from clconv.oracle.reference.deform import DeformConvGradients, deform_conv2d, deform_conv2d_backward
 from clconv.oracle.reference.group_norm import (
     RMSNormGradients,
     group_norm,
@@ -104,6 +106,12 @@ from clconv.oracle.reference.pool_average import (
     avg_pool2d_backward,
     avg_pool3d,
     avg_pool3d_backward,
+)
+from clconv.oracle.reference.pool_global import (
+    global_avg_pool,
+    global_avg_pool_backward,
+    global_max_pool,
+    global_max_pool_backward,
 )
 from clconv.oracle.reference.pool_lp import (
     LpPoolGradients,
@@ -155,6 +163,8 @@ __all__ = [
     "AvgPoolGradients",
     "ChannelShuffleGradients",
     "ConvGradients",
+    "CrossEntropyGradients",
+    "DeformConvGradients",
     "FoldGradients",
     "InterpolateGradients",
     "LinearGradients",
@@ -203,10 +213,18 @@ __all__ = [
     "conv_transpose2d_backward",
     "conv_transpose3d",
     "conv_transpose3d_backward",
+    "cross_entropy",
+    "cross_entropy_backward",
+    "deform_conv2d",
+    "deform_conv2d_backward",
     "fold",
     "fold_backward",
     "gelu",
     "gelu_backward",
+    "global_avg_pool",
+    "global_avg_pool_backward",
+    "global_max_pool",
+    "global_max_pool_backward",
     "group_norm",
     "group_norm_backward",
     "hardswish",

@@ -1,0 +1,136 @@
+"""Pooling by runs of rows, for processors (kernels/pool_*_rows.cl): neighbouring positions in the lanes of a vector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from clconv.algorithms.algorithm import Algorithm
+from clconv.algorithms.pool_portable import divisor_numbers, launch
+from clconv.plan import Launch, Plan, Traits
+from clconv.problem import AvgPoolProblem, MaxPoolProblem, PoolProblem
+from clconv.problem.pool import PoolAxis
+
+__all__ = ["AVG_BWD", "AVG_FWD", "LINE", "MAX_BWD", "MAX_FWD"]
+
+#: The most positions of a row that a work-item keeps: kernels/pool_rows.h.
+LINE = 256
+#: Kernels count places in a plane in 32 bits.
+_MOST_PLACES = 2**31 - 1
+_WINNER_BYTES = 4
+_MAX_FILE, _AVG_FILE = "pool_max_rows.cl", "pool_avg_rows.cl"
+
+
+def forward_run(axis: PoolAxis) -> int:
+    """Return how many outputs of a row a work-item computes, 0 if none: their windows must fit into a line.
+
+    One window alone may be wider, if all of its positions are taps.
+    """
+    if not axis.output:
+        return 1
+    if axis.parts == 1:
+        most = (LINE - axis.span) // axis.stride + 1 if axis.span <= LINE else 0
+    else:
+        # The outputs o ... o + r - 1 span at most ((r - 1)*S + K) / Q positions, and one more at either end.
+        most = ((LINE - 2) * axis.parts - axis.kernel) // axis.stride + 1
+    if most < 1:
+        return 1 if axis.dilation == 1 else 0
+    return _balanced(axis.output, most)
+
+
+def backward_run(axis: PoolAxis) -> int:
+    """Return how many inputs of a row a work-item computes, 0 if none: their windows must fit into a line, too."""
+    if axis.parts == 1 and axis.stride <= 2:
+        most = axis.stride * (LINE - 1) - 2 * (axis.span - 1)
+    else:
+        # Over r positions there are at most (r*Q + span) / S + 1 windows.
+        most = min(LINE, ((LINE - 1) * axis.stride - axis.span) // axis.parts)
+    return _balanced(axis.extent, min(most, LINE)) if most > 0 else 0
+
+
+def _balanced(total: int, most: int) -> int:
+    """Return the length of runs that share out a row as evenly as they can, none longer than ``most``."""
+    runs = -(-total // most)
+    return -(-total // runs)
+
+
+def _is_small(problem: PoolProblem) -> bool:
+    first, second, third = problem.axes
+    return first.extent * second.extent * third.extent <= _MOST_PLACES
+
+
+def _forward_applies(problem: PoolProblem, traits: Traits) -> bool:
+    return traits.vector_bytes > 0 and forward_run(problem.axes[-1]) > 0
+
+
+def _backward_applies(problem: PoolProblem, traits: Traits) -> bool:
+    return traits.vector_bytes > 0 and backward_run(problem.axes[-1]) > 0
+
+
+def _max_fwd_applies(problem: MaxPoolProblem, traits: Traits) -> bool:
+    has_room = _is_small(problem) or not problem.indices
+    return _forward_applies(problem, traits) and has_room and not problem.magnitudes
+
+
+def _max_bwd_applies(problem: MaxPoolProblem, traits: Traits) -> bool:
+    both = _forward_applies(problem, traits) and _backward_applies(problem, traits)
+    return both and _is_small(problem) and problem.ties == "first" and not problem.magnitudes
+
+
+def plan_max_fwd(problem: MaxPoolProblem, traits: Traits) -> Plan:
+    """Plan the maxima and, where wanted, their places: operands x, y, indices."""
+    if problem.indices:
+        return Plan((_by_outputs(_MAX_FILE, "max_pool_rows_placed", problem, ("x", "y", "indices"), {}),))
+    return Plan((_by_outputs(_MAX_FILE, "max_pool_rows", problem, ("x", "y"), {}),))
+
+
+def plan_max_bwd(problem: MaxPoolProblem, traits: Traits) -> Plan:
+    """Plan the gradient of the maxima: operands x, dy, dx."""
+    winners = _by_outputs(_MAX_FILE, "max_pool_rows_winners", problem, ("x", "winners"), {})
+    gathered = _by_inputs(_MAX_FILE, "max_pool_rows_bwd", problem, ("winners", "dy", "dx"), {})
+    return Plan((winners, gathered), {"winners": _WINNER_BYTES * problem.outputs})
+
+
+def plan_avg_fwd(problem: AvgPoolProblem, traits: Traits) -> Plan:
+    """Plan the means: operands x, y."""
+    return Plan((_by_outputs(_AVG_FILE, "avg_pool_rows", problem, ("x", "y"), divisor_numbers(problem)),))
+
+
+def plan_avg_bwd(problem: AvgPoolProblem, traits: Traits) -> Plan:
+    """Plan the gradient of the means: operands dy, dx."""
+    return Plan((_by_inputs(_AVG_FILE, "avg_pool_rows_bwd", problem, ("dy", "dx"), divisor_numbers(problem)),))
+
+
+def _by_outputs(
+    file: str, kernel: str, problem: PoolProblem, arrays: tuple[str, ...], numbers: Mapping[str, float]
+) -> Launch:
+    """Return the launch of a kernel whose work-items compute runs of outputs."""
+    return _by_runs(file, kernel, problem, problem.outputs, problem.axes[-1].output, forward_run, arrays, numbers)
+
+
+def _by_inputs(
+    file: str, kernel: str, problem: PoolProblem, arrays: tuple[str, ...], numbers: Mapping[str, float]
+) -> Launch:
+    """Return the launch of a kernel whose work-items compute runs of the input's gradient."""
+    return _by_runs(file, kernel, problem, problem.inputs, problem.axes[-1].extent, backward_run, arrays, numbers)
+
+
+def _by_runs(
+    file: str,
+    kernel: str,
+    problem: PoolProblem,
+    elements: int,
+    row: int,
+    run_of: Callable[[PoolAxis], int],
+    arrays: tuple[str, ...],
+    numbers: Mapping[str, float],
+) -> Launch:
+    run = run_of(problem.axes[-1])
+    items = elements // row * -(-row // run) if row else 0
+    return replace(launch(file, kernel, problem, items, arrays, {**numbers, "RUN": run}), local_size=1)
+
+
+MAX_FWD = Algorithm("rows", _max_fwd_applies, plan_max_fwd)
+MAX_BWD = Algorithm("rows", _max_bwd_applies, plan_max_bwd)
+AVG_FWD = Algorithm("rows", _forward_applies, plan_avg_fwd)
+AVG_BWD = Algorithm("rows", _backward_applies, plan_avg_bwd)

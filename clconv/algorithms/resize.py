@@ -1,0 +1,163 @@
+"""Resizing, forward and backward: by rows on processors (kernels/resize_rows.cl), else portably (kernels/resize.cl).
+
+Both apply tables of weights that follow from the problem; the gradient has the transposed tables.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clconv.algorithms.algorithm import Algorithm, portable
+from clconv.errors import DeviceMemoryError
+from clconv.plan import Launch, Plan, Traits
+from clconv.problem import ResizeProblem
+from clconv.problem.resize_axis import Axis, Table
+
+__all__ = ["ALGORITHMS", "MOST"]
+
+#: Pixels that a run may read, and positions that it may write: MOST of kernels/resize_rows.cl.
+MOST = 1024
+
+#: Repetitions of a row's pattern that pay for treating its phases one by one.
+_WORTH_REPEATING = 8
+
+#: Elements that a work-item makes, about.
+_ELEMENTS = 4096
+
+Tables = tuple[Table, Table, Table]
+
+
+class Regular(NamedTuple):
+    """Positions of an axis that read what the one ``phases`` before reads, ``advance`` pixels further on.
+
+    ``taps`` is how many pixels each of them reads, or 0 if they differ.
+    """
+
+    phases: int
+    advance: int
+    taps: int
+    begin: int
+    end: int
+
+
+def plan_portable(problem: ResizeProblem, backward: bool) -> Plan:
+    """Plan one work-item for each element: operands x, y, in the gradient the output's and the input's."""
+    tables = _tables(problem.axes, backward)
+    items = problem.N * problem.C * math.prod(_extents(tables))
+    return _plan("resize", problem, tables, items, {}, ())
+
+
+def rows_apply(problem: ResizeProblem, traits: Traits, backward: bool) -> bool:
+    """Return whether this is a processor, and no position reads more than a work-item can keep."""
+    return traits.vector_bytes > 0 and int(_tables(problem.axes, backward)[-1].taps.max()) <= MOST
+
+
+def plan_rows(problem: ResizeProblem, backward: bool) -> Plan:
+    """Plan one work-item for each run of a row."""
+    tables = _tables(problem.axes, backward)
+    step = problem.axes[-1].step
+    phases, advance = (step.numerator, step.denominator) if backward else (step.denominator, step.numerator)
+    regular = _regular(tables[-1], max(phases, 1), max(advance, 1))
+    run = next(run for run in (MOST >> halvings for halvings in range(MOST)) if _reach(tables[-1], run) <= MOST)
+    spans = _spans(tables[-1], run)
+    D, H, W = _extents(tables)
+    rows = min(max(_ELEMENTS // min(W, run), 1), H)
+    numbers = {
+        "ROWS": rows,
+        "RUN": run,
+        "PHASES": regular.phases,
+        "ADVANCE": regular.advance,
+        "COMMON_TAPS": regular.taps,
+        "REGULAR": regular.begin,
+        "REGULAR_END": regular.end,
+    }
+    items = problem.N * problem.C * D * -(-H // rows) * len(spans[0])
+    return _plan("resize_rows", problem, tables, items, numbers, spans)
+
+
+def _plan(
+    kernel: str,
+    problem: ResizeProblem,
+    tables: Tables,
+    items: int,
+    numbers: dict[str, int],
+    spans: tuple[NDArray[Any], ...],
+) -> Plan:
+    pixels = [array for table in tables for array in (table.first, table.taps)]
+    real = np.float64 if problem.dtype == "float64" else np.float32
+    constants = {
+        "pixels": np.concatenate([*pixels, *spans]).astype(np.int32).tobytes(),
+        "weights": np.concatenate([table.weights.T.ravel() for table in tables]).astype(real).tobytes(),
+    }
+    sizes = {"N": problem.N, "C": problem.C, **numbers}
+    sizes |= {f"O{axis}": extent for axis, extent in zip("DHW", _extents(tables), strict=True)}
+    sizes |= {f"T{axis}": table.weights.shape[1] for axis, table in zip("DH", tables[:2], strict=True)}
+    elements = math.prod(problem.input_shape) + math.prod(problem.output_shape)
+    arrays = {name: name for name in ("x", "y", *constants)}
+    local_size = 1 if numbers else 64
+    launch = Launch(f"{kernel}.cl", kernel, problem.defines, items, arrays, sizes, 4 * elements, local_size)
+    return Plan((launch,), constants=constants)
+
+
+@functools.lru_cache(maxsize=16)
+def _tables(axes: tuple[Axis, Axis, Axis], backward: bool) -> Tables:
+    try:
+        d, h, w = (axis.table().transposed(axis.extent) if backward else axis.table() for axis in axes)
+    except MemoryError as error:
+        raise DeviceMemoryError(f"the host has no memory for the weights of {axes}") from error
+    return d, h, w
+
+
+def _extents(tables: Tables) -> tuple[int, int, int]:
+    d, h, w = (len(table.first) for table in tables)
+    return d, h, w
+
+
+def _regular(table: Table, phases: int, advance: int) -> Regular:
+    """Return the longest part of an axis that repeats."""
+    repeats = (
+        (table.first[phases:] == table.first[:-phases] + advance)
+        & (table.taps[phases:] == table.taps[:-phases])
+        & (table.weights[phases:] == table.weights[:-phases]).all(axis=1)
+    )
+    edges = np.flatnonzero(np.diff(repeats, prepend=False, append=False))
+    begin, end = max(zip(edges[::2], edges[1::2], strict=True), key=lambda part: part[1] - part[0], default=(0, 0))
+    if end - begin < _WORTH_REPEATING * phases:
+        return Regular(phases, advance, 0, 0, 0)
+    begin, end = int(begin), int(end) + phases
+    taps = set(table.taps[begin : begin + phases].tolist())
+    return Regular(phases, advance, taps.pop() if len(taps) == 1 else 0, begin, end)
+
+
+def _spans(table: Table, run: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the first pixel and the number of pixels that each run of a row reads."""
+    begins = np.arange(0, len(table.first), run)
+    reads = table.taps > 0
+    low = np.minimum.reduceat(np.where(reads, table.first, np.iinfo(np.int32).max), begins)
+    high = np.maximum.reduceat(np.where(reads, table.first + table.taps, 0), begins)
+    low = np.minimum(low, high)
+    return low, high - low
+
+
+def _reach(table: Table, run: int) -> int:
+    """Return how many pixels a run reads at most."""
+    return int(_spans(table, run)[1].max())
+
+
+def _algorithms(backward: bool) -> tuple[Algorithm, ...]:
+    return (
+        Algorithm(
+            "rows",
+            lambda problem, traits: rows_apply(problem, traits, backward),
+            lambda problem, traits: plan_rows(problem, backward),
+        ),
+        portable(lambda problem: plan_portable(problem, backward)),
+    )
+
+
+ALGORITHMS = {"resize": _algorithms(backward=False), "resize_bwd": _algorithms(backward=True)}
