@@ -99,6 +99,10 @@ class CrossEntropy(Operation):
             lambda shape: random.standard_normal(shape) * np.where(random.random(shape) < 0.2, 16, 1),
         )
 
+    def magnitude(self, arrays: Mapping[str, Array | None], problem: Problem, claims: Claims) -> float:
+        """Return 0: whatever comes out is held to its bound, and classes have no magnitude."""
+        return 0.0
+
     def edges(self, claims: Claims) -> Iterator[Problem]:
         """List problems that are often got wrong, without unclaimed arguments."""
         for problem in self._edges():
