@@ -90,7 +90,7 @@ from clconv.oracle._floats import (
     smallest_subnormal,
     storage_and_sum,
 )
-from clconv.oracle.bounds import activation, cross_entropy, deform, linear, norm, pool, softmax
+from clconv.oracle.bounds import activation, cross_entropy, deform, dropout, linear, norm, pool, softmax
 from clconv.oracle.bounds.algorithms import parsed
 from clconv.oracle.bounds.rounding import Rounding, raised
 from clconv.oracle.bounds.transforms import growth
@@ -106,6 +106,7 @@ FURTHER = {
     **activation.BOUNDS,
     **cross_entropy.BOUNDS,
     **deform.BOUNDS,
+    **dropout.BOUNDS,
     **linear.BOUNDS,
     **norm.BOUNDS,
     **pool.BOUNDS,

@@ -48,7 +48,8 @@ def _forward(arguments: Arguments, rounding: Rounding) -> FloatArray:
         if losses.reduction == "none":
             return losses.reduced(each)
         total = np.sum(size * length)
-        return losses.reduced(each + 0) / divisor + (3 * count + 8) * rows.u * total / divisor
+        off: FloatArray = (losses.reduced(each) + (3 * count + 8) * rows.u * total) / divisor
+        return off
 
     own, reference = both_rows(losses.x, 1, rounding)
     value = losses.reduced(losses.each) / np.float64(losses.divisor)
@@ -72,12 +73,13 @@ def _backward(arguments: Arguments, rounding: Rounding) -> CrossEntropyGradients
 
     def of_input(rows: Rows) -> FloatArray:
         pulled = rows.y * total * (rows.of_share + (C + 20 + terms) * rows.u) + (16 + terms) * rows.u * size
-        return scale * pulled + (C + 8) * rows.tiny * (1 + scale * (1 + total))
+        off: FloatArray = scale * pulled + (C + 8) * rows.tiny * (1 + scale * (1 + total))
+        return off
 
     def of_target(rows: Rows) -> FloatArray:
         factor = scale * np.abs(losses.of_target)
         off = factor * (rows.of_logarithm + (16 + terms) * rows.u * length)
-        return off + 8 * rows.tiny * (1 + factor) * (1 + length)
+        return np.asarray(off + 8 * rows.tiny * (1 + factor) * (1 + length))
 
     def limit(value: FloatArray, error: Callable[[Rows], FloatArray]) -> FloatArray:
         limited = rounding.limit(value, error(own), error(reference), peak)

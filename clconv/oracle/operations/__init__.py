@@ -8,6 +8,7 @@ from .blocks import BLOCK_OPERATIONS
 from .conv import CONVOLUTIONS
 from .cross_entropy import CROSS_ENTROPIES
 from .deform import DEFORMABLE
+from .dropout import DROPOUTS
 from .linear import LINEAR
 from .norm import NORMS
 from .pool import POOLS
@@ -31,6 +32,7 @@ OPERATIONS: dict[str, Operation] = {
         LINEAR,
         SOFTMAXES,
         CROSS_ENTROPIES,
+        DROPOUTS,
     )
     for operation in family
 }

@@ -60,6 +60,7 @@ from clconv.oracle.reference.conv_transpose import (
 )
 from clconv.oracle.reference.cross_entropy import CrossEntropyGradients, cross_entropy, cross_entropy_backward
 from clconv.oracle.reference.deform import DeformConvGradients, deform_conv2d, deform_conv2d_backward
+from clconv.oracle.reference.dropout import DropoutGradients, dropout, dropout_backward
 from clconv.oracle.reference.group_norm import (
     RMSNormGradients,
     group_norm,
@@ -165,6 +166,7 @@ __all__ = [
     "ConvGradients",
     "CrossEntropyGradients",
     "DeformConvGradients",
+    "DropoutGradients",
     "FoldGradients",
     "InterpolateGradients",
     "LinearGradients",
@@ -217,6 +219,8 @@ __all__ = [
     "cross_entropy_backward",
     "deform_conv2d",
     "deform_conv2d_backward",
+    "dropout",
+    "dropout_backward",
     "fold",
     "fold_backward",
     "gelu",

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
+from scipy import special  # type: ignore[import-untyped]
 
 from clconv.oracle.reference.geometry import FloatArray, real_array, requested, switch
 
 __all__ = [
     "ACTIVATIONS",
+    "CUBE",
     "Activation",
     "ActivationGradients",
     "activation_of",
@@ -28,6 +29,7 @@ __all__ = [
     "hardswish_backward",
     "leaky_relu",
     "leaky_relu_backward",
+    "logistic",
     "relu",
     "relu_backward",
     "sigmoid",
@@ -74,6 +76,16 @@ def _with_limits(
     return np.select([np.isneginf(x), np.isposinf(x)], limits, function(x))
 
 
+def logistic(x: FloatArray) -> FloatArray:
+    """Return ``1/(1 + exp(-x))``."""
+    return np.asarray(special.expit(x), dtype=np.float64)
+
+
+def normal(x: FloatArray) -> FloatArray:
+    """Return the normal distribution."""
+    return np.asarray(special.ndtr(x), dtype=np.float64)
+
+
 def tanh_argument(x: FloatArray) -> FloatArray:
     """Return what gelu's approximation takes the hyperbolic tangent of."""
     return math.sqrt(2 / math.pi) * (x + CUBE * x**3)
@@ -83,8 +95,8 @@ def _gelu_tanh_slope(x: FloatArray) -> FloatArray:
     w = tanh_argument(x)
     inner = math.sqrt(2 / math.pi) * (1 + 3 * CUBE * x**2)
     # 1 - tanh(w)**2 = 4 s(2w) s(-2w), which does not cancel; 0 where x**3 overflows, too.
-    falling = 4 * special.expit(2 * w) * special.expit(-2 * w)
-    return special.expit(2 * w) + np.where(falling == 0, 0.0, x * falling * inner / 2)
+    falling = 4 * logistic(2 * w) * logistic(-2 * w)
+    return logistic(2 * w) + np.where(falling == 0, 0.0, x * falling * inner / 2)
 
 
 def _hardswish_slope(x: FloatArray) -> FloatArray:
@@ -100,19 +112,17 @@ ACTIVATIONS: dict[str, Activation] = {
     "relu": Activation(
         lambda x: np.where(x < 0, 0.0, x), lambda x: np.where(x <= 0, 0.0, 1.0), (0.0, math.inf), (0.0, 1.0)
     ),
-    "sigmoid": Activation(special.expit, lambda x: special.expit(x) * special.expit(-x), (0.0, 1.0), (0.0, 0.0)),
-    "tanh": Activation(np.tanh, lambda x: 4 * special.expit(2 * x) * special.expit(-2 * x), (-1.0, 1.0), (0.0, 0.0)),
+    "sigmoid": Activation(logistic, lambda x: logistic(x) * logistic(-x), (0.0, 1.0), (0.0, 0.0)),
+    "tanh": Activation(np.tanh, lambda x: 4 * logistic(2 * x) * logistic(-2 * x), (-1.0, 1.0), (0.0, 0.0)),
     "silu": Activation(
-        lambda x: x * special.expit(x),
-        lambda x: special.expit(x) * (1 + x * special.expit(-x)),
+        lambda x: x * logistic(x),
+        lambda x: logistic(x) * (1 + x * logistic(-x)),
         (0.0, math.inf),
         (0.0, 1.0),
     ),
-    "gelu": Activation(
-        lambda x: x * special.ndtr(x), lambda x: special.ndtr(x) + x * density(x), (0.0, math.inf), (0.0, 1.0)
-    ),
+    "gelu": Activation(lambda x: x * normal(x), lambda x: normal(x) + x * density(x), (0.0, math.inf), (0.0, 1.0)),
     "gelu_tanh": Activation(
-        lambda x: x * special.expit(2 * tanh_argument(x)), _gelu_tanh_slope, (0.0, math.inf), (0.0, 1.0)
+        lambda x: x * logistic(2 * tanh_argument(x)), _gelu_tanh_slope, (0.0, math.inf), (0.0, 1.0)
     ),
     "hardswish": Activation(lambda x: x * np.clip(x + 3, 0.0, 6.0) / 6, _hardswish_slope, (0.0, math.inf), (0.0, 1.0)),
 }
