@@ -41,14 +41,8 @@ import numpy as np
 
 from clconv.oracle._floats import FLOAT64, smallest_normal, smallest_subnormal, unit_roundoff
 from clconv.oracle.bounds.rounding import Rounding
-from clconv.oracle.reference.activation import (
-    CUBE,
-    ActivationGradients,
-    activation_of,
-    density,
-    logistic,
-    tanh_argument,
-)
+from clconv.oracle.reference.activation import ActivationGradients
+from clconv.oracle.reference.activation_functions import CUBE, activation_of, density, logistic, tanh_argument
 from clconv.oracle.reference.geometry import FloatArray, requested
 
 __all__ = ["BOUNDS"]
