@@ -30,7 +30,7 @@ def test_every_kernel_runs_with_every_define_set(monkeypatch, device, record, fi
     if device == "native" and width != executor.traits.vector_bytes:
         assert entry_text(file, kernel, defines) not in expected_entries(device)
         return
-    monkeypatch.setattr(executor, "traits", Traits(width))
+    monkeypatch.setattr(executor, "traits", Traits(width, vector_loops=True))
     random = np.random.default_rng(3)
     for call in CALLS[kernel](lambda *shape: random.integers(-3, 3, shape).astype(dtype)):
         check = assert_exact if call.exact else assert_within_bound

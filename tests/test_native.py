@@ -84,7 +84,7 @@ def test_every_plan_picks_its_kernels_from_the_table(operation, dtype):
     """Whatever algorithm a problem gets: sizes on both sides of where sums are cut, every rank, groups or none."""
     for problem in PROBLEMS[operation](dtype):
         for level in table.LEVELS:
-            for launch in plan_for(operation, problem, Traits(table.VECTOR_BYTES[level])).launches:
+            for launch in plan_for(operation, problem, Traits(table.VECTOR_BYTES[level], vector_loops=True)).launches:
                 assert launch.defines in table.define_sets_at(level, launch.file)
             assert launch.kernel in kernel_source.signatures(launch.file)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from clconv.executor import Operand
 from clconv.host_memory import converted, overlaps_itself
 from clconv.problem.elementwise import CommonWalk
 
-__all__ = ["destination", "number", "refuse_inplace", "walk_of", "without_gaps"]
+__all__ = ["destination", "number", "refuse_inplace", "walk_of", "whole", "without_gaps"]
 
 
 def number(value: Any, name: str) -> float:
@@ -27,6 +28,19 @@ def number(value: Any, name: str) -> float:
         raise TypeError(f"{name} takes a real number, not {type(value).__name__}: {name}={value!r}")
     if math.isnan(converted):
         raise ValueError(f"{name} must not be NaN: {name}={value!r}")
+    return converted
+
+
+def whole(value: Any, name: str, least: int, most: int) -> int:
+    """Return ``value`` as an int between two others; anything with ``__index__`` is an integer, except bool."""
+    try:
+        converted = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        converted = None
+    if converted is None:
+        raise TypeError(f"{name} takes an integer, not {type(value).__name__}: {name}={value!r}")
+    if not least <= converted <= most:
+        raise ValueError(f"{name} must be between {least} and {most}: {name}={value!r}")
     return converted
 
 

@@ -11,7 +11,7 @@ from clconv.arguments import choice
 from clconv.arrays import check_arrays, check_out, element_strides, is_device_array
 from clconv.devices import executor_for
 from clconv.executor import Executor, Operand
-from clconv.functional._elementwise import number, without_gaps
+from clconv.functional._elementwise import number, whole, without_gaps
 from clconv.functional._run import check_mask, check_shape, result_array, run, vector
 from clconv.problem.cross_entropy import REDUCTIONS, CrossEntropyProblem
 from clconv.problem.elementwise import AXES
@@ -167,7 +167,7 @@ class _Call:
         self.label_smoothing = number(label_smoothing, "label_smoothing")
         if not 0 <= self.label_smoothing <= 1:
             raise ValueError(f"label_smoothing must be between 0 and 1: label_smoothing={label_smoothing!r}")
-        self.ignore_index = _class(ignore_index)
+        self.ignore_index = whole(ignore_index, "ignore_index", -(2**63), 2**63 - 1)
         self.has_classes = getattr(getattr(target, "dtype", None), "kind", "") in "iub"
         floating = {"input": input}
         floating |= {} if self.has_classes else {"target": target}
@@ -253,11 +253,3 @@ class _Call:
         if len(strides) == axes:
             return strides
         return (*strides[: self.axis], 0, *strides[self.axis :]) if len(strides) == axes - 1 else (0,) * axes
-
-
-def _class(value: Any) -> int:
-    if isinstance(value, bool) or not hasattr(value, "__index__") or getattr(value, "ndim", 0):
-        raise TypeError(f"ignore_index takes an integer, not {type(value).__name__}: ignore_index={value!r}")
-    if not -(2**63) <= value.__index__() < 2**63:
-        raise ValueError(f"ignore_index must fit 64 bits: ignore_index={value!r}")
-    return int(value.__index__())

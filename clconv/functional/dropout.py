@@ -10,7 +10,7 @@ from clconv.arguments import flag
 from clconv.arrays import check_arrays, element_strides
 from clconv.devices import executor_for
 from clconv.executor import Operand
-from clconv.functional._elementwise import destination, number, refuse_inplace
+from clconv.functional._elementwise import destination, number, refuse_inplace, whole
 from clconv.functional._run import check_mask, check_shape, result_array, run
 from clconv.functional.softmax import axis_argument
 from clconv.problem.elementwise import CommonWalk, DropoutProblem
@@ -209,7 +209,7 @@ def _chances(p: Any, training: Any, seed: Any, offset: Any) -> dict[str, Any]:
     chance = number(p, "p")
     if not 0 <= chance <= 1:
         raise ValueError(f"p must be between 0 and 1: p={p!r}")
-    key, first = _natural(seed, "seed", 2**64 - 1), _natural(offset, "offset", 2**62)
+    key, first = whole(seed, "seed", 0, 2**64 - 1), whole(offset, "offset", 0, 2**62)
     if not flag(training, "training"):
         chance = 0.0
     return {
@@ -218,14 +218,6 @@ def _chances(p: Any, training: Any, seed: Any, offset: Any) -> dict[str, Any]:
         "seed": key - 2**64 if key >= 2**63 else key,
         "offset": first,
     }
-
-
-def _natural(value: Any, name: str, most: int) -> int:
-    if isinstance(value, bool) or not hasattr(value, "__index__") or getattr(value, "ndim", 0):
-        raise TypeError(f"{name} takes an integer, not {type(value).__name__}: {name}={value!r}")
-    if not 0 <= value.__index__() <= most:
-        raise ValueError(f"{name} must be between 0 and {most}: {name}={value!r}")
-    return int(value.__index__())
 
 
 def _problem(chances: dict[str, Any], dtype: str, x: Any, y: Any) -> tuple[DropoutProblem, dict[str, Operand]]:

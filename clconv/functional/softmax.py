@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from clconv.algorithms import plan_for
+from clconv.arguments import LARGEST
 from clconv.arrays import DTYPES, check_arrays, check_out, element_strides
 from clconv.devices import executor_for
 from clconv.executor import Operand
+from clconv.functional._elementwise import whole
 from clconv.functional._run import check_mask, check_shape, result_array, run
 from clconv.problem.softmax import SoftmaxProblem, axis_of
 
@@ -147,15 +149,12 @@ def axis_argument(value: Any, name: str, shape: tuple[int, ...]) -> int:
     """Return an axis counted from the front, from an integer that may count from the back."""
     if value is None:
         raise ValueError(f"{name} must be given: torch's guess from the number of axes is deprecated: {name}=None")
-    if isinstance(value, bool) or not hasattr(value, "__index__") or getattr(value, "ndim", 0):
-        raise TypeError(f"{name} takes an integer, not {type(value).__name__}: {name}={value!r}")
-    return axis_of(value.__index__(), name, shape)
+    return axis_of(whole(value, name, -LARGEST, LARGEST), name, shape)
 
 
 def _checked(input: Any, dim: Any, stacklevel: Any, dtype: Any, **others: Any) -> tuple[dict[str, Any], int, str]:
     """Return the arrays, the input converted to ``dtype``, the axis, and the type of the result."""
-    if isinstance(stacklevel, bool) or not hasattr(stacklevel, "__index__"):
-        raise TypeError(f"_stacklevel takes an integer, not {type(stacklevel).__name__}: _stacklevel={stacklevel!r}")
+    whole(stacklevel, "_stacklevel", 0, LARGEST)
     arrays, given = check_arrays(input=input)
     if dtype is not None:
         wanted = _dtype_named(dtype)
@@ -168,7 +167,7 @@ def _checked(input: Any, dim: Any, stacklevel: Any, dtype: Any, **others: Any) -
 
 def _dtype_named(dtype: Any) -> str:
     try:
-        name = np.dtype(dtype).name
+        name = str(np.dtype(dtype).name)
     except TypeError:
         name = ""
     if name not in DTYPES:

@@ -11,6 +11,7 @@ CALLS = {**conv.CALLS, **deform.CALLS, **elementwise.CALLS, **norm.CALLS, **pool
 PROBLEMS = {
     **conv.PROBLEMS,
     **deform.PROBLEMS,
+    **elementwise.PROBLEMS,
     **norm.PROBLEMS,
     **pool.PROBLEMS,
     **resize.PROBLEMS,

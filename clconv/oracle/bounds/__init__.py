@@ -90,7 +90,17 @@ from clconv.oracle._floats import (
     smallest_subnormal,
     storage_and_sum,
 )
-from clconv.oracle.bounds import activation, deform, grid_sample, linear, norm, pool, softmax
+from clconv.oracle.bounds import (
+    activation,
+    cross_entropy,
+    deform,
+    dropout,
+    grid_sample,
+    linear,
+    norm,
+    pool,
+    softmax,
+)
 from clconv.oracle.bounds.algorithms import parsed
 from clconv.oracle.bounds.rounding import Rounding, raised
 from clconv.oracle.bounds.transforms import growth
@@ -104,7 +114,9 @@ OPERATIONS = tuple(name for name in reference.__all__ if name[0].islower())
 # Operations that are more than sums of products, by modules with proofs of their own.
 FURTHER = {
     **activation.BOUNDS,
+    **cross_entropy.BOUNDS,
     **deform.BOUNDS,
+    **dropout.BOUNDS,
     **grid_sample.BOUNDS,
     **linear.BOUNDS,
     **norm.BOUNDS,

@@ -38,16 +38,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import special
 
 from clconv.oracle._floats import FLOAT64, smallest_normal, smallest_subnormal, unit_roundoff
 from clconv.oracle.bounds.rounding import Rounding
-from clconv.oracle.reference.activation import (
-    ActivationGradients,
-    activation_of,
-    density,
-    tanh_argument,
-)
+from clconv.oracle.reference.activation import ActivationGradients
+from clconv.oracle.reference.activation_functions import CUBE, activation_of, density, logistic, tanh_argument
 from clconv.oracle.reference.geometry import FloatArray, requested
 
 __all__ = ["BOUNDS"]
@@ -66,7 +61,7 @@ class _Machine(NamedTuple):
 
     def rho(self, x: FloatArray) -> FloatArray:
         """Return the relative error of the logistic function."""
-        return ((8 + 2 * np.abs(x)) * special.expit(-x) + 8) * self.u
+        return ((8 + 2 * np.abs(x)) * logistic(-x) + 8) * self.u
 
 
 def _values(name: str, x: FloatArray, y: FloatArray, m: _Machine) -> FloatArray:
@@ -90,7 +85,7 @@ def _values(name: str, x: FloatArray, y: FloatArray, m: _Machine) -> FloatArray:
 def _slopes(name: str, x: FloatArray, m: _Machine) -> FloatArray:
     """Bound the error of a derivative at x."""
     u, size = m.u, np.abs(x)
-    s, rest, rho = special.expit(x), special.expit(-x), m.rho(x)
+    s, rest, rho = logistic(x), logistic(-x), m.rho(x)
     if name == "sigmoid":
         return s * (2 * rho + 4 * u) + 4 * m.least
     if name == "tanh":
@@ -101,9 +96,9 @@ def _slopes(name: str, x: FloatArray, m: _Machine) -> FloatArray:
         return (22 + size * density(x) * (2 * x * x + 16)) * u
     if name == "gelu_tanh":
         w, t = tanh_argument(x), np.tanh(tanh_argument(x))
-        inner = np.sqrt(2 / np.pi) * (1 + 3 * 0.044715 * x * x)
-        falling = 4 * special.expit(2 * w) * special.expit(-2 * w)
-        return (10 + size * inner * (17 * t * t + 3 + (8 * np.abs(w) + 10) * falling)) * u
+        inner = np.sqrt(2 / np.pi) * (1 + 3 * CUBE * x * x)
+        falling = 4 * logistic(2 * w) * logistic(-2 * w)
+        return np.asarray((10 + size * inner * (17 * t * t + 3 + (8 * np.abs(w) + 10) * falling)) * u)
     return np.where(size < 3, (2 * size + 2) * u, 0.0)
 
 

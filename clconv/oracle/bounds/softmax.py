@@ -56,7 +56,7 @@ class Rows(NamedTuple):
     @property
     def n(self) -> int:
         """Length of a row."""
-        return self.y.shape[self.axis]
+        return int(self.y.shape[self.axis])
 
     @property
     def of_logarithm(self) -> FloatArray:
@@ -109,10 +109,12 @@ def _backward(is_log: bool, arguments: Arguments, rounding: Rounding) -> Softmax
         tiny = (rows.n + 4) * rows.tiny * (1 + size + rows.sum(size))
         if is_log:
             G, sizes = np.abs(rows.sum(g)), rows.sum(size)
-            return rows.y * (rows.of_share * G + rows.n * rows.u * sizes) + 3 * rows.u * (size + rows.y * G) + tiny
+            off = rows.y * (rows.of_share * G + rows.n * rows.u * sizes) + 3 * rows.u * (size + rows.y * G)
+            return np.asarray(off + tiny)
         T, weighed = rows.sum(g * rows.y), rows.sum(size * rows.y)
         of_T = rows.sum(size * rows.y * rows.of_share) + rows.n * rows.u * weighed
-        return rows.y * (rows.of_share * np.abs(g - T) + of_T + 3 * rows.u * (size + weighed)) + tiny
+        off = rows.y * (rows.of_share * np.abs(g - T) + of_T + 3 * rows.u * (size + weighed))
+        return np.asarray(off + tiny)
 
     total = own.sum(g) if is_log else own.sum(g * own.y)
     value = g - own.y * total if is_log else own.y * (g - total)

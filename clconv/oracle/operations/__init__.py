@@ -6,7 +6,9 @@ from ._base import Operation
 from .activation import ACTIVATIONS
 from .blocks import BLOCK_OPERATIONS
 from .conv import CONVOLUTIONS
+from .cross_entropy import CROSS_ENTROPIES
 from .deform import DEFORMABLE
+from .dropout import DROPOUTS
 from .grid_sample import GRID_SAMPLERS
 from .linear import LINEAR
 from .norm import NORMS
@@ -31,6 +33,8 @@ OPERATIONS: dict[str, Operation] = {
         ACTIVATIONS,
         LINEAR,
         SOFTMAXES,
+        CROSS_ENTROPIES,
+        DROPOUTS,
     )
     for operation in family
 }

@@ -35,10 +35,10 @@ class Linear(SumOfProducts):
         rows = st.lists(sizes, max_size=3).map(tuple)
         return st.builds(self.problem, rows, sizes, sizes, st.booleans() if claims.takes("bias") else st.just(False))
 
-    def problem(self, rows: tuple[int, ...], I: int, O: int, has_bias: bool, name: str = "") -> Problem:  # noqa: E741
+    def problem(self, rows: tuple[int, ...], inputs: int, outputs: int, has_bias: bool, name: str = "") -> Problem:
         """Return the problem of some axes of rows, and sizes."""
-        bias = {"bias": (O,)} if has_bias else {}
-        return Problem({"input": (*rows, I), "weight": (O, I), **bias}, name=name)
+        bias = {"bias": (outputs,)} if has_bias else {}
+        return Problem({"input": (*rows, inputs), "weight": (outputs, inputs), **bias}, name=name)
 
     def edges(self, claims: Claims) -> Iterator[Problem]:
         """List linear layers that are often got wrong."""
@@ -100,10 +100,10 @@ class LinearBackward(Linear):
         masks = st.tuples(st.booleans(), st.booleans(), st.booleans())
         return st.one_of(problems, st.builds(lambda p, mask: p.having(output_mask=mask), problems, masks))
 
-    def problem(self, rows: tuple[int, ...], I: int, O: int, has_bias: bool, name: str = "") -> Problem:  # noqa: E741
+    def problem(self, rows: tuple[int, ...], inputs: int, outputs: int, has_bias: bool, name: str = "") -> Problem:
         """Return the problem of some axes of rows, and sizes."""
-        forward = super().problem(rows, I, O, has_bias, name)
-        return Problem({"grad_output": (*rows, O), **forward.shapes}, name=name)
+        forward = super().problem(rows, inputs, outputs, has_bias, name)
+        return Problem({"grad_output": (*rows, outputs), **forward.shapes}, name=name)
 
     def edges(self, claims: Claims) -> Iterator[Problem]:
         """List gradients that are often got wrong."""

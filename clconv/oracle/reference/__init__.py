@@ -58,7 +58,9 @@ from clconv.oracle.reference.conv_transpose import (
     conv_transpose3d,
     conv_transpose3d_backward,
 )
+from clconv.oracle.reference.cross_entropy import CrossEntropyGradients, cross_entropy, cross_entropy_backward
 from clconv.oracle.reference.deform import DeformConvGradients, deform_conv2d, deform_conv2d_backward
+from clconv.oracle.reference.dropout import DropoutGradients, dropout, dropout_backward
 from clconv.oracle.reference.grid_sample import GridSampleGradients, grid_sample, grid_sample_backward
 from clconv.oracle.reference.group_norm import (
     RMSNormGradients,
@@ -163,7 +165,9 @@ __all__ = [
     "AvgPoolGradients",
     "ChannelShuffleGradients",
     "ConvGradients",
+    "CrossEntropyGradients",
     "DeformConvGradients",
+    "DropoutGradients",
     "FoldGradients",
     "GridSampleGradients",
     "InterpolateGradients",
@@ -213,8 +217,12 @@ __all__ = [
     "conv_transpose2d_backward",
     "conv_transpose3d",
     "conv_transpose3d_backward",
+    "cross_entropy",
+    "cross_entropy_backward",
     "deform_conv2d",
     "deform_conv2d_backward",
+    "dropout",
+    "dropout_backward",
     "fold",
     "fold_backward",
     "gelu",

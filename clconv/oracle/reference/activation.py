@@ -1,27 +1,21 @@
-"""Activations and their gradients, in float64: the definitions, at infinity by their limits.
+"""Activations and their gradients, in float64; the functions themselves are in `activation_functions`.
 
-Where there is no derivative it is torch's choice: that of relu and leaky_relu at 0 is the one from below, that of
-hardswish at -3 and 3 the one from outside. ``inplace`` is taken and means nothing here: arrays are never changed.
+``inplace`` is taken and means nothing here: arrays are never changed.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
-from clconv.oracle.reference.geometry import FloatArray, real_array, requested, switch
+from clconv.oracle.reference.activation_functions import activation_of
+from clconv.oracle.reference.geometry import FloatArray, real_array, requested
 
 __all__ = [
-    "ACTIVATIONS",
-    "Activation",
     "ActivationGradients",
-    "activation_of",
-    "density",
     "gelu",
     "gelu_backward",
     "hardswish",
@@ -35,112 +29,16 @@ __all__ = [
     "silu",
     "silu_backward",
     "tanh",
-    "tanh_argument",
     "tanh_backward",
 ]
 
 Array = NDArray[Any]
-
-CUBE = 0.044715  # of gelu's approximation
 
 
 class ActivationGradients(NamedTuple):
     """Gradient of an activation's argument; None where masked."""
 
     input: FloatArray | None
-
-
-class Activation(NamedTuple):
-    """A function and its derivative, for finite numbers and NaN, and what they tend to at -infinity and infinity."""
-
-    value: Callable[[FloatArray], FloatArray]
-    slope: Callable[[FloatArray], FloatArray]
-    value_limits: tuple[float, float]
-    slope_limits: tuple[float, float]
-
-    def values(self, x: FloatArray) -> FloatArray:
-        """Return the function's values."""
-        return _with_limits(self.value, x, self.value_limits)
-
-    def slopes(self, x: FloatArray) -> FloatArray:
-        """Return the derivative's values."""
-        return _with_limits(self.slope, x, self.slope_limits)
-
-
-@np.errstate(all="ignore")
-def _with_limits(
-    function: Callable[[FloatArray], FloatArray], x: FloatArray, limits: tuple[float, float]
-) -> FloatArray:
-    return np.select([np.isneginf(x), np.isposinf(x)], limits, function(x))
-
-
-def tanh_argument(x: FloatArray) -> FloatArray:
-    """Return what gelu's approximation takes the hyperbolic tangent of."""
-    return math.sqrt(2 / math.pi) * (x + CUBE * x**3)
-
-
-def _gelu_tanh_slope(x: FloatArray) -> FloatArray:
-    w = tanh_argument(x)
-    inner = math.sqrt(2 / math.pi) * (1 + 3 * CUBE * x**2)
-    # 1 - tanh(w)**2 = 4 s(2w) s(-2w), which does not cancel; 0 where x**3 overflows, too.
-    falling = 4 * special.expit(2 * w) * special.expit(-2 * w)
-    return special.expit(2 * w) + np.where(falling == 0, 0.0, x * falling * inner / 2)
-
-
-def _hardswish_slope(x: FloatArray) -> FloatArray:
-    return np.where(x <= -3, 0.0, np.where(x < 3, x / 3 + 0.5, 1.0))
-
-
-def density(x: FloatArray) -> FloatArray:
-    """Return the normal distribution's density."""
-    return np.exp(-x * x / 2) / math.sqrt(2 * math.pi)
-
-
-ACTIVATIONS: dict[str, Activation] = {
-    "relu": Activation(
-        lambda x: np.where(x < 0, 0.0, x), lambda x: np.where(x <= 0, 0.0, 1.0), (0.0, math.inf), (0.0, 1.0)
-    ),
-    "sigmoid": Activation(special.expit, lambda x: special.expit(x) * special.expit(-x), (0.0, 1.0), (0.0, 0.0)),
-    "tanh": Activation(np.tanh, lambda x: 4 * special.expit(2 * x) * special.expit(-2 * x), (-1.0, 1.0), (0.0, 0.0)),
-    "silu": Activation(
-        lambda x: x * special.expit(x),
-        lambda x: special.expit(x) * (1 + x * special.expit(-x)),
-        (0.0, math.inf),
-        (0.0, 1.0),
-    ),
-    "gelu": Activation(
-        lambda x: x * special.ndtr(x), lambda x: special.ndtr(x) + x * density(x), (0.0, math.inf), (0.0, 1.0)
-    ),
-    "gelu_tanh": Activation(
-        lambda x: x * special.expit(2 * tanh_argument(x)), _gelu_tanh_slope, (0.0, math.inf), (0.0, 1.0)
-    ),
-    "hardswish": Activation(lambda x: x * np.clip(x + 3, 0.0, 6.0) / 6, _hardswish_slope, (0.0, math.inf), (0.0, 1.0)),
-}
-
-
-def activation_of(name: str, arguments: dict[str, Any]) -> Activation:
-    """Return the activation that an operation's name and other arguments stand for, all checked."""
-    switch("inplace", arguments.get("inplace", False))
-    if name == "leaky_relu":
-        return _leaky_relu(arguments.get("negative_slope", 0.01))
-    approximate = arguments.get("approximate", "none")
-    if approximate not in ("none", "tanh"):
-        raise ValueError(f"approximate must be 'none' or 'tanh', got approximate={approximate!r}")
-    return ACTIVATIONS["gelu_tanh" if approximate == "tanh" else name]
-
-
-def _leaky_relu(negative_slope: float) -> Activation:
-    if isinstance(negative_slope, (bool, np.bool_)) or not isinstance(negative_slope, (int, float, np.number)):
-        raise TypeError(f"negative_slope must be a number, got negative_slope={negative_slope!r}")
-    slope = float(negative_slope)
-    if not math.isfinite(slope):
-        raise ValueError(f"negative_slope must be finite, got negative_slope={negative_slope!r}")
-    return Activation(
-        lambda x: np.where(x > 0, x, x * slope),
-        lambda x: np.where(x > 0, 1.0, slope),
-        (-slope * math.inf if slope else math.nan, math.inf),
-        (slope, 1.0),
-    )
 
 
 def _forward(name: str, input: Array, **arguments: Any) -> FloatArray:
@@ -232,16 +130,9 @@ def leaky_relu(input: Array, negative_slope: float = 0.01, inplace: bool = False
         Of numbers below 0, finite.
     inplace : bool
 
-    Returns
-    -------
-    array of the input's shape
-
-    Raises
-    ------
-    ValueError
-        If an argument has a value that it cannot have.
-    TypeError
-        If `input` is not a NumPy array of real numbers, or another argument not of its type.
+    Returns, Raises
+    ---------------
+    As `relu`.
 
     Examples
     --------
@@ -269,16 +160,9 @@ def leaky_relu_backward(
     input and further arguments
         As in `leaky_relu`.
 
-    Returns
-    -------
-    ActivationGradients
-
-    Raises
-    ------
-    ValueError
-        As `leaky_relu`, and if `grad_output` does not have the input's shape or `output_mask` not one entry.
-    TypeError
-        As `leaky_relu`, and if `output_mask` is not a tuple of bools.
+    Returns, Raises
+    ---------------
+    As `relu_backward`.
 
     Examples
     --------
@@ -295,16 +179,9 @@ def sigmoid(input: Array) -> FloatArray:
     ----------
     input : any shape
 
-    Returns
-    -------
-    array of the input's shape
-
-    Raises
-    ------
-    ValueError
-        If an argument has a value that it cannot have.
-    TypeError
-        If `input` is not a NumPy array of real numbers, or another argument not of its type.
+    Returns, Raises
+    ---------------
+    As `relu`.
 
     Examples
     --------
@@ -327,16 +204,9 @@ def sigmoid_backward(
     input and further arguments
         As in `sigmoid`.
 
-    Returns
-    -------
-    ActivationGradients
-
-    Raises
-    ------
-    ValueError
-        As `sigmoid`, and if `grad_output` does not have the input's shape or `output_mask` not one entry.
-    TypeError
-        As `sigmoid`, and if `output_mask` is not a tuple of bools.
+    Returns, Raises
+    ---------------
+    As `relu_backward`.
 
     Examples
     --------
@@ -353,16 +223,9 @@ def tanh(input: Array) -> FloatArray:
     ----------
     input : any shape
 
-    Returns
-    -------
-    array of the input's shape
-
-    Raises
-    ------
-    ValueError
-        If an argument has a value that it cannot have.
-    TypeError
-        If `input` is not a NumPy array of real numbers, or another argument not of its type.
+    Returns, Raises
+    ---------------
+    As `relu`.
 
     Examples
     --------
@@ -385,16 +248,9 @@ def tanh_backward(
     input and further arguments
         As in `tanh`.
 
-    Returns
-    -------
-    ActivationGradients
-
-    Raises
-    ------
-    ValueError
-        As `tanh`, and if `grad_output` does not have the input's shape or `output_mask` not one entry.
-    TypeError
-        As `tanh`, and if `output_mask` is not a tuple of bools.
+    Returns, Raises
+    ---------------
+    As `relu_backward`.
 
     Examples
     --------
@@ -412,16 +268,9 @@ def silu(input: Array, inplace: bool = False) -> FloatArray:
     input : any shape
     inplace : bool
 
-    Returns
-    -------
-    array of the input's shape
-
-    Raises
-    ------
-    ValueError
-        If an argument has a value that it cannot have.
-    TypeError
-        If `input` is not a NumPy array of real numbers, or another argument not of its type.
+    Returns, Raises
+    ---------------
+    As `relu`.
 
     Examples
     --------
@@ -444,16 +293,9 @@ def silu_backward(
     input and further arguments
         As in `silu`.
 
-    Returns
-    -------
-    ActivationGradients
-
-    Raises
-    ------
-    ValueError
-        As `silu`, and if `grad_output` does not have the input's shape or `output_mask` not one entry.
-    TypeError
-        As `silu`, and if `output_mask` is not a tuple of bools.
+    Returns, Raises
+    ---------------
+    As `relu_backward`.
 
     Examples
     --------
@@ -472,16 +314,9 @@ def gelu(input: Array, approximate: str = "none") -> FloatArray:
     approximate : str
         "none", or "tanh" for ``y = x (1 + tanh(sqrt(2/pi) (x + 0.044715 x**3)))/2``.
 
-    Returns
-    -------
-    array of the input's shape
-
-    Raises
-    ------
-    ValueError
-        If an argument has a value that it cannot have.
-    TypeError
-        If `input` is not a NumPy array of real numbers, or another argument not of its type.
+    Returns, Raises
+    ---------------
+    As `relu`.
 
     Examples
     --------
@@ -504,16 +339,9 @@ def gelu_backward(
     input and further arguments
         As in `gelu`.
 
-    Returns
-    -------
-    ActivationGradients
-
-    Raises
-    ------
-    ValueError
-        As `gelu`, and if `grad_output` does not have the input's shape or `output_mask` not one entry.
-    TypeError
-        As `gelu`, and if `output_mask` is not a tuple of bools.
+    Returns, Raises
+    ---------------
+    As `relu_backward`.
 
     Examples
     --------
@@ -531,16 +359,9 @@ def hardswish(input: Array, inplace: bool = False) -> FloatArray:
     input : any shape
     inplace : bool
 
-    Returns
-    -------
-    array of the input's shape
-
-    Raises
-    ------
-    ValueError
-        If an argument has a value that it cannot have.
-    TypeError
-        If `input` is not a NumPy array of real numbers, or another argument not of its type.
+    Returns, Raises
+    ---------------
+    As `relu`.
 
     Examples
     --------
@@ -563,16 +384,9 @@ def hardswish_backward(
     input and further arguments
         As in `hardswish`.
 
-    Returns
-    -------
-    ActivationGradients
-
-    Raises
-    ------
-    ValueError
-        As `hardswish`, and if `grad_output` does not have the input's shape or `output_mask` not one entry.
-    TypeError
-        As `hardswish`, and if `output_mask` is not a tuple of bools.
+    Returns, Raises
+    ---------------
+    As `relu_backward`.
 
     Examples
     --------
