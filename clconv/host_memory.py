@@ -71,6 +71,8 @@ def share_memory(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool
 
 def overlaps_itself(array: Any) -> bool:
     """Return whether two indices of a view may name the same memory, as in a broadcast view."""
+    if 0 in array.shape:  # NumPy gives such arrays strides of 0
+        return False
     reach = array.dtype.itemsize
     for stride, extent in sorted(
         (abs(stride), extent) for stride, extent in zip(array.strides, array.shape, strict=True)

@@ -139,6 +139,62 @@ static inline void input_slice(global const element *dy, const index64 dy_row, A
     }
 }
 
+static inline void add_weights_run(global const element *dy, const index64 dy_at, const index64 dy_w,
+                                   global const element *x, const index64 x_at, const index64 x_w,
+                                   const index64 count, const real mean, const real r,
+                                   const int is_first, global real *products, global real *sums)
+{
+    for (index64 k = 0; k < count; k++) {
+        const real gradient = load(dy, dy_at + k * dy_w);
+        const real product = gradient * ((load(x, x_at + k * x_w) - mean) * r);
+        products[k] = is_first ? product : products[k] + product;
+        sums[k] = is_first ? gradient : sums[k] + gradient;
+    }
+}
+
+/* Adds a row's dy * xhat and dy, at elements [begin, end), to what earlier rows of its slice have left there. */
+static inline void rows_share_of_weights(global const element *dy, const index64 dy_row, ALONG_ROW(dy),
+                                         global const element *x, const index64 x_row, ALONG_ROW(x),
+                                         const index64 D, const index64 H, const index64 W,
+                                         const index64 begin, const index64 end, const real mean, const real r,
+                                         const int is_first, global real *products, global real *sums)
+{
+    place p = place_of(begin, D, H, W);
+    for (index64 e = begin; e < end; p = next_run(p, D, H)) {
+        const index64 count = least(end - e, W - p.w);
+        const index64 dy_at = dy_row + PLACE(dy, p), x_at = x_row + PLACE(x, p);
+        if (dy_w == 1 && x_w == 1 && is_first)
+            add_weights_run(dy, dy_at, 1, x, x_at, 1, count, mean, r, 1, products + e, sums + e);
+        else if (dy_w == 1 && x_w == 1)
+            add_weights_run(dy, dy_at, 1, x, x_at, 1, count, mean, r, 0, products + e, sums + e);
+        else
+            add_weights_run(dy, dy_at, dy_w, x, x_at, x_w, count, mean, r, is_first, products + e, sums + e);
+        e += count;
+    }
+}
+
+/* All of a row's gradient; `statistics` and `part` get what it is made from. */
+static inline void gradient_of_row(global const element *dy, const index64 dy_row, ALONG_ROW(dy),
+                                   global const element *x, const index64 x_row, ALONG_ROW(x),
+                                   global const element *w, const index64 w_row, ALONG_ROW(w),
+                                   const int has_weight, const int weighs,
+                                   global element *dx, const index64 dx_row, ALONG_ROW(dx),
+                                   const index64 n, const index64 D, const index64 H, const index64 W,
+                                   const int is_centred, const real eps,
+                                   const index64 SLICES, const index64 SUMS, const index64 PLANES,
+                                   global real *statistics, global real *part, const index64 row, const index64 ROWS)
+{
+    statistics_of_row(x, x_row, n, SLICES, D, H, W, STEPS(x), is_centred, eps, statistics, row, ROWS);
+    const real mean = statistics[row], r = statistics[ROWS + row];
+    for (index64 s = 0; s < SUMS; s++)
+        sums_of_slice(dy, dy_row, STEPS(dy), x, x_row, STEPS(x), w, w_row, STEPS(w), weighs,
+                      n, D, H, W, mean, r, part, row, ROWS, s, SUMS);
+    real mean_h, mean_p;
+    means_of_row(part, row, ROWS, SUMS, w, w_row, w_a, PLANES, has_weight && !weighs, is_centred, n, &mean_h, &mean_p);
+    input_slice(dy, dy_row, STEPS(dy), x, x_row, STEPS(x), w, w_row, STEPS(w), has_weight, dx, dx_row, STEPS(dx),
+                D, H, W, 0, n, 1, mean, r, r * mean_h, r * mean_p);
+}
+
 kernel void norm_bwd_rows(
     WORK_ITEM
     global const element *dy, global const element *x, global const element *w, global element *dx,
@@ -148,16 +204,31 @@ kernel void norm_bwd_rows(
 {
     const index64 row = WORK_ITEM_INDEX, ROWS = R * Q, n = A * D * H * W;
     if (row >= ROWS) return;
-    statistics_of_row(x, ROW(x, row), n, SLICES, D, H, W, STEPS(x), is_centred, eps, statistics, row, ROWS);
-    const real mean = statistics[row], r = statistics[ROWS + row];
-    for (index64 s = 0; s < SUMS; s++)
-        sums_of_slice(dy, ROW(dy, row), STEPS(dy), x, ROW(x, row), STEPS(x), w, ROW(w, row), STEPS(w), weighs,
-                      n, D, H, W, mean, r, part, row, ROWS, s, SUMS);
-    real mean_h, mean_p;
-    means_of_row(part, row, ROWS, SUMS, w, ROW(w, row), w_a, PLANES, has_weight && !weighs, is_centred, n,
-                 &mean_h, &mean_p);
-    input_slice(dy, ROW(dy, row), STEPS(dy), x, ROW(x, row), STEPS(x), w, ROW(w, row), STEPS(w), has_weight,
-                dx, ROW(dx, row), STEPS(dx), D, H, W, 0, n, 1, mean, r, r * mean_h, r * mean_p);
+    gradient_of_row(dy, ROW(dy, row), STEPS(dy), x, ROW(x, row), STEPS(x), w, ROW(w, row), STEPS(w), has_weight, weighs,
+                    dx, ROW(dx, row), STEPS(dx), n, D, H, W, is_centred, eps, SLICES, SUMS, PLANES,
+                    statistics, part, row, ROWS);
+}
+
+/* The same for a slice of the rows, whose elements have weights of their own: each row's share of these weights' gradients
+ * is added up while the row is in cache. */
+kernel void norm_bwd_row_slices(
+    WORK_ITEM
+    global const element *dy, global const element *x, global const element *w, global element *dx,
+    global real *statistics, global real *part, global real *weights,
+    ROWS_AND_ELEMENTS, WALK(dy), WALK(x), WALK(w), WALK(dx), const int has_weight,
+    const int is_centred, const real eps, const index64 SLICES, const index64 SUMS, const index64 PARTS)
+{
+    const index64 s = WORK_ITEM_INDEX, ROWS = R * Q, n = A * D * H * W;
+    if (s >= PARTS) return;
+    const index64 first = slice_start(ROWS, s, PARTS);
+    for (index64 row = first; row < slice_start(ROWS, s + 1, PARTS); row++) {
+        gradient_of_row(dy, ROW(dy, row), STEPS(dy), x, ROW(x, row), STEPS(x), w, ROW(w, row), STEPS(w),
+                        has_weight, has_weight, dx, ROW(dx, row), STEPS(dx), n, D, H, W, is_centred, eps,
+                        SLICES, SUMS, 1, statistics, part, row, ROWS);
+        rows_share_of_weights(dy, ROW(dy, row), STEPS(dy), x, ROW(x, row), STEPS(x), D, H, W, 0, n,
+                              statistics[row], statistics[ROWS + row], row == first, weights + s * n,
+                              weights + (PARTS + s) * n);
+    }
 }
 
 kernel void norm_bwd_sums(
@@ -227,40 +298,6 @@ kernel void norm_bwd_channels(
         }
     if (has_dw) store(dw, ROW(dw, q) + plane * dw_a, product);
     if (has_db) store(db, ROW(db, q) + plane * db_a, sum);
-}
-
-static inline void add_weights_run(global const element *dy, const index64 dy_at, const index64 dy_w,
-                                   global const element *x, const index64 x_at, const index64 x_w,
-                                   const index64 count, const real mean, const real r,
-                                   const int is_first, global real *products, global real *sums)
-{
-    for (index64 k = 0; k < count; k++) {
-        const real gradient = load(dy, dy_at + k * dy_w);
-        const real product = gradient * ((load(x, x_at + k * x_w) - mean) * r);
-        products[k] = is_first ? product : products[k] + product;
-        sums[k] = is_first ? gradient : sums[k] + gradient;
-    }
-}
-
-/* Adds a row's dy * xhat and dy, at elements [begin, end), to what earlier rows of its slice have left there. */
-static inline void rows_share_of_weights(global const element *dy, const index64 dy_row, ALONG_ROW(dy),
-                                         global const element *x, const index64 x_row, ALONG_ROW(x),
-                                         const index64 D, const index64 H, const index64 W,
-                                         const index64 begin, const index64 end, const real mean, const real r,
-                                         const int is_first, global real *products, global real *sums)
-{
-    place p = place_of(begin, D, H, W);
-    for (index64 e = begin; e < end; p = next_run(p, D, H)) {
-        const index64 count = least(end - e, W - p.w);
-        const index64 dy_at = dy_row + PLACE(dy, p), x_at = x_row + PLACE(x, p);
-        if (dy_w == 1 && x_w == 1 && is_first)
-            add_weights_run(dy, dy_at, 1, x, x_at, 1, count, mean, r, 1, products + e, sums + e);
-        else if (dy_w == 1 && x_w == 1)
-            add_weights_run(dy, dy_at, 1, x, x_at, 1, count, mean, r, 0, products + e, sums + e);
-        else
-            add_weights_run(dy, dy_at, dy_w, x, x_at, x_w, count, mean, r, is_first, products + e, sums + e);
-        e += count;
-    }
 }
 
 /* Where every element has its own weight: sums over a slice of the rows, for CHUNK elements; of dy * xhat, then of dy. */

@@ -68,7 +68,18 @@ static inline int shown_at(const int p, const int P, const int O)
 }
 
 /* Positions that are summed side by side. */
-#define BLOCK 64
+#define BLOCK 256
+
+static inline void add_row(real *sums, global const element *dy, const index64 start, const index64 step, const int count)
+{
+    for (int i = 0; i < count; i++) sums[i] += load(dy, start + i * step);
+}
+
+/* Adds a value at position i if that is one of those from first to before last. */
+static inline void add_image(real *sums, const int first, const int last, const int i, const real value)
+{
+    if (i >= first && i < last) sums[i - first] += value;
+}
 
 kernel void pad_bwd(
     WORK_ITEM
@@ -92,13 +103,13 @@ kernel void pad_bwd(
     const int HIGH_W = OW - PW - IW > 0 ? OW - PW - IW : 0;
     const int ED = image_count(id, ID, LOW_D, HIGH_D, padding_mode);
     const int EH = image_count(ih, IH, LOW_H, HIGH_H, padding_mode);
-    /* Beyond this distance from both ends a position has no image but itself. */
-    const int margin = LOW_W > HIGH_W ? LOW_W : HIGH_W;
+    /* Farther than this from both ends a position has no image but itself. */
+    const int margin = padding_mode == PADDING_REPLICATE ? 0 : LOW_W > HIGH_W ? LOW_W : HIGH_W;
 
     real sums[BLOCK];
     for (int first = begin; first < end; first += BLOCK) {
         const int last = end - first < BLOCK ? end : first + BLOCK;
-        for (int iw = first; iw < last; iw++) sums[iw - first] = 0;
+        for (int i = 0; i < last - first; i++) sums[i] = 0;
         for (int ed = 0; ed < ED; ed++) {
             const int od = shown_at(image(ed, id, ID, LOW_D, padding_mode), PD, OD);
             for (int eh = 0; eh < EH && od >= 0; eh++) {
@@ -108,19 +119,13 @@ kernel void pad_bwd(
                 const int inner = clamped(-PW, first, last);
                 const int inner_end = clamped(OW - PW, inner, last);
                 const index64 source = row + (index64)(inner + PW) * dy_w;
-                if (dy_w == 1)
-                    for (int i = 0; i < inner_end - inner; i++) sums[inner - first + i] += load(dy, source + i);
-                else
-                    for (int i = 0; i < inner_end - inner; i++) sums[inner - first + i] += load(dy, source + i * dy_w);
-                for (int iw = first; iw < last; iw++) {
-                    if (iw > margin && iw < IW - 1 - margin) iw = clamped(IW - 1 - margin, iw, last);
-                    if (iw == last) break;
-                    const int EW = image_count(iw, IW, LOW_W, HIGH_W, padding_mode);
-                    for (int ew = 1; ew < EW; ew++) {
-                        const int ow = shown_at(image(ew, iw, IW, LOW_W, padding_mode), PW, OW);
-                        if (ow >= 0) sums[iw - first] += load(dy, row + ow * dy_w);
-                    }
-                }
+                if (dy_w == 1) add_row(sums + (inner - first), dy, source, 1, inner_end - inner);
+                else add_row(sums + (inner - first), dy, source, dy_w, inner_end - inner);
+                if (first > margin && last < IW - margin) continue;
+                for (int ow = 0; ow < LOW_W; ow++)
+                    add_image(sums, first, last, source_of(ow - PW, IW, padding_mode), load(dy, row + ow * dy_w));
+                for (int ow = OW - HIGH_W; ow < OW; ow++)
+                    add_image(sums, first, last, source_of(ow - PW, IW, padding_mode), load(dy, row + ow * dy_w));
             }
         }
         const index64 to = AT(dx, n, c, id, ih, first);

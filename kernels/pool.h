@@ -19,6 +19,9 @@
     const int PD, const int PH, const int PW, \
     const int QD, const int QH, const int QW
 
+static inline int smaller(const int a, const int b) { return a < b ? a : b; }
+static inline int larger(const int a, const int b) { return a > b ? a : b; }
+
 /* A place in an array of shape (N, C, D, H, W), counted in row-major order. */
 typedef struct { index64 n, c; int d, h, w; } place;
 
@@ -55,16 +58,24 @@ static inline reach reach_of(const int o, const int I, const int K, const int S,
  * the start. */
 typedef struct { int first, last; } windows;
 
+/* a / S for a >= 0; a division takes as long as a dozen additions. */
+static inline int quotient(const int a, const int S) { return S == 1 ? a : S == 2 ? a >> 1 : a / S; }
+
 static inline windows windows_over(
     const int i, const int O, const int K, const int S, const int D, const int P, const int Q)
 {
     /* start(o) <= i  means  o*S < (i + P + 1)*Q,  and the end of window o lies behind i where  o*S + span > (i + P)*Q. */
-    const index64 span = (index64)D * (K - 1) + 1;
-    const index64 least = ((index64)i + P) * Q - span + 1;
-    const index64 last = (((index64)i + P + 1) * Q - 1) / S;
     windows over;
-    over.first = least > 0 ? (int)((least + S - 1) / S) : 0;
-    over.last = last < O ? (int)last : O - 1;
+    if (Q == 1) {
+        const int least = i + P - D * (K - 1);
+        over.first = least > 0 ? quotient(least - 1, S) + 1 : 0;
+        over.last = smaller(quotient(i + P, S), O - 1);
+    } else {
+        const index64 least = ((index64)i + P) * Q - K + 1;
+        const index64 last = (((index64)i + P + 1) * Q - 1) / S;
+        over.first = least > 0 ? (int)((least + S - 1) / S) : 0;
+        over.last = last < O ? (int)last : O - 1;
+    }
     return over;
 }
 

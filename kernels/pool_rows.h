@@ -1,9 +1,10 @@
-/* Poolings whose work-items handle a run of a row: what they share.
+/* Poolings whose work-items handle a run of a row, and after that of the rows below it, BAND in all: what they share.
  *
  * Forward, a work-item first reduces the rows of its windows to one line of positions, neighbours in memory and in vectors,
  * and then the line to its outputs. Backward, it spreads what the windows of a row give over a line of positions. Lines are
- * private and short enough to stay in the nearest cache. Loops that run over a line are inner ones without a branch, and
- * strides of 1 and 2, which compilers specialise functions for, are passed as literals.
+ * private and short enough to stay in the nearest cache. Loops over a line go on to the end of a block, so that vectors
+ * leave no rest: there is ROOM. Strides of 1 and 2, which compilers specialise functions
+ * for, are passed as literals.
  */
 #ifndef CLCONV_POOL_ROWS_H
 #define CLCONV_POOL_ROWS_H
@@ -12,46 +13,95 @@
 
 /* The most positions of a line: clconv.algorithms.pool_rows.LINE. */
 #define LINE 256
+#define BLOCK 16
+#define ROOM (LINE + 2 * BLOCK)
 
-static inline int smaller(const int a, const int b) { return a < b ? a : b; }
-static inline int larger(const int a, const int b) { return a > b ? a : b; }
+/* Calls a function with taps and stride as literals where they are those of most networks. */
+#define WITH_WINDOW(call, K, S) \
+    do { \
+        if ((S) == 1 && (K) == 2) call(2, 1); \
+        else if ((S) == 1 && (K) == 3) call(3, 1); \
+        else if ((S) == 2 && (K) == 2) call(2, 2); \
+        else if ((S) == 2 && (K) == 3) call(3, 2); \
+        else if ((S) == 1) call(K, 1); \
+        else if ((S) == 2) call(K, 2); \
+        else call(K, S); \
+    } while (0)
 
-/* The outputs begin ... begin + count - 1 of a row, and the positions start ... start + length - 1 that their windows span;
- * of those, first ... end - 1 are on the image. */
-typedef struct { int begin, count, start, length, first, end; } run;
+/* Rows are read in threes, so that a line is written once for three of them. */
+#define ROWS 3
 
-static inline run run_of(const int number, const int RUN, const int I, const int O, const int K, const int S, const int D,
-                         const int P, const int Q)
+/* The part of the arrays that a work-item handles: rows first_row ... end_row - 1 of one plane, positions begin ... begin +
+ * count - 1 of each. */
+typedef struct { index64 n, c; int d, first_row, end_row, begin, count; } band;
+
+static inline index64 bands_of_plane(const int H, const int W, const int BAND, const int RUN)
 {
-    run r;
-    r.begin = number * RUN;
-    r.count = smaller(RUN, O - r.begin);
-    const reach left = reach_of(r.begin, I, K, S, D, P, Q);
-    const reach right = reach_of(r.begin + r.count - 1, I, K, S, D, P, Q);
-    r.start = left.start;
-    r.first = larger(left.start, 0);
-    r.end = smaller(right.start + (right.taps - 1) * D + 1, I);
-    r.length = right.start + (right.taps - 1) * D + 1 - left.start;
+    return (index64)((H + BAND - 1) / BAND) * ((W + RUN - 1) / RUN);
+}
+
+static inline band band_of(
+    const index64 item, const index64 C, const int D, const int H, const int W, const int BAND, const int RUN)
+{
+    const place at = place_of(item, C, D, (H + BAND - 1) / BAND, (W + RUN - 1) / RUN);
+    band b;
+    b.n = at.n;
+    b.c = at.c;
+    b.d = at.d;
+    b.first_row = at.h * BAND;
+    b.end_row = smaller(b.first_row + BAND, H);
+    b.begin = at.w * RUN;
+    b.count = smaller(RUN, W - b.begin);
+    return b;
+}
+
+/* The positions start ... start + length - 1 that a run of windows spans, of which first ... end - 1 are on the image. */
+typedef struct { int start, length, first, end; } span;
+
+static inline span span_of(const band b, const int RUN, const int I, const int K, const int S, const int D, const int P,
+                           const int Q)
+{
+    const reach left = reach_of(b.begin, I, K, S, D, P, Q);
+    const reach right = reach_of(b.begin + b.count - 1, I, K, S, D, P, Q);
+    span s;
+    s.start = left.start;
+    s.length = right.start + (right.taps - 1) * D + 1 - left.start;
+    s.first = larger(left.start, 0);
+    s.end = smaller(left.start + s.length, I);
     /* A window alone may be wider than a line, which is then folded: positions LINE apart share a place. */
     if (RUN == 1 && D == 1) {
-        r.start = r.first;
-        r.length = smaller(r.end - r.first, LINE);
+        s.start = s.first;
+        s.length = smaller(s.end - s.first, LINE);
     }
-    return r;
+    return s;
 }
 
-static inline void write_row(global element *y, const index64 start, const index64 step, const real *values, const int count)
+/* `count` rounded up, so that loops over a line are whole vectors. */
+static inline int whole_blocks(const int count) { return (count + BLOCK - 1) / BLOCK * BLOCK; }
+
+static inline void fill(real *line, const real value, const int count)
 {
-    if (step == 1) for (int i = 0; i < count; i++) store(y, start + i, values[i]);
-    else for (int i = 0; i < count; i++) store(y, start + i * step, values[i]);
+    for (int i = 0; i < whole_blocks(count); i++) line[i] = value;
 }
 
-/* The same of a line that is kept in two parts, LINE apart: its even and its odd positions, from position `from` on. */
+static inline void read_row(real *line, global const element *x, const index64 start, const index64 step, const int count)
+{
+    if (step == 1) for (int i = 0; i < count; i++) line[i] = load(x, start + i);
+    else for (int i = 0; i < count; i++) line[i] = load(x, start + i * step);
+}
+
+static inline void write_row(global element *y, const index64 start, const index64 step, const real *line, const int count)
+{
+    if (step == 1) for (int i = 0; i < count; i++) store(y, start + i, line[i]);
+    else for (int i = 0; i < count; i++) store(y, start + i * step, line[i]);
+}
+
+/* The same of a line that is kept in two parts, ROOM apart: its even and its odd positions, from position `from` on. */
 static inline void write_interleaved(
     global element *y, const index64 start, const index64 step, const real *line, const int from, const int count)
 {
-    const real *one = line + from % 2 * LINE + from / 2;
-    const real *other = line + (from + 1) % 2 * LINE + (from + 1) / 2;
+    const real *one = line + from % 2 * ROOM + from / 2;
+    const real *other = line + (from + 1) % 2 * ROOM + (from + 1) / 2;
     if (step == 1) {
         for (int i = 0; i < count / 2; i++) {
             store(y, start + 2 * i, one[i]);

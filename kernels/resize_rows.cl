@@ -37,7 +37,10 @@ static inline void add_plane(real *row, global const element *x, index64 start, 
     }
 }
 
-/* Positions that repeat, where all PHASES have the same number of TAPS, side by side: y[q*PHASES + r]. */
+/* Groups of positions that are summed side by side. */
+#define BLOCK 32
+
+/* Positions that repeat, where all PHASES have the same number of TAPS: y[q*PHASES + r], for BLOCK groups or more. */
 static inline void sum_alike(global element *y, const index64 start, const real *row, const int low,
                              global const int *first, global const real *weights, const int OW, const int groups,
                              const int PHASES, const int ADVANCE, const int TAPS)
@@ -48,11 +51,16 @@ static inline void sum_alike(global element *y, const index64 start, const real 
         source[r] = row + (first[r] - low);
         for (int t = 0; t < TAPS; t++) w[r][t] = weights[(index64)t * OW + r];
     }
-    for (int q = 0; q < groups; q++) {
-        for (int r = 0; r < PHASES; r++) {
-            real sum = w[r][0] * source[r][q * ADVANCE];
-            for (int t = 1; t < TAPS; t++) sum += w[r][t] * source[r][q * ADVANCE + t];
-            store(y, start + q * PHASES + r, sum);
+    /* Whole blocks, of which the last one overlaps the one before: no positions are left over for a slower loop. */
+    for (int block = 0; block < groups; block += BLOCK) {
+        const int first_group = block < groups - BLOCK ? block : groups - BLOCK;
+        for (int i = 0; i < BLOCK; i++) {
+            const int q = first_group + i;
+            for (int r = 0; r < PHASES; r++) {
+                real sum = w[r][0] * source[r][q * ADVANCE];
+                for (int t = 1; t < TAPS; t++) sum += w[r][t] * source[r][q * ADVANCE + t];
+                store(y, start + q * PHASES + r, sum);
+            }
         }
     }
 }
@@ -69,20 +77,19 @@ static inline void sum_phase(real *sums, const real *row, const int low, const i
     }
 }
 
-/* Any positions, side by side. A position that reads fewer pixels than others reads its last one again and drops it. */
+/* Any positions, one by one. */
 static inline void sum_any(real *sums, const real *row, const int low, global const int *first,
                            global const real *weights, const int OW, const int count)
 {
-    int most = 0;
-    for (int i = 0; i < count; i++) most = first[OW + i] > most ? first[OW + i] : most;
-    for (int i = 0; i < count; i++) sums[i] = first[OW + i] > 0 ? weights[i] * row[first[i] - low] : 0;
-    for (int t = 1; t < most; t++) {
-        global const real *w = weights + (index64)t * OW;
-        for (int i = 0; i < count; i++) {
-            const int taps = first[OW + i];
-            const real product = w[i] * row[taps > 0 ? first[i] - low + (t < taps ? t : taps - 1) : 0];
-            sums[i] += t < taps ? product : 0;
-        }
+    for (int i = 0; i < count; i++) {
+        const int taps = first[OW + i];
+        const real *source = row + (taps > 0 ? first[i] - low : 0);
+        global const real *w = weights + i;
+        real sum = taps > 0 ? w[0] * source[0] : 0;
+        if (taps == 2) sum += w[OW] * source[1];
+        else if (taps == 4) sum += w[OW] * source[1] + w[2 * (index64)OW] * source[2] + w[3 * (index64)OW] * source[3];
+        else for (int t = 1; t < taps; t++) sum += w[t * (index64)OW] * source[t];
+        sums[i] = sum;
     }
 }
 
@@ -107,8 +114,8 @@ static inline void sum_regular(global element *y, const index64 start, const ind
                                global const int *first, global const real *weights, const int OW, const int groups,
                                const int PHASES, const int ADVANCE, const int COMMON_TAPS)
 {
-    const int up = PHASES == 2 && ADVANCE == 1 && y_w == 1;
-    const int down = PHASES == 1 && ADVANCE == 2 && y_w == 1;
+    const int up = PHASES == 2 && ADVANCE == 1 && y_w == 1 && groups >= BLOCK;
+    const int down = PHASES == 1 && ADVANCE == 2 && y_w == 1 && groups >= BLOCK;
     if (up && COMMON_TAPS == 1) sum_alike(y, start, row, low, first, weights, OW, groups, 2, 1, 1);
     else if (up && COMMON_TAPS == 2) sum_alike(y, start, row, low, first, weights, OW, groups, 2, 1, 2);
     else if (up && COMMON_TAPS == 4) sum_alike(y, start, row, low, first, weights, OW, groups, 2, 1, 4);

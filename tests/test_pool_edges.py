@@ -83,6 +83,11 @@ def test_empty_batches_and_single_pixels(device, record, shape):
         assert_exact(f"{name}_backward", device, record, g, x, *arguments)
 
 
+def test_an_empty_batch_has_an_empty_out(device):
+    out = np.zeros((0, 3, 3, 3), "float32")
+    assert clconv.max_pool2d(PLANE[:0], 2, out=out, device=device) is out
+
+
 def test_no_outputs_give_no_gradient(device):
     y = clconv.adaptive_max_pool2d(PLANE, (0, 2), device=device)
     assert y.shape == (2, 3, 0, 2)

@@ -312,9 +312,9 @@ def test_a_masked_gradient_is_none():
         ),
         (
             (1, 2, 5),
-            {"size": 3, "exclude_outside": True, "coordinate_mode": "asymmetric"},
+            {"size": 3, "antialias": True, "coordinate_mode": "asymmetric"},
             ValueError,
-            "exclude_outside goes with mode='linear' and mode='cubic'",
+            "antialias goes with mode='linear' and mode='cubic'",
         ),
     ],
 )

@@ -8,11 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from clconv.algorithms.algorithm import Algorithm
 from clconv.plan import Launch, Plan, Traits
 from clconv.problem.norm import NormProblem
 
-__all__ = ["ALGORITHMS", "plan_bwd", "plan_bwd_rows", "plan_fwd", "plan_rows", "rows_fit"]
+__all__ = [
+    "affine",
+    "always",
+    "launch",
+    "needs_sums",
+    "plan_bwd",
+    "plan_bwd_rows",
+    "plan_channels",
+    "plan_fwd",
+    "plan_given",
+    "plan_means",
+    "plan_moments",
+    "plan_rows",
+    "plan_running",
+    "rows_fit",
+    "workspace",
+]
 
 #: Elements of a slice on processors: two sweeps of it stay in the innermost cache.
 _SLICE = 8192
@@ -41,14 +56,14 @@ def plan_rows(problem: NormProblem, traits: Traits) -> Plan:
     if not _size(problem):
         return Plan(())
     numbers = {
-        **_affine(problem),
+        **affine(problem),
         "is_centred": problem.is_centred,
         "eps": problem.eps,
         "SLICES": _slices(problem, traits),
     }
     arrays = ("x", "w", "b", "y", "statistics")
-    rows = _launch("norm.cl", "norm_rows", problem, problem.row_count, arrays, numbers, 4, local_size=1)
-    return Plan((rows,), _workspace(problem, statistics=3)) + _plan_running(problem)
+    rows = launch("norm.cl", "norm_rows", problem, problem.row_count, arrays, numbers, 4, local_size=1)
+    return Plan((rows,), workspace(problem, statistics=3)) + plan_running(problem)
 
 
 def plan_fwd(problem: NormProblem, traits: Traits) -> Plan:
@@ -56,79 +71,88 @@ def plan_fwd(problem: NormProblem, traits: Traits) -> Plan:
     if not _size(problem):
         return Plan(())
     items, chunks = _chunks(problem, traits)
-    numbers = {**_affine(problem), **chunks}
-    apply = _launch("norm.cl", "norm_apply", problem, items, ("x", "w", "b", "y", "statistics"), numbers, 4)
-    return _plan_statistics(problem, traits) + Plan((apply,)) + _plan_running(problem)
+    numbers = {**affine(problem), **chunks}
+    apply = launch("norm.cl", "norm_apply", problem, items, ("x", "w", "b", "y", "statistics"), numbers, 4)
+    return _plan_statistics(problem, traits) + Plan((apply,)) + plan_running(problem)
 
 
 def plan_bwd_rows(problem: NormProblem, traits: Traits) -> Plan:
-    """Plan the gradients, those of the input a row by each work-item: operands dy, x, w, dx, dw, db."""
+    """Plan the gradients, those of the input a row at a time: operands dy, x, w, dx, dw, db."""
     if not _size(problem):
         return _plan_parameters(problem, traits)
     sums = _sums(problem, traits)
     numbers = {
         **problem.sizes(),
         "has_weight": problem.has_weight,
-        "weighs": _weighs(problem),
         "is_centred": problem.is_centred,
         "eps": problem.eps,
         "SLICES": _slices(problem, traits),
         "SUMS": sums,
-        "PLANES": max(problem.planes, 1),
     }
-    arrays = ("dy", "x", "w", "dx", "statistics")
-    rows = _launch(
-        "norm_backward.cl",
-        "norm_bwd_rows",
-        problem,
-        problem.row_count,
-        arrays,
-        numbers,
-        8,
-        local_size=1,
-        part="sums",
-    )
-    return Plan((rows,), _workspace(problem, statistics=3, sums=2 * sums)) + _plan_parameters(problem, traits)
+    arrays: tuple[str, ...] = ("dy", "x", "w", "dx", "statistics")
+    kept = workspace(problem, statistics=3, sums=2 * sums)
+    parts = min(_PARTS, problem.row_count // _ROWS)
+    if problem.planes or parts < 2 or not any(problem.gradients[1:]):
+        numbers |= {"weighs": _weighs(problem), "PLANES": max(problem.planes, 1)}
+        items, kernel = problem.row_count, "norm_bwd_rows"
+        rows = launch("norm_backward.cl", kernel, problem, items, arrays, numbers, 8, local_size=1, part="sums")
+        return Plan((rows,), kept) + _plan_parameters(problem, traits)
+    numbers["PARTS"] = parts
+    arrays += ("weights",)
+    kernel = "norm_bwd_row_slices"
+    slices = launch("norm_backward.cl", kernel, problem, parts, arrays, numbers, 8, local_size=1, part="sums")
+    return Plan((slices,), kept) + _plan_elements(problem, parts)
 
 
 def plan_bwd(problem: NormProblem, traits: Traits) -> Plan:
     """Plan the gradients in steps: the statistics, sums over slices, then each chunk of the input's gradient."""
     if not _size(problem):
         return _plan_parameters(problem, traits)
-    wants_input, *wants_parameters = problem.gradients
-    through = not problem.given
     plan = _plan_statistics(problem, traits)
-    if (wants_input and through) or (problem.planes and any(wants_parameters)):
+    if needs_sums(problem):
         plan += _plan_sums(problem, traits)
-    if wants_input:
-        plan += _plan_input(problem, traits, through)
+    if problem.gradients[0]:
+        if not problem.given:
+            plan += plan_means(problem, _sums(problem, traits))
+        plan += _plan_input(problem, traits)
     return plan + _plan_parameters(problem, traits)
+
+
+def needs_sums(problem: NormProblem) -> bool:
+    """Return whether gradients are made from sums over the slices of rows."""
+    wants_input, *wants_parameters = problem.gradients
+    return (wants_input and not problem.given) or (problem.planes > 0 and any(wants_parameters))
+
+
+def plan_given(problem: NormProblem) -> Plan:
+    """Plan the statistics that the running ones are."""
+    arrays = ("running_mean", "running_var", "statistics")
+    numbers = {**problem.sizes(), "eps": problem.eps}
+    given = launch("norm.cl", "norm_given", problem, problem.row_count, arrays, numbers, 0)
+    return Plan((given,), workspace(problem, statistics=3))
+
+
+def plan_moments(problem: NormProblem, moments: Launch, slices: int) -> Plan:
+    """Plan the statistics from the moments of slices that a launch finds."""
+    rows = problem.row_count
+    numbers = {"ROWS": rows, "n": problem.n, "eps": problem.eps, "SLICES": slices}
+    merge = launch("norm.cl", "norm_statistics", problem, rows, ("statistics",), numbers, 0, part="moments")
+    return Plan((moments, merge), workspace(problem, statistics=3, moments=2 * slices))
 
 
 def _plan_statistics(problem: NormProblem, traits: Traits) -> Plan:
     """Plan the statistics of all rows."""
-    rows, workspace = problem.row_count, _workspace(problem, statistics=3)
     if problem.given:
-        arrays = ("running_mean", "running_var", "statistics")
-        numbers = {**problem.sizes(), "eps": problem.eps}
-        return Plan((_launch("norm.cl", "norm_given", problem, rows, arrays, numbers, 0),), workspace)
+        return plan_given(problem)
     slices = _slices(problem, traits)
-    moments = _launch(
-        "norm.cl",
-        "norm_moments",
-        problem,
-        rows * slices,
-        ("x",),
-        {**problem.sizes(), "is_centred": problem.is_centred, "SLICES": slices},
-        4,
-        part="moments",
+    numbers = {**problem.sizes(), "is_centred": problem.is_centred, "SLICES": slices}
+    items = problem.row_count * slices
+    return plan_moments(
+        problem, launch("norm.cl", "norm_moments", problem, items, ("x",), numbers, 4, part="moments"), slices
     )
-    numbers = {"ROWS": rows, "n": problem.n, "eps": problem.eps, "SLICES": slices}
-    merge = _launch("norm.cl", "norm_statistics", problem, rows, ("statistics",), numbers, 0, part="moments")
-    return Plan((moments, merge), {**workspace, **_workspace(problem, moments=2 * slices)})
 
 
-def _plan_running(problem: NormProblem) -> Plan:
+def plan_running(problem: NormProblem) -> Plan:
     """Plan the new running statistics, last of all: whatever fails before has changed nothing."""
     if problem.share is None:
         return Plan(())
@@ -139,7 +163,7 @@ def _plan_running(problem: NormProblem) -> Plan:
         "correction": problem.n / max(problem.n - 1, 1),
     }
     arrays = ("statistics", "running_mean", "running_var", "new_mean", "new_var")
-    return Plan((_launch("norm.cl", "norm_running", problem, problem.rows[1], arrays, numbers, 0),))
+    return Plan((launch("norm.cl", "norm_running", problem, problem.rows[1], arrays, numbers, 0),))
 
 
 def _plan_sums(problem: NormProblem, traits: Traits) -> Plan:
@@ -148,30 +172,32 @@ def _plan_sums(problem: NormProblem, traits: Traits) -> Plan:
     numbers = {**problem.sizes(), "weighs": _weighs(problem), "SUMS": sums}
     arrays = ("dy", "x", "w", "statistics")
     items = problem.row_count * sums
-    launch = _launch("norm_backward.cl", "norm_bwd_sums", problem, items, arrays, numbers, 4, part="sums")
-    return Plan((launch,), _workspace(problem, sums=2 * sums))
+    slices = launch("norm_backward.cl", "norm_bwd_sums", problem, items, arrays, numbers, 4, part="sums")
+    return Plan((slices,), workspace(problem, sums=2 * sums))
 
 
-def _plan_input(problem: NormProblem, traits: Traits, through: bool) -> Plan:
-    """Plan the input's gradient, through the statistics or past given ones."""
-    launches = []
-    if through:
-        means = {
-            **problem.sizes(),
-            "weighs_planes": problem.has_weight and not _weighs(problem),
-            "is_centred": problem.is_centred,
-            "SUMS": _sums(problem, traits),
-            "PLANES": max(problem.planes, 1),
-        }
-        rows = problem.row_count
-        launches.append(
-            _launch("norm_backward.cl", "norm_bwd_means", problem, rows, ("w", "means"), means, 0, part="sums")
-        )
+def plan_means(problem: NormProblem, sums: int) -> Plan:
+    """Plan the means over rows from the sums over so many slices."""
+    numbers = {
+        **problem.sizes(),
+        "weighs_planes": problem.has_weight and not _weighs(problem),
+        "is_centred": problem.is_centred,
+        "SUMS": sums,
+        "PLANES": max(problem.planes, 1),
+    }
+    rows = problem.row_count
+    means = launch("norm_backward.cl", "norm_bwd_means", problem, rows, ("w", "means"), numbers, 0, part="sums")
+    return Plan((means,), workspace(problem, means=2))
+
+
+def _plan_input(problem: NormProblem, traits: Traits) -> Plan:
+    """Plan the input's gradient."""
     items, chunks = _chunks(problem, traits)
-    numbers = {**problem.sizes(), "has_weight": problem.has_weight, "through_statistics": through, **chunks}
+    flags = {"has_weight": problem.has_weight, "through_statistics": not problem.given}
     arrays = ("dy", "x", "w", "dx", "statistics", "means")
-    launches.append(_launch("norm_backward.cl", "norm_bwd_input", problem, items, arrays, numbers, 4))
-    return Plan(tuple(launches), _workspace(problem, means=2))
+    numbers = {**problem.sizes(), **flags, **chunks}
+    gradient = launch("norm_backward.cl", "norm_bwd_input", problem, items, arrays, numbers, 4)
+    return Plan((gradient,), workspace(problem, means=2))
 
 
 def _plan_parameters(problem: NormProblem, traits: Traits) -> Plan:
@@ -179,21 +205,14 @@ def _plan_parameters(problem: NormProblem, traits: Traits) -> Plan:
     _, wants_weight, wants_bias = problem.gradients
     if not wants_weight and not wants_bias:
         return Plan(())
-    wanted = {"has_dw": wants_weight, "has_db": wants_bias}
-    rows = problem.row_count if problem.n else 0
     if problem.planes:
-        sums = _sums(problem, traits)
-        sizes = {"R": problem.rows[0] if _size(problem) else 0, "Q": problem.rows[1]}
-        numbers = {**sizes, **wanted, "SUMS": sums, "PLANES": problem.planes}
-        items = problem.rows[1] * problem.planes
-        arrays = ("dw", "db")
-        gather = _launch("norm_backward.cl", "norm_bwd_channels", problem, items, arrays, numbers, 0, part="sums")
-        return Plan((gather,), _workspace(problem, sums=2 * sums))
+        return plan_channels(problem, _sums(problem, traits))
+    rows = problem.row_count if problem.n else 0
     chunk = _WEIGHTS if traits.vector_bytes else 1
     chunks = -(-problem.n // chunk)
     busy = _PARTS if traits.vector_bytes else _WORK_ITEMS
     parts = max(1, min(rows // 4, -(-busy // max(chunks, 1)))) if rows else 0
-    part = _launch(
+    part = launch(
         "norm_backward.cl",
         "norm_bwd_elements",
         problem,
@@ -203,14 +222,31 @@ def _plan_parameters(problem: NormProblem, traits: Traits) -> Plan:
         4,
         part="weights",
     )
-    numbers = {**problem.sizes(), **wanted, "SUMS": parts}
-    total = _launch(
-        "norm_backward.cl", "norm_bwd_parts", problem, problem.n, ("dw", "db"), numbers, parts, part="weights"
-    )
-    return Plan((part, total), {"weights": 2 * parts * problem.n * problem.real_bytes})
+    return Plan((part,)) + _plan_elements(problem, parts)
 
 
-def _launch(
+def _plan_elements(problem: NormProblem, parts: int) -> Plan:
+    """Plan the gradients of the elements' weights and biases from the sums over so many slices of the rows."""
+    _, wants_weight, wants_bias = problem.gradients
+    numbers = {**problem.sizes(), "has_dw": wants_weight, "has_db": wants_bias, "SUMS": parts}
+    items = problem.n
+    total = launch("norm_backward.cl", "norm_bwd_parts", problem, items, ("dw", "db"), numbers, 1, part="weights")
+    return Plan((total,), {"weights": 2 * parts * problem.n * problem.real_bytes})
+
+
+def plan_channels(problem: NormProblem, sums: int) -> Plan:
+    """Plan the gradients of channels' weights and biases from the sums over so many slices of each row."""
+    _, wants_weight, wants_bias = problem.gradients
+    if not wants_weight and not wants_bias:
+        return Plan(())
+    sizes = {"R": problem.rows[0] if _size(problem) else 0, "Q": problem.rows[1]}
+    numbers = {**sizes, "has_dw": wants_weight, "has_db": wants_bias, "SUMS": sums, "PLANES": problem.planes}
+    items = problem.rows[1] * problem.planes
+    gather = launch("norm_backward.cl", "norm_bwd_channels", problem, items, ("dw", "db"), numbers, 0, part="sums")
+    return Plan((gather,), workspace(problem, sums=2 * sums))
+
+
+def launch(
     file: str,
     kernel: str,
     problem: NormProblem,
@@ -227,11 +263,11 @@ def _launch(
     return Launch(file, kernel, problem.defines, items, bound, numbers, work, local_size)
 
 
-def _affine(problem: NormProblem) -> dict[str, float]:
+def affine(problem: NormProblem) -> dict[str, float]:
     return {**problem.sizes(), "has_weight": problem.has_weight, "has_bias": problem.has_bias}
 
 
-def _workspace(problem: NormProblem, **reals_per_row: int) -> dict[str, int]:
+def workspace(problem: NormProblem, **reals_per_row: int) -> dict[str, int]:
     return {name: count * problem.row_count * problem.real_bytes for name, count in reals_per_row.items()}
 
 
@@ -267,11 +303,6 @@ def _parts(terms: int, sums: int, traits: Traits) -> int:
     return max(1, min(terms // _TERMS_PER_SLICE, -(-_WORK_ITEMS // max(sums, 1))))
 
 
-def _always(problem: NormProblem, traits: Traits) -> bool:
+def always(problem: NormProblem, traits: Traits) -> bool:
+    """Return that this is right for every problem on every device."""
     return True
-
-
-ALGORITHMS = {
-    "norm": (Algorithm("rows", rows_fit, plan_rows), Algorithm("portable", _always, plan_fwd)),
-    "norm_bwd": (Algorithm("rows", rows_fit, plan_bwd_rows), Algorithm("portable", _always, plan_bwd)),
-}

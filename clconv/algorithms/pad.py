@@ -36,7 +36,7 @@ def _plan(
     items = math.prod(sizes[f"{written}{axis}"] for axis in "NCDH") * -(-row // run)
     moved = math.prod(problem.input_shape) + math.prod(problem.output_shape)
     numbers = {**sizes, "RUN": run}
-    launch = Launch("pad.cl", kernel, problem.defines, items, arrays, numbers, moved, 1 if run > 1 else 64)
+    launch = Launch("pad.cl", kernel, problem.defines, items, arrays, numbers, moved, 8 if run > 1 else 64)
     return Plan((launch,), constants=constants)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from clconv.algorithms.algorithm import Algorithm
@@ -18,6 +18,8 @@ LINE = 256
 #: Kernels count places in a plane in 32 bits.
 _MOST_PLACES = 2**31 - 1
 _WINNER_BYTES = 4
+#: Enough for all the threads of a processor; beyond that, rows of one plane are the work of one work-item.
+_WORK_ITEMS = 256
 _MAX_FILE, _AVG_FILE = "pool_max_rows.cl", "pool_avg_rows.cl"
 
 
@@ -41,7 +43,8 @@ def forward_run(axis: PoolAxis) -> int:
 def backward_run(axis: PoolAxis) -> int:
     """Return how many inputs of a row a work-item computes, 0 if none: their windows must fit into a line, too."""
     if axis.parts == 1 and axis.stride <= 2:
-        most = axis.stride * (LINE - 1) - 2 * (axis.span - 1)
+        # Windows reach over both ends of the run, and taps over both ends of the windows.
+        most = LINE - 3 * (axis.span - 1)
     else:
         # Over r positions there are at most (r*Q + span) / S + 1 windows.
         most = min(LINE, ((LINE - 1) * axis.stride - axis.span) // axis.parts)
@@ -105,29 +108,35 @@ def _by_outputs(
     file: str, kernel: str, problem: PoolProblem, arrays: tuple[str, ...], numbers: Mapping[str, float]
 ) -> Launch:
     """Return the launch of a kernel whose work-items compute runs of outputs."""
-    return _by_runs(file, kernel, problem, problem.outputs, problem.axes[-1].output, forward_run, arrays, numbers)
+    depth, height, width = (axis.output for axis in problem.axes)
+    run = forward_run(problem.axes[-1])
+    return _by_bands(file, kernel, problem, (depth, height, width), run, arrays, numbers)
 
 
 def _by_inputs(
     file: str, kernel: str, problem: PoolProblem, arrays: tuple[str, ...], numbers: Mapping[str, float]
 ) -> Launch:
     """Return the launch of a kernel whose work-items compute runs of the input's gradient."""
-    return _by_runs(file, kernel, problem, problem.inputs, problem.axes[-1].extent, backward_run, arrays, numbers)
+    depth, height, width = (axis.extent for axis in problem.axes)
+    run = backward_run(problem.axes[-1])
+    return _by_bands(file, kernel, problem, (depth, height, width), run, arrays, numbers)
 
 
-def _by_runs(
+def _by_bands(
     file: str,
     kernel: str,
     problem: PoolProblem,
-    elements: int,
-    row: int,
-    run_of: Callable[[PoolAxis], int],
+    extents: tuple[int, int, int],
+    run: int,
     arrays: tuple[str, ...],
     numbers: Mapping[str, float],
 ) -> Launch:
-    run = run_of(problem.axes[-1])
-    items = elements // row * -(-row // run) if row else 0
-    return replace(launch(file, kernel, problem, items, arrays, {**numbers, "RUN": run}), local_size=1)
+    depth, height, width = extents
+    columns = problem.N * problem.C * depth * -(-width // run)
+    bands = min(max(height, 1), -(-_WORK_ITEMS // max(columns, 1)))
+    band = max(1, -(-height // bands))
+    sizes = {**numbers, "BAND": band, "RUN": run}
+    return replace(launch(file, kernel, problem, columns * -(-height // band), arrays, sizes), local_size=1)
 
 
 MAX_FWD = Algorithm("rows", _max_fwd_applies, plan_max_fwd)

@@ -121,7 +121,7 @@ def _extents(tables: Tables) -> tuple[int, int, int]:
 def _regular(table: Table, phases: int, advance: int) -> Regular:
     """Return the longest part of an axis that repeats."""
     repeats = (
-        (table.first[phases:] == table.first[:-phases] + advance)
+        ((table.first[phases:] == table.first[:-phases] + advance) | (table.taps[phases:] == 0))
         & (table.taps[phases:] == table.taps[:-phases])
         & (table.weights[phases:] == table.weights[:-phases]).all(axis=1)
     )

@@ -22,7 +22,7 @@ def plan_shuffle(problem: ShuffleProblem, traits: Traits) -> Plan:
     items = math.prod(extents[:4]) * -(-rows * row // max(run, 1))
     numbers = {**{f"E{axis}": extent for axis, extent in enumerate(extents)}, "RUN": run}
     arrays = {"x": "x", "y": "y"}
-    local_size = 1 if run > 1 else 64
+    local_size = 8 if run > 1 else 64
     moved = 2 * math.prod(extents)
     return Plan((Launch("shuffle.cl", "rearrange", problem.defines, items, arrays, numbers, moved, local_size),))
 

@@ -32,6 +32,7 @@ DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
     "pool_unpool.cl": _ELEMENTS,
     "norm.cl": _ELEMENTS,
     "norm_backward.cl": _ELEMENTS,
+    "norm_columns.cl": _ELEMENTS,
     "norm_response.cl": _ELEMENTS,
     "cross_entropy.cl": _ELEMENTS,
     "dropout.cl": _ELEMENTS,

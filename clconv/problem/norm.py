@@ -229,7 +229,8 @@ class NormAxes:
         walked = {name: tuple(self._step(axes, steps) for axes in chosen) for name, steps in strides.items()}
         R, Q, A, D, H, W = extents
         inner = abs(walked[leader][5]) if W > 1 else math.inf
-        return Arranged((R, Q), (A, D, H, W), walked, Q > 1 and abs(walked[leader][1]) < inner)
+        is_inside = Q > 1 and abs(walked[leader][1]) < inner
+        return Arranged((R, Q), (A, D, H, W), walked, is_inside and not (self.groups and self.extents[2] > 1))
 
     def _merged(self, axes: list[int], strides: Mapping[str, Strides]) -> list[list[int]]:
         """Group neighbouring axes that are one axis to every operand."""

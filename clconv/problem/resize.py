@@ -98,9 +98,8 @@ class Resizing(NamedTuple):
                     f"{name} does not go with a coordinate_mode: {name}={getattr(self, name)!r}, "
                     f"coordinate_mode={self.coordinate_mode!r}"
                 )
-        for name in ("antialias", "exclude_outside"):
-            if getattr(self, name) and self.mode == "nearest":
-                raise ValueError(f"{name} goes with mode='linear' and mode='cubic': mode={self.mode!r}")
+        if self.antialias and self.mode == "nearest":
+            raise ValueError("antialias goes with mode='linear' and mode='cubic': mode='nearest'")
         if self.nearest_mode is not None:
             choice(self.nearest_mode, "nearest_mode", NEAREST_MODES)
             if self.mode != "nearest":

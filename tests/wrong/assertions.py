@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from clconv.oracle import check
 from clconv.oracle.examinations import MODES, examinations
 from clconv.oracle.operations import OPERATIONS
@@ -9,7 +11,10 @@ from clconv.oracle.operations._base import Claims
 
 from . import WrongImplementation
 
-__all__ = ["assert_killed"]
+__all__ = ["LONGEST", "assert_killed"]
+
+#: Seconds of one core within which a wrong implementation must be found.
+LONGEST = 20
 
 
 def stages(wrong: WrongImplementation) -> list[list[str]]:
@@ -43,7 +48,11 @@ def findings_of(wrong: WrongImplementation) -> list:
 
 
 def assert_killed(wrong: WrongImplementation) -> list:
+    """Require that it is found in time, with its cause. A process apart is not counted."""
+    begin = time.process_time()
     found = findings_of(wrong)
+    seconds = time.process_time() - begin
+    assert seconds <= LONGEST, f"it took {seconds:.0f} seconds to find out {wrong.op} with {wrong.name}"
     assert found, f"{wrong.op} with {wrong.name} passes"
     assert any(wrong.cause in said(f) for f in found), f"{wrong.cause!r} is not among {[said(f) for f in found]}"
     return found
