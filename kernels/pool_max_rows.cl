@@ -7,7 +7,7 @@
 
 static inline real larger_of(const real best, const real value)
 {
-    return (value > best) | (value != value) ? value : best;
+    return ((value > best) | (value != value)) ? value : best;
 }
 
 /* line[i] = the largest of `rows` rows, 1 to ROWS, and of what is there unless the line is fresh. */
@@ -97,7 +97,7 @@ kernel void max_pool_rows(
 
 static inline int place_if_top(const int index, const real value, const real top)
 {
-    return index | ((value == top) | (value != value) ? 0 : NOWHERE);
+    return index | (((value == top) | (value != value)) ? 0 : NOWHERE);
 }
 
 /* The same as raise_some, and where[i] is the first place that has line[i]; `index` has the places of the rows' first
