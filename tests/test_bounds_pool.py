@@ -19,14 +19,14 @@ from clconv.oracle.bounds import worst_ratio
 from clconv.oracle.bounds.pool import BOUNDS
 from clconv.oracle.bounds.pool_lp import _reference_log_error
 from clconv.oracle.bounds.rounding import Rounding
-from clconv.oracle.reference import pool, pool_adaptive, pool_average, pool_lp, pool_unpool
+from clconv.oracle.reference import pool, pool_adaptive, pool_average, pool_global, pool_lp, pool_unpool
 from clconv.oracle.reference.pool_windows import adaptive_pool, sliding_pool
 
 F16, F32, F64 = np.float16, np.float32, np.float64
 TYPES = ((F32, F32), (F16, F32), (F16, F16), (F32, F64), (F64, F64))
 ORDERS = ("sequential", "reversed", "shuffled", "pairwise")
 DIVISIONS = ("last", "reciprocal", "each", "fused")
-MODULES = (pool, pool_unpool, pool_average, pool_lp, pool_adaptive)
+MODULES = (pool, pool_unpool, pool_average, pool_lp, pool_adaptive, pool_global)
 
 
 def reference(name):
@@ -376,7 +376,7 @@ def test_what_may_overflow_has_no_bound():
 
 
 def test_every_operation_has_a_bound_in_the_shape_of_its_result():
-    names = {name for module in MODULES for name in module.__all__ if re.search("pool[123]d", name)}
+    names = {name for module in MODULES for name in module.__all__ if re.search("pool[123]d|global_..._pool", name)}
     assert set(BOUNDS) == names
     x = np.ones((2, 3, 4, 4, 4), dtype=F32)
     for rank in (1, 2, 3):
@@ -391,6 +391,10 @@ def test_every_operation_has_a_bound_in_the_shape_of_its_result():
         for name, arguments in calls.items():
             assert bound(f"{name}{rank}d", rounding, image, *arguments).shape == g.shape
             assert bound(f"{name}{rank}d_backward", rounding, g, image, *arguments).input.shape == image.shape
+        for name in ("global_avg_pool", "global_max_pool"):
+            one = np.ones((2, 3, *(1,) * rank))
+            assert bound(name, rounding, image).shape == one.shape
+            assert bound(f"{name}_backward", rounding, one, image).input.shape == image.shape
         indices = np.arange(2**rank).reshape((2,) * rank) * np.ones(g.shape, dtype=int)
         assert bound(f"max_unpool{rank}d", rounding, g, indices, 2).shape == image.shape
         assert bound(f"max_unpool{rank}d_backward", rounding, image, g, indices, 2).input.shape == g.shape

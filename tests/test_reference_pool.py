@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clconv.oracle.reference import pool, pool_adaptive, pool_average, pool_lp, pool_unpool
+from clconv.oracle.reference import pool, pool_adaptive, pool_average, pool_global, pool_lp, pool_unpool
 
 TRIES = settings(max_examples=100, deadline=None)
-MODULES = (pool, pool_unpool, pool_average, pool_lp, pool_adaptive)
+MODULES = (pool, pool_unpool, pool_average, pool_lp, pool_adaptive, pool_global)
 NAN, INF = np.nan, np.inf
 DIVISIBLE = 60**3 * 7  # by all sizes of windows, and by the divisors that are drawn
 
@@ -462,3 +462,26 @@ def test_torch_agrees(data):
     g = gradient_of(expected)
     got.backward(torch.tensor(g, dtype=torch.float64))
     assert np.array_equal(tensor.grad.numpy(), backward(name, rank)(g, x, **arguments).input)
+
+
+# --- global pooling
+
+
+@pytest.mark.parametrize("extent", [(6,), (2, 3), (2, 1, 3)])
+def test_global_pools_reduce_every_plane(extent):
+    x = np.array([[6, 2, 9, 9, 1, 3], [0, -6, -3, -3, -6, 0]]).reshape(1, 2, *extent)
+    ones = (1, 2, *(1,) * len(extent))
+    g = np.array([12, 6]).reshape(ones)
+    assert np.array_equal(pool_global.global_avg_pool(x), np.array([5, -3]).reshape(ones))
+    assert np.array_equal(pool_global.global_max_pool(x), np.array([9, 0]).reshape(ones))
+    means = pool_global.global_avg_pool_backward(g, x).input
+    assert np.array_equal(means, np.repeat([2, 1], 6).reshape(x.shape))
+    first = pool_global.global_max_pool_backward(g, x).input
+    assert np.array_equal(first, np.array([[0, 0, 12, 0, 0, 0], [6, 0, 0, 0, 0, 0]]).reshape(x.shape))
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2, 3, 1, 1, 1, 1), (2, 3, 0)])
+def test_global_pools_refuse_what_has_no_planes(shape):
+    for name in ("global_avg_pool", "global_max_pool"):
+        with pytest.raises(ValueError, match="input must have"):
+            getattr(pool_global, name)(np.zeros(shape))
