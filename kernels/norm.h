@@ -59,10 +59,10 @@ static inline place next_run(place p, const index64 D, const index64 H)
 /* Independent partial sums, so that vectors form; term e of a run goes to lane e % LANES. */
 #define LANES 16
 
-/* Eight terms of one lane, added before it is touched, so that an addition need not wait for the last one's result. */
-#define EIGHT(TERM, e) \
-    (((TERM((e)) + TERM((e) + LANES)) + (TERM((e) + 2 * LANES) + TERM((e) + 3 * LANES))) \
-     + ((TERM((e) + 4 * LANES) + TERM((e) + 5 * LANES)) + (TERM((e) + 6 * LANES) + TERM((e) + 7 * LANES))))
+/* Four or eight terms of one lane, added before it is touched, so that an addition need not wait for the last one's
+ * result. */
+#define FOUR(TERM, e) ((TERM((e)) + TERM((e) + LANES)) + (TERM((e) + 2 * LANES) + TERM((e) + 3 * LANES)))
+#define EIGHT(TERM, e) (FOUR(TERM, e) + FOUR(TERM, (e) + 4 * LANES))
 
 /* The first element of slice s. */
 static inline index64 slice_start(const index64 n, const index64 s, const index64 slices)

@@ -20,11 +20,11 @@ static inline void add_gradient_run(real *sums, real *products,
                                     const index64 count, const real mean, const real r)
 {
     index64 k = 0;
-    for (; k + 8 * LANES <= count; k += 8 * LANES)
+    for (; k + 4 * LANES <= count; k += 4 * LANES)
         for (int i = 0; i < LANES; i++) {
             const index64 e = k + i;
-            sums[i] += EIGHT(SUM_TERM, e);
-            products[i] += EIGHT(PRODUCT_TERM, e);
+            sums[i] += FOUR(SUM_TERM, e);
+            products[i] += FOUR(PRODUCT_TERM, e);
         }
     for (; k + LANES <= count; k += LANES)
         for (int i = 0; i < LANES; i++) {

@@ -15,7 +15,7 @@ from clconv.oracle import reference
 from tests.calls import assert_exact, assert_within_bound, reals, run_twice
 from tests.strategies import DTYPES, laid_out, layouts
 
-EXAMPLES = settings(max_examples=60)
+EXAMPLES = settings(max_examples=30)
 EXTENTS = st.sampled_from(((4,), (3, 5), (2, 3, 4), (1, 7), (40,)))
 
 
