@@ -146,11 +146,41 @@ static inline taps single_tap(void)
     return axis;
 }
 
-#define TAPS_AT(n, od, oh, ow) \
+/* Pixels that one position reads: two along each of three axes, or four along two. */
+#define MOST 16
+
+/* All pixels that a position reads: how far into a plane they lie, their weights, and how these change with each
+ * coordinate. Returns how many there are inside the image. */
+static inline int pixels_of(const taps *d, const taps *h, const taps *w,
+                            const index64 step_d, const index64 step_h, const index64 step_w, index64 *offset,
+                            real *weight, real *slope_d, real *slope_h, real *slope_w)
+{
+    int count = 0;
+    for (int td = 0; td < d->count; td++) {
+        for (int th = 0; th < h->count; th++) {
+            for (int tw = 0; tw < w->count; tw++) {
+                if (d->pixel[td] < 0 || h->pixel[th] < 0 || w->pixel[tw] < 0) continue;
+                offset[count] = d->pixel[td] * step_d + h->pixel[th] * step_h + w->pixel[tw] * step_w;
+                weight[count] = d->weight[td] * h->weight[th] * w->weight[tw];
+                slope_d[count] = d->slope[td] * h->weight[th] * w->weight[tw];
+                slope_h[count] = d->weight[td] * h->slope[th] * w->weight[tw];
+                slope_w[count] = d->weight[td] * h->weight[th] * w->slope[tw];
+                count++;
+            }
+        }
+    }
+    return count;
+}
+
+/* Declares what `pixels_of` finds at a position of the grid. */
+#define PIXELS_AT(n, od, oh, ow, step_d, step_h, step_w) \
     const taps w = taps_of(load(grid, GRID_AT(grid, n, od, oh, ow, 0)), IW, mode, padding_mode, align_corners); \
     const taps h = taps_of(load(grid, GRID_AT(grid, n, od, oh, ow, 1)), IH, mode, padding_mode, align_corners); \
     const taps d = RANK == 3 \
-        ? taps_of(load(grid, GRID_AT(grid, n, od, oh, ow, 2)), ID, mode, padding_mode, align_corners) : single_tap();
+        ? taps_of(load(grid, GRID_AT(grid, n, od, oh, ow, 2)), ID, mode, padding_mode, align_corners) : single_tap(); \
+    index64 offset[MOST]; \
+    real weight[MOST], slope_d[MOST], slope_h[MOST], slope_w[MOST]; \
+    const int count = pixels_of(&d, &h, &w, step_d, step_h, step_w, offset, weight, slope_d, slope_h, slope_w);
 
 kernel void grid_sample(
     WORK_ITEM
@@ -167,18 +197,11 @@ kernel void grid_sample(
     const index64 n = item / SLICES;
     const index64 last = C - first < CHANNELS ? C : first + CHANNELS;
 
-    TAPS_AT(n, od, oh, ow)
+    PIXELS_AT(n, od, oh, ow, x_d, x_h, x_w)
     for (index64 c = first; c < last; c++) {
+        const index64 plane = AT(x, n, c, 0, 0, 0);
         real sum = 0;
-        for (int td = 0; td < d.count; td++) {
-            for (int th = 0; th < h.count && d.pixel[td] >= 0; th++) {
-                real row = 0;
-                for (int tw = 0; tw < w.count && h.pixel[th] >= 0; tw++)
-                    if (w.pixel[tw] >= 0)
-                        row += w.weight[tw] * load(x, AT(x, n, c, d.pixel[td], h.pixel[th], w.pixel[tw]));
-                sum += d.weight[td] * h.weight[th] * row;
-            }
-        }
+        for (int i = 0; i < count; i++) sum += weight[i] * load(x, plane + offset[i]);
         store(y, AT(y, n, c, od, oh, ow), sum);
     }
 }
@@ -201,17 +224,11 @@ kernel void grid_sample_bwd_input(
     for (int od = 0; od < OD; od++) {
         for (int oh = 0; oh < OH; oh++) {
             for (int ow = 0; ow < OW; ow++) {
-                TAPS_AT(n, od, oh, ow)
-                for (int td = 0; td < d.count; td++) {
-                    for (int th = 0; th < h.count && d.pixel[td] >= 0; th++) {
-                        for (int tw = 0; tw < w.count && h.pixel[th] >= 0; tw++) {
-                            if (w.pixel[tw] < 0) continue;
-                            const real weight = d.weight[td] * h.weight[th] * w.weight[tw];
-                            const index64 i = ((index64)d.pixel[td] * IH + h.pixel[th]) * IW + w.pixel[tw];
-                            for (index64 c = first; c < last; c++)
-                                sums[(n * C + c) * PLANE + i] += weight * load(dy, AT(dy, n, c, od, oh, ow));
-                        }
-                    }
+                PIXELS_AT(n, od, oh, ow, (index64)IH * IW, (index64)IW, (index64)1)
+                for (index64 c = first; c < last; c++) {
+                    const real g = load(dy, AT(dy, n, c, od, oh, ow));
+                    global real *plane = sums + (n * C + c) * PLANE;
+                    for (int i = 0; i < count; i++) plane[offset[i]] += weight[i] * g;
                 }
             }
         }
@@ -230,25 +247,17 @@ kernel void grid_sample_bwd_grid(
     const int od = item % OD;
     const index64 n = item / OD;
 
-    TAPS_AT(n, od, oh, ow)
+    PIXELS_AT(n, od, oh, ow, x_d, x_h, x_w)
     real sum_d = 0, sum_h = 0, sum_w = 0;
     for (index64 c = 0; c < C; c++) {
-        real slope_d = 0, slope_h = 0, slope_w = 0;
-        for (int td = 0; td < d.count; td++) {
-            for (int th = 0; th < h.count && d.pixel[td] >= 0; th++) {
-                for (int tw = 0; tw < w.count && h.pixel[th] >= 0; tw++) {
-                    if (w.pixel[tw] < 0) continue;
-                    const real value = load(x, AT(x, n, c, d.pixel[td], h.pixel[th], w.pixel[tw]));
-                    slope_w += w.slope[tw] * h.weight[th] * d.weight[td] * value;
-                    slope_h += w.weight[tw] * h.slope[th] * d.weight[td] * value;
-                    slope_d += w.weight[tw] * h.weight[th] * d.slope[td] * value;
-                }
-            }
-        }
+        const index64 plane = AT(x, n, c, 0, 0, 0);
         const real g = load(dy, AT(dy, n, c, od, oh, ow));
-        sum_w += slope_w * g;
-        sum_h += slope_h * g;
-        sum_d += slope_d * g;
+        for (int i = 0; i < count; i++) {
+            const real product = g * load(x, plane + offset[i]);
+            sum_w += slope_w[i] * product;
+            sum_h += slope_h[i] * product;
+            sum_d += slope_d[i] * product;
+        }
     }
     store(dgrid, GRID_AT(dgrid, n, od, oh, ow, 0), sum_w);
     store(dgrid, GRID_AT(dgrid, n, od, oh, ow, 1), sum_h);
