@@ -7,14 +7,16 @@
  *
  * o, k, i stand for all three spatial axes. Zero padding contributes no product: an infinite weight over it is no NaN.
  * Every result is gathered by one work-item in a fixed order, so it is the same bit for bit from run to run. The bias in
- * dx is that of the transposed convolution, which is this pass.
+ * dx is that of the transposed convolution, which is this pass. What is stored has been through the epilogue.
  */
 #include "convolution.h"
+#include "epilogue.h"
 
 kernel void conv_fwd(
     WORK_ITEM
-    global const element *x, global const element *w, global const element *b, global element *y,
-    CONV_SIZES, VIEW(x), VIEW(w), VIEW(y), const index64 b_start, const index64 b_c, const int has_bias)
+    global const element *x, global const element *w, global const element *b, EPILOGUE_ARRAYS, global element *y,
+    CONV_SIZES, VIEW(x), VIEW(w), VIEW(y), const index64 b_start, const index64 b_c, const int has_bias,
+    EPILOGUE, VIEW(residual))
 {
     index64 item = WORK_ITEM_INDEX;
     if (item >= N * G * OCG * OD * OH * OW) return;
@@ -40,14 +42,15 @@ kernel void conv_fwd(
             }
         }
     }
-    store(y, AT(y, n, oc, od, oh, ow), sum);
+    store(y, AT(y, n, oc, od, oh, ow), FINISHED(sum, oc, AT(residual, n, oc, od, oh, ow)));
 }
 
 kernel void conv_bwd_data(
     WORK_ITEM
-    global const element *dy, global const element *w, global const element *b, global element *dx,
+    global const element *dy, global const element *w, global const element *b, EPILOGUE_ARRAYS, global element *dx,
     CONV_SIZES, const int HIGH_D, const int HIGH_H, const int HIGH_W,
-    VIEW(dy), VIEW(w), VIEW(dx), const index64 b_start, const index64 b_c, const int has_bias)
+    VIEW(dy), VIEW(w), VIEW(dx), const index64 b_start, const index64 b_c, const int has_bias,
+    EPILOGUE, VIEW(residual))
 {
     index64 item = WORK_ITEM_INDEX;
     if (item >= N * G * ICG * ID * IH * IW) return;
@@ -81,7 +84,7 @@ kernel void conv_bwd_data(
             }
         }
     }
-    store(dx, AT(dx, n, ic, id, ih, iw), sum);
+    store(dx, AT(dx, n, ic, id, ih, iw), FINISHED(sum, ic, AT(residual, n, ic, id, ih, iw)));
 }
 
 /* The sums over n and o are long, and there may be few of them: each is cut into PARTS slices of its N*OD*OH*OW terms,

@@ -10,6 +10,7 @@
  * of a row times BLOCK channels in registers, as many as there are: each weight vector is loaded once for TILE products,
  * each value of x once for two. As in conv.cl, zero padding contributes no product.
  */
+#include "epilogue.h"
 #include "vector.h"
 #include "window.h"
 
@@ -50,12 +51,13 @@ kernel void pack_weights(
 
 kernel void conv_direct(
     WORK_ITEM
-    global const element *x, global const real *packed, global const element *b, global element *y,
+    global const element *x, global const real *packed, global const element *b, EPILOGUE_ARRAYS, global element *y,
     const index64 N, const int G, const int OC, const index64 IC,
     const int ID, const int IH, const int IW, const int OD, const int OH, const int OW,
     const int KD, const int KH, const int KW, const int SD, const int SH, const int SW,
     const int DD, const int DH, const int DW, const int PD, const int PH, const int PW, const int padding_mode,
-    GROUPED_VIEW(x), GROUPED_VIEW(y), const index64 b_start, const index64 b_c, const int has_bias)
+    GROUPED_VIEW(x), GROUPED_VIEW(y), const index64 b_start, const index64 b_c, const int has_bias,
+    EPILOGUE, GROUPED_VIEW(residual))
 {
     const index64 BLOCKS = (OC + BLOCK - 1) / BLOCK;
     const int TILES = (OW + TILE - 1) / TILE;
@@ -114,6 +116,7 @@ kernel void conv_direct(
     }
 
     const index64 target = y_start + g * y_g + n * y_n + od * y_d + oh * y_h;
+    const index64 addend = residual_start + g * residual_g + n * residual_n + od * residual_d + oh * residual_h;
     for (int t = 0; t < TILE && ow + t < OW; t++) {
         real channel[BLOCK];
         store_vector(channel, total[2 * t] + sum[2 * t]);
@@ -121,7 +124,9 @@ kernel void conv_direct(
         for (int lane = 0; lane < BLOCK && block * BLOCK + lane < OC; lane++) {
             const index64 oc = block * BLOCK + lane;
             const real bias = has_bias ? load(b, b_start + (g * OC + oc) * b_c) : 0;
-            store(y, target + oc * y_c + (ow + t) * y_w, channel[lane] + bias);
+            const real value =
+                FINISHED(channel[lane] + bias, g * OC + oc, addend + oc * residual_c + (ow + t) * residual_w);
+            store(y, target + oc * y_c + (ow + t) * y_w, value);
         }
     }
 }

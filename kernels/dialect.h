@@ -30,9 +30,15 @@ typedef long index64;
 typedef uint bits32;
 typedef ulong bits64;
 
+/* Asks for the memory of an element that will be read soon; here, a device decides by itself. */
+#define FETCH_AHEAD(array, i)
+
 /* OpenCL keeps the index of the work-item in the device; C passes it as the kernel's first argument. */
 #define WORK_ITEM
 #define WORK_ITEM_INDEX ((index64)get_global_id(0))
+
+/* A function that is seldom called from a loop whose registers it must not take. */
+#define APART static
 
 /* Before a loop whose rounds touch no element of each other's, although it may read and write the same array. */
 #define INDEPENDENT
@@ -63,8 +69,17 @@ typedef int64_t index64;
 typedef uint32_t bits32;
 typedef uint64_t bits64;
 
+#define FETCH_AHEAD(array, i) __builtin_prefetch((array) + (i))
+
 #define WORK_ITEM const int64_t clconv_work_item,
 #define WORK_ITEM_INDEX clconv_work_item
+
+/* Out of line: what it computes takes no registers from its caller. */
+#if defined(__GNUC__)
+#define APART static __attribute__((noinline))
+#else
+#define APART static
+#endif
 
 #if defined(__clang__)
 #define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")

@@ -198,9 +198,9 @@ static inline real power(const real x, const real y)
     const real at_zero = y < 0 ? infinity() : (real)0;
     const real at_infinity = y < 0 ? (real)0 : infinity();
     const real at_limit = x == 0 ? at_zero : at_infinity;
-    const real limited = (x == 0) | (x == infinity()) ? at_limit : result;
-    const real positive = (x >= 0) & (y == y) ? limited : not_a_number();
-    return (y == 0) | (x == 1) ? (real)1 : positive;
+    const real limited = ((x == 0) | (x == infinity())) ? at_limit : result;
+    const real positive = ((x >= 0) & (y == y)) ? limited : not_a_number();
+    return ((y == 0) | (x == 1)) ? (real)1 : positive;
 }
 
 /* tanh(|x|) = E/(E + 2), E = exp(2|x|) - 1 = 2^n (exp(r) - 1) + (2^n - 1): for small x, E has the relative error of r. */

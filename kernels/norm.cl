@@ -8,7 +8,15 @@
  */
 #include "norm.h"
 
-/* One run of outputs: x, w, b and y at their steps. */
+/* One run of outputs whose elements share a weight and a bias. */
+static inline void scale_run(global const element *x, const index64 x_at, const index64 x_w,
+                             global element *y, const index64 y_at, const index64 y_w,
+                             const index64 count, const real mean, const real scale, const real bias)
+{
+    for (index64 k = 0; k < count; k++) store(y, y_at + k * y_w, (load(x, x_at + k * x_w) - mean) * scale + bias);
+}
+
+/* One run of outputs whose elements have their own. */
 static inline void apply_run(global const element *x, const index64 x_at, const index64 x_w,
                              global const element *w, const index64 w_at, const index64 w_w, const int has_weight,
                              global const element *b, const index64 b_at, const index64 b_w, const int has_bias,
@@ -36,11 +44,14 @@ static inline void apply_slice(global const element *x, const index64 x_row, ALO
         const index64 x_at = x_row + PLACE(x, p), y_at = y_row + PLACE(y, p);
         const index64 w_at = w_row + PLACE(w, p), b_at = b_row + PLACE(b, p);
         e += count;
-        /* Steps as literals let the compiler make vectors: constant weights, or weights as dense as the values. */
-        if (x_w != 1 || y_w != 1)
+        if (w_w == 0 && b_w == 0) {
+            const real weight = has_weight ? load(w, w_at) * scale : scale;
+            const real bias = has_bias ? load(b, b_at) : 0;
+            /* Steps as literals let the compiler make vectors. */
+            if (x_w == 1 && y_w == 1) scale_run(x, x_at, 1, y, y_at, 1, count, mean, weight, bias);
+            else scale_run(x, x_at, x_w, y, y_at, y_w, count, mean, weight, bias);
+        } else if (x_w != 1 || y_w != 1)
             apply_run(x, x_at, x_w, w, w_at, w_w, has_weight, b, b_at, b_w, has_bias, y, y_at, y_w, count, mean, scale);
-        else if (w_w == 0 && b_w == 0)
-            apply_run(x, x_at, 1, w, w_at, 0, has_weight, b, b_at, 0, has_bias, y, y_at, 1, count, mean, scale);
         else if (has_weight && has_bias && w_w == 1 && b_w == 1)
             apply_run(x, x_at, 1, w, w_at, 1, 1, b, b_at, 1, 1, y, y_at, 1, count, mean, scale);
         else if (!has_bias && w_w == 1)
@@ -60,8 +71,12 @@ kernel void norm_rows(
     const index64 row = WORK_ITEM_INDEX, ROWS = R * Q, n = A * D * H * W;
     if (row >= ROWS) return;
     statistics_of_row(x, ROW(x, row), n, SLICES, D, H, W, STEPS(x), is_centred, eps, statistics, row, ROWS);
-    apply_slice(x, ROW(x, row), STEPS(x), w, ROW(w, row), STEPS(w), has_weight, b, ROW(b, row), STEPS(b), has_bias,
-                y, ROW(y, row), STEPS(y), D, H, W, 0, n, statistics[row], statistics[ROWS + row]);
+    for (index64 e = 0; e < n; e += STRIDE_AHEAD) {
+        const index64 end = least(e + STRIDE_AHEAD, n);
+        if (row + 1 < ROWS) fetch_slice(x, ROW(x, row + 1), e, end, D, H, W, STEPS(x));
+        apply_slice(x, ROW(x, row), STEPS(x), w, ROW(w, row), STEPS(w), has_weight, b, ROW(b, row), STEPS(b), has_bias,
+                    y, ROW(y, row), STEPS(y), D, H, W, e, end, statistics[row], statistics[ROWS + row]);
+    }
 }
 
 /* What norm_moments keeps: the means of all slices, then their sums of squares; the row's number counts first. */

@@ -59,6 +59,11 @@ static inline place next_run(place p, const index64 D, const index64 H)
 /* Independent partial sums, so that vectors form; term e of a run goes to lane e % LANES. */
 #define LANES 16
 
+/* Eight terms of one lane, added before it is touched, so that an addition need not wait for the last one's result. */
+#define EIGHT(TERM, e) \
+    (((TERM((e)) + TERM((e) + LANES)) + (TERM((e) + 2 * LANES) + TERM((e) + 3 * LANES))) \
+     + ((TERM((e) + 4 * LANES) + TERM((e) + 5 * LANES)) + (TERM((e) + 6 * LANES) + TERM((e) + 7 * LANES))))
+
 /* The first element of slice s. */
 static inline index64 slice_start(const index64 n, const index64 s, const index64 slices)
 {
@@ -85,23 +90,18 @@ static inline real swept(const int squares, const real x, const real centre)
     return squares ? (x - centre) * (x - centre) : x;
 }
 
+#define TERM(e) swept(squares, load(x, at + (e) * step), centre)
+
 /* Adds `count` terms, `step` elements apart, to the lanes. */
-static inline void add_run(real *lane, global const element *x, index64 at, const index64 step, const index64 count,
-                           const int squares, const real centre)
+static inline void add_run(real *lane, global const element *x, const index64 at, const index64 step,
+                           const index64 count, const int squares, const real centre)
 {
     index64 k = 0;
-    if (step == 1) {
-        /* Eight terms before a lane is touched: additions that need not wait for the last one's result. */
-        for (; k + 8 * LANES <= count; k += 8 * LANES)
-            for (int i = 0; i < LANES; i++) {
-                real t[8];
-                for (int j = 0; j < 8; j++) t[j] = swept(squares, load(x, at + k + i + j * LANES), centre);
-                lane[i] += ((t[0] + t[1]) + (t[2] + t[3])) + ((t[4] + t[5]) + (t[6] + t[7]));
-            }
-        for (; k + LANES <= count; k += LANES)
-            for (int i = 0; i < LANES; i++) lane[i] += swept(squares, load(x, at + k + i), centre);
-    }
-    for (int i = 0; k < count; k++, i = (i + 1) % LANES) lane[i] += swept(squares, load(x, at + k * step), centre);
+    for (; k + 8 * LANES <= count; k += 8 * LANES)
+        for (int i = 0; i < LANES; i++) lane[i] += EIGHT(TERM, k + i);
+    for (; k + LANES <= count; k += LANES)
+        for (int i = 0; i < LANES; i++) lane[i] += TERM(k + i);
+    for (int i = 0; k < count; k++, i++) lane[i] += TERM(k);
 }
 
 /* Adds up elements [begin, end) of a row that begins at `row`. */
@@ -114,10 +114,25 @@ static inline real sweep(global const element *x, const index64 row, const index
     place p = place_of(begin, D, H, W);
     for (index64 e = begin; e < end; p = next_run(p, D, H)) {
         const index64 count = least(end - e, W - p.w);
-        add_run(lane, x, row + PLACE(x, p), x_w, count, squares, centre);
+        if (x_w == 1) add_run(lane, x, row + PLACE(x, p), 1, count, squares, centre);
+        else add_run(lane, x, row + PLACE(x, p), x_w, count, squares, centre);
         e += count;
     }
     return sum_of_lanes(lane);
+}
+
+/* Elements of a row that are worked on before more of the next row is asked for, and how many of it in all: more would
+ * drive the row itself out of the cache. */
+#define STRIDE_AHEAD 1024
+#define MOST_AHEAD 16384
+
+/* Asks for elements [begin, end) of a row, if they lie without gaps, up to the end of their run. */
+static inline void fetch_slice(global const element *x, const index64 row, const index64 begin, const index64 end,
+                               const index64 D, const index64 H, const index64 W, ALONG_ROW(x))
+{
+    const place p = place_of(begin, D, H, W);
+    const index64 count = x_w == 1 && begin < MOST_AHEAD ? least(end - begin, W - p.w) : 0;
+    for (index64 k = 0; k < count; k += 64 / (index64)sizeof(element)) FETCH_AHEAD(x, row + PLACE(x, p) + k);
 }
 
 /* Mean, and sum of the squared distances from it, of the slices of a row up to some point; `count` is their size. */

@@ -9,40 +9,31 @@
  */
 #include "norm.h"
 
-/* Terms that are added before a lane is touched; the sums of h and of h * xhat go side by side. */
-#define TERMS 4
+#define SUM_TERM(e) (load(dy, dy_at + (e) * dy_w) * (weighs ? load(w, w_at + (e) * w_w) : 1))
+#define PRODUCT_TERM(e) (SUM_TERM(e) * ((load(x, x_at + (e) * x_w) - mean) * r))
 
+/* Adds `count` terms h to one set of lanes, and h * xhat to another. */
 static inline void add_gradient_run(real *sums, real *products,
-                                    global const element *dy, index64 dy_at, const index64 dy_w,
-                                    global const element *x, index64 x_at, const index64 x_w,
-                                    global const element *w, index64 w_at, const index64 w_w, const int weighs,
+                                    global const element *dy, const index64 dy_at, const index64 dy_w,
+                                    global const element *x, const index64 x_at, const index64 x_w,
+                                    global const element *w, const index64 w_at, const index64 w_w, const int weighs,
                                     const index64 count, const real mean, const real r)
 {
     index64 k = 0;
-    if (dy_w == 1 && x_w == 1) {
-        for (; k + TERMS * LANES <= count; k += TERMS * LANES)
-            for (int i = 0; i < LANES; i++) {
-                real h[TERMS], p[TERMS];
-                for (int j = 0; j < TERMS; j++) {
-                    const index64 e = k + i + j * LANES;
-                    h[j] = load(dy, dy_at + e) * (weighs ? load(w, w_at + e * w_w) : 1);
-                    p[j] = h[j] * ((load(x, x_at + e) - mean) * r);
-                }
-                sums[i] += (h[0] + h[1]) + (h[2] + h[3]);
-                products[i] += (p[0] + p[1]) + (p[2] + p[3]);
-            }
-        for (; k + LANES <= count; k += LANES)
-            for (int i = 0; i < LANES; i++) {
-                const index64 e = k + i;
-                const real h = load(dy, dy_at + e) * (weighs ? load(w, w_at + e * w_w) : 1);
-                sums[i] += h;
-                products[i] += h * ((load(x, x_at + e) - mean) * r);
-            }
-    }
-    for (int i = 0; k < count; k++, i = (i + 1) % LANES) {
-        const real h = load(dy, dy_at + k * dy_w) * (weighs ? load(w, w_at + k * w_w) : 1);
-        sums[i] += h;
-        products[i] += h * ((load(x, x_at + k * x_w) - mean) * r);
+    for (; k + 8 * LANES <= count; k += 8 * LANES)
+        for (int i = 0; i < LANES; i++) {
+            const index64 e = k + i;
+            sums[i] += EIGHT(SUM_TERM, e);
+            products[i] += EIGHT(PRODUCT_TERM, e);
+        }
+    for (; k + LANES <= count; k += LANES)
+        for (int i = 0; i < LANES; i++) {
+            sums[i] += SUM_TERM(k + i);
+            products[i] += PRODUCT_TERM(k + i);
+        }
+    for (int i = 0; k < count; k++, i++) {
+        sums[i] += SUM_TERM(k);
+        products[i] += PRODUCT_TERM(k);
     }
 }
 
@@ -95,17 +86,31 @@ static inline void means_of_row(global const real *part, const index64 row, cons
     *mean_p = p / (real)n;
 }
 
-/* One run of dx = dy*scale - offset - xhat*slope: scale is r*w, offset r*mean(h), slope r*mean(h*xhat). */
-static inline void input_run(global const element *dy, const index64 dy_at, const index64 dy_w,
-                             global const element *x, const index64 x_at, const index64 x_w,
-                             global const element *w, const index64 w_at, const index64 w_w, const int has_weight,
-                             global element *dx, const index64 dx_at, const index64 dx_w,
-                             const index64 count, const int through_statistics,
-                             const real mean, const real r, const real offset, const real slope)
+/* One run of dx = dy*scale - offset - xhat*slope, or dy*scale alone: scale is r*w, offset r*mean(h), slope
+ * r*mean(h*xhat). Its elements share a weight... */
+static inline void scaled_input_run(global const element *dy, const index64 dy_at, const index64 dy_w,
+                                    global const element *x, const index64 x_at, const index64 x_w,
+                                    global element *dx, const index64 dx_at, const index64 dx_w,
+                                    const index64 count, const int through_statistics, const real scale,
+                                    const real mean, const real r, const real offset, const real slope)
 {
     for (index64 k = 0; k < count; k++) {
-        const real scale = has_weight ? load(w, w_at + k * w_w) * r : r;
         real value = load(dy, dy_at + k * dy_w) * scale;
+        if (through_statistics) value = value - offset - (load(x, x_at + k * x_w) - mean) * r * slope;
+        store(dx, dx_at + k * dx_w, value);
+    }
+}
+
+/* ... or have their own. */
+static inline void weighted_input_run(global const element *dy, const index64 dy_at, const index64 dy_w,
+                                      global const element *x, const index64 x_at, const index64 x_w,
+                                      global const element *w, const index64 w_at, const index64 w_w,
+                                      global element *dx, const index64 dx_at, const index64 dx_w,
+                                      const index64 count, const int through_statistics,
+                                      const real mean, const real r, const real offset, const real slope)
+{
+    for (index64 k = 0; k < count; k++) {
+        real value = load(dy, dy_at + k * dy_w) * (load(w, w_at + k * w_w) * r);
         if (through_statistics) value = value - offset - (load(x, x_at + k * x_w) - mean) * r * slope;
         store(dx, dx_at + k * dx_w, value);
     }
@@ -125,17 +130,21 @@ static inline void input_slice(global const element *dy, const index64 dy_row, A
         const index64 dy_at = dy_row + PLACE(dy, p), x_at = x_row + PLACE(x, p);
         const index64 w_at = w_row + PLACE(w, p), dx_at = dx_row + PLACE(dx, p);
         e += count;
-        if (dy_w != 1 || x_w != 1 || dx_w != 1)
-            input_run(dy, dy_at, dy_w, x, x_at, x_w, w, w_at, w_w, has_weight, dx, dx_at, dx_w, count,
-                      through_statistics, mean, r, offset, slope);
-        else if (!through_statistics)
-            input_run(dy, dy_at, 1, x, x_at, 1, w, w_at, w_w, has_weight, dx, dx_at, 1, count, 0, mean, r, 0, 0);
-        else if (!has_weight || w_w == 0)
-            input_run(dy, dy_at, 1, x, x_at, 1, w, w_at, 0, has_weight, dx, dx_at, 1, count, 1, mean, r, offset, slope);
-        else if (w_w == 1)
-            input_run(dy, dy_at, 1, x, x_at, 1, w, w_at, 1, 1, dx, dx_at, 1, count, 1, mean, r, offset, slope);
+        const int dense = dy_w == 1 && x_w == 1 && dx_w == 1;
+        if (!has_weight || w_w == 0) {
+            const real scale = has_weight ? load(w, w_at) * r : r;
+            if (dense && through_statistics)
+                scaled_input_run(dy, dy_at, 1, x, x_at, 1, dx, dx_at, 1, count, 1, scale, mean, r, offset, slope);
+            else if (dense)
+                scaled_input_run(dy, dy_at, 1, x, x_at, 1, dx, dx_at, 1, count, 0, scale, 0, r, 0, 0);
+            else
+                scaled_input_run(dy, dy_at, dy_w, x, x_at, x_w, dx, dx_at, dx_w, count, through_statistics, scale,
+                                 mean, r, offset, slope);
+        } else if (dense && w_w == 1 && through_statistics)
+            weighted_input_run(dy, dy_at, 1, x, x_at, 1, w, w_at, 1, dx, dx_at, 1, count, 1, mean, r, offset, slope);
         else
-            input_run(dy, dy_at, 1, x, x_at, 1, w, w_at, w_w, 1, dx, dx_at, 1, count, 1, mean, r, offset, slope);
+            weighted_input_run(dy, dy_at, dy_w, x, x_at, x_w, w, w_at, w_w, dx, dx_at, dx_w, count,
+                               through_statistics, mean, r, offset, slope);
     }
 }
 
@@ -174,8 +183,8 @@ static inline void rows_share_of_weights(global const element *dy, const index64
 }
 
 /* All of a row's gradient; `statistics` and `part` get what it is made from. */
-static inline void gradient_of_row(global const element *dy, const index64 dy_row, ALONG_ROW(dy),
-                                   global const element *x, const index64 x_row, ALONG_ROW(x),
+static inline void gradient_of_row(global const element *dy, const index64 dy_row, const index64 dy_next, ALONG_ROW(dy),
+                                   global const element *x, const index64 x_row, const index64 x_next, ALONG_ROW(x),
                                    global const element *w, const index64 w_row, ALONG_ROW(w),
                                    const int has_weight, const int weighs,
                                    global element *dx, const index64 dx_row, ALONG_ROW(dx),
@@ -191,8 +200,13 @@ static inline void gradient_of_row(global const element *dy, const index64 dy_ro
                       n, D, H, W, mean, r, part, row, ROWS, s, SUMS);
     real mean_h, mean_p;
     means_of_row(part, row, ROWS, SUMS, w, w_row, w_a, PLANES, has_weight && !weighs, is_centred, n, &mean_h, &mean_p);
-    input_slice(dy, dy_row, STEPS(dy), x, x_row, STEPS(x), w, w_row, STEPS(w), has_weight, dx, dx_row, STEPS(dx),
-                D, H, W, 0, n, 1, mean, r, r * mean_h, r * mean_p);
+    for (index64 e = 0; e < n; e += STRIDE_AHEAD) {
+        const index64 end = least(e + STRIDE_AHEAD, n);
+        fetch_slice(x, x_next, e, end, D, H, W, STEPS(x));
+        fetch_slice(dy, dy_next, e, end, D, H, W, STEPS(dy));
+        input_slice(dy, dy_row, STEPS(dy), x, x_row, STEPS(x), w, w_row, STEPS(w), has_weight, dx, dx_row, STEPS(dx),
+                    D, H, W, e, end, 1, mean, r, r * mean_h, r * mean_p);
+    }
 }
 
 kernel void norm_bwd_rows(
@@ -204,7 +218,9 @@ kernel void norm_bwd_rows(
 {
     const index64 row = WORK_ITEM_INDEX, ROWS = R * Q, n = A * D * H * W;
     if (row >= ROWS) return;
-    gradient_of_row(dy, ROW(dy, row), STEPS(dy), x, ROW(x, row), STEPS(x), w, ROW(w, row), STEPS(w), has_weight, weighs,
+    const index64 next = least(row + 1, ROWS - 1);
+    gradient_of_row(dy, ROW(dy, row), ROW(dy, next), STEPS(dy), x, ROW(x, row), ROW(x, next), STEPS(x),
+                    w, ROW(w, row), STEPS(w), has_weight, weighs,
                     dx, ROW(dx, row), STEPS(dx), n, D, H, W, is_centred, eps, SLICES, SUMS, PLANES,
                     statistics, part, row, ROWS);
 }
@@ -222,8 +238,9 @@ kernel void norm_bwd_row_slices(
     if (s >= PARTS) return;
     const index64 first = slice_start(ROWS, s, PARTS);
     for (index64 row = first; row < slice_start(ROWS, s + 1, PARTS); row++) {
-        gradient_of_row(dy, ROW(dy, row), STEPS(dy), x, ROW(x, row), STEPS(x), w, ROW(w, row), STEPS(w),
-                        has_weight, has_weight, dx, ROW(dx, row), STEPS(dx), n, D, H, W, is_centred, eps,
+        const index64 next = least(row + 1, ROWS - 1);
+        gradient_of_row(dy, ROW(dy, row), ROW(dy, next), STEPS(dy), x, ROW(x, row), ROW(x, next), STEPS(x),
+                        w, ROW(w, row), STEPS(w), has_weight, has_weight, dx, ROW(dx, row), STEPS(dx), n, D, H, W, is_centred, eps,
                         SLICES, SUMS, 1, statistics, part, row, ROWS);
         rows_share_of_weights(dy, ROW(dy, row), STEPS(dy), x, ROW(x, row), STEPS(x), D, H, W, 0, n,
                               statistics[row], statistics[ROWS + row], row == first, weights + s * n,

@@ -1,8 +1,8 @@
 /* The parameters that all poolings share, and how their windows meet one axis.
  *
- * Window o along an axis begins at  start(o) = floor(o*S / Q) - P  and has  ceil((o*S + K) / Q) - floor(o*S / Q)  taps; tap
- * k reads position start(o) + k*D. Windows that slide have Q = 1, which leaves o*S - P and K. Windows that share out
- * an axis of I positions among O outputs have S = K = I, Q = O and D = 1. Every window has a tap on the image.
+ * Window o along an axis begins at  start(o) = floor(o*S / Q) - P  and has  ceil((o*S + K) / Q) - floor(o*S / Q)  taps;
+ * tap k reads position start(o) + k*D. Windows that slide have Q = 1, which leaves o*S - P and K. Windows that share
+ * out an axis of I positions among O outputs have S = K = I, Q = O and D = 1. Every window has a tap on the image.
  */
 #ifndef CLCONV_POOL_H
 #define CLCONV_POOL_H
@@ -38,8 +38,8 @@ static inline place place_of(index64 item, const index64 C, const int D, const i
 
 #define AT_PLACE(a, at) AT(a, (at).n, (at).c, (at).d, (at).h, (at).w)
 
-/* The positions of a window that are on the image: first, first + step, and so on below end. `start` and `taps` are those
- * of the whole window. */
+/* The positions of a window that are on the image: first, first + step, and so on below end. `start` and `taps` are
+ * those of the whole window. */
 typedef struct { int start, taps, first, end; } reach;
 
 static inline reach reach_of(const int o, const int I, const int K, const int S, const int D, const int P, const int Q)
@@ -54,8 +54,8 @@ static inline reach reach_of(const int o, const int I, const int K, const int S,
     return r;
 }
 
-/* The windows that position i may be in: first to last. Of those, i is in the ones of which it is a multiple of D away from
- * the start. */
+/* The windows that position i may be in: first to last. Of those, i is in the ones of which it is a multiple of D away
+ * from the start. */
 typedef struct { int first, last; } windows;
 
 /* a / S for a >= 0; a division takes as long as a dozen additions. */
@@ -64,7 +64,7 @@ static inline int quotient(const int a, const int S) { return S == 1 ? a : S == 
 static inline windows windows_over(
     const int i, const int O, const int K, const int S, const int D, const int P, const int Q)
 {
-    /* start(o) <= i  means  o*S < (i + P + 1)*Q,  and the end of window o lies behind i where  o*S + span > (i + P)*Q. */
+    /* start(o) <= i  means  o*S < (i + P + 1)*Q,  and window o ends behind i where  o*S + K > (i + P)*Q. */
     windows over;
     if (Q == 1) {
         const int least = i + P - D * (K - 1);

@@ -3,8 +3,8 @@
  *     y[n, c, o]  = (sum over k of x[n, c, i(o, k)]) / divisor(o)                 over the taps that are on the image
  *     dx[n, c, i] = sum over the windows o that i is in of dy[n, c, o] / divisor(o)
  *
- * The divisor is the number of taps on the image, or with `count_padding` those on the padding, too, but never those beyond
- * it (ceil_mode); or it is given, for all windows the same. There is no dilation.
+ * The divisor is the number of taps on the image, or with `count_padding` those on the padding, too, but never those
+ * beyond it (ceil_mode); or it is given, for all windows the same. There is no dilation.
  */
 #include "pool_divisor.h"
 

@@ -3,8 +3,8 @@
 #include "pool_divisor.h"
 
 /* line[i] = the sum of `rows` rows, 1 to ROWS, added to what is there unless the line is fresh. */
-static inline void add_some(real *line, global const element *x, const index64 *start, const index64 step, const int count,
-                            const int rows, const int fresh)
+static inline void add_some(real *restrict line, global const element *restrict x, const index64 *restrict start,
+                            const index64 step, const int count, const int rows, const int fresh)
 {
     for (int i = 0; i < count; i++) {
         real sum = load(x, start[0] + i * step);
@@ -14,8 +14,8 @@ static inline void add_some(real *line, global const element *x, const index64 *
     }
 }
 
-static inline void add_rows(real *line, global const element *x, const index64 *start, const index64 step, const int count,
-                            const int rows, const int fresh)
+static inline void add_rows(real *restrict line, global const element *restrict x, const index64 *restrict start,
+                            const index64 step, const int count, const int rows, const int fresh)
 {
     if (step != 1) add_some(line, x, start, step, count, rows, fresh);
     else if (rows == 3 && fresh) add_some(line, x, start, 1, count, 3, 1);
@@ -34,7 +34,7 @@ static inline real sum_of(const real *line, const int count)
 }
 
 /* sum[o] = line[o*S] + ... + line[o*S + K - 1] */
-static inline void add_taps(real *sum, const real *line, const int count, const int K, const int S)
+static inline void add_taps(real *restrict sum, const real *restrict line, const int count, const int K, const int S)
 {
     for (int o = 0; o < whole_blocks(count); o++) {
         real total = line[o * S];
@@ -52,7 +52,8 @@ static inline void count_taps(real *taps, const int begin, const int count, cons
 }
 
 /* sum[o] /= others * taps[o], or the given divisor. */
-static inline void divide(real *sum, const real others, const real *taps, const index64 divisor, const int count)
+static inline void divide(
+    real *restrict sum, const real others, const real *restrict taps, const index64 divisor, const int count)
 {
     const int end = whole_blocks(count);
     if (divisor) for (int o = 0; o < end; o++) sum[o] /= (real)divisor;
@@ -101,9 +102,10 @@ kernel void avg_pool_rows(
     }
 }
 
-/* Position j*S + phase of the line gets part[j - k/S] from every tap k that is there: those with k % S = phase. The line is
- * kept in S interleaved parts, so that neighbours are neighbours in memory, too. */
-static inline void gather_taps(real *line, const real *part, const int length, const int K, const int S)
+/* Position j*S + phase of the line gets part[j - k/S] from every tap k that is there: those with k % S = phase. The
+ * line is kept in S interleaved parts, so that neighbours are neighbours in memory, too. */
+static inline void gather_taps(
+    real *restrict line, const real *restrict part, const int length, const int K, const int S)
 {
     for (int phase = 0; phase < S; phase++)
         for (int j = 0; j < whole_blocks(length); j++) {
@@ -115,7 +117,8 @@ static inline void gather_taps(real *line, const real *part, const int length, c
 
 kernel void avg_pool_rows_bwd(
     WORK_ITEM
-    global const element *dy, global element *dx, POOL_SIZES, VIEW(dy), VIEW(dx), DIVISOR, const int BAND, const int RUN)
+    global const element *dy, global element *dx,
+    POOL_SIZES, VIEW(dy), VIEW(dx), DIVISOR, const int BAND, const int RUN)
 {
     if (WORK_ITEM_INDEX >= N * C * ID * bands_of_plane(IH, IW, BAND, RUN)) return;
     const band b = band_of(WORK_ITEM_INDEX, C, ID, IH, IW, BAND, RUN);
@@ -134,8 +137,8 @@ kernel void avg_pool_rows_bwd(
     count_taps(taps, first, outputs, IW, KW, SW, PW, QW, HIGH_W, count_padding);
     windows above = {-1, -1};
     for (int ih = b.first_row; ih < b.end_row; ih++) {
-        /* What a position gets depends on its row only by the windows that the row is in: where they are the same as those of
-         * the row above, so is the line. */
+        /* What a position gets depends on its row only by the windows that the row is in: where they are the same as
+         * those of the row above, so is the line. */
         const windows wh = windows_over(ih, OH, KH, SH, DH, PH, QH);
         if (wh.first != above.first || wh.last != above.last) {
             above = wh;

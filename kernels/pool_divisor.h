@@ -1,4 +1,5 @@
-/* What average pooling divides the sum of a window by: the product of what is counted along each axis, or a given number. */
+/* What average pooling divides the sum of a window by: the product of what is counted along each axis, or a given
+ * number. */
 #ifndef CLCONV_POOL_DIVISOR_H
 #define CLCONV_POOL_DIVISOR_H
 

@@ -3,8 +3,8 @@
  *     y[n, c, o]  = (sum over k of |x[n, c, i(o, k)]|^p)^(1/p)                   over the taps that are on the image
  *     dx[n, c, i] = sum over the windows o that i is in of dy[n, c, o] sign(x) (|x| / y)^(p - 1), and 0 where x = 0
  *
- * Powers are taken of |x| / scale, so that they neither overflow nor all vanish: the scale is the largest |x| of the window,
- * or for small p, whose powers stay in range, the power of two below it, by which division is exact.
+ * Powers are taken of |x| / scale, so that they neither overflow nor all vanish: the scale is the largest |x| of the
+ * window, or for small p, whose powers stay in range, the power of two below it, by which division is exact.
  */
 #include "pool.h"
 #include "math.h"

@@ -4,8 +4,8 @@
  *     indices[n, c, o] = the first i(o, k), counted through the plane, with that value
  *     dx[n, c, i]      = sum over the windows o that selected i of dy[n, c, o]
  *
- * NaN is larger than every number, and the first NaN is the maximum. With `magnitudes` all this is of |x|, and dx gets x's
- * sign: the Lp norm of infinite order. Each result is gathered by one work-item in a fixed order.
+ * NaN is larger than every number, and the first NaN is the maximum. With `magnitudes` all this is of |x|, and dx gets
+ * x's sign: the Lp norm of infinite order. Each result is gathered by one work-item in a fixed order.
  */
 #include "pool.h"
 #include "math.h"
@@ -85,8 +85,8 @@ kernel void max_pool_bwd(
     store(dx, AT_PLACE(dx, at), sum);
 }
 
-/* For a gradient that goes to all maxima: each window's maximum, and what each pixel that has it gets, which is dy or with
- * `shared` an equal part of it. */
+/* For a gradient that goes to all maxima: each window's maximum, and what each pixel that has it gets, which is dy or
+ * with `shared` an equal part of it. */
 kernel void max_pool_parts(
     WORK_ITEM
     global const element *x, global const element *dy, global real *top, global real *part,

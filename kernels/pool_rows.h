@@ -1,7 +1,7 @@
 /* Poolings whose work-items handle a run of a row, and after that of the rows below it, BAND in all: what they share.
  *
- * Forward, a work-item first reduces the rows of its windows to one line of positions, neighbours in memory and in vectors,
- * and then the line to its outputs. Backward, it spreads what the windows of a row give over a line of positions. Lines are
+ * Forward, a work-item first reduces the rows of its windows to one line of positions, neighbours in memory and in
+ * vectors, and then the line to its outputs. Backward, it gathers for a line of positions what windows give. Lines are
  * private and short enough to stay in the nearest cache. Loops over a line go on to the end of a block, so that vectors
  * leave no rest: there is ROOM. Strides of 1 and 2, which compilers specialise functions
  * for, are passed as literals.
@@ -16,7 +16,7 @@
 #define BLOCK 16
 #define ROOM (LINE + 2 * BLOCK)
 
-/* Calls a function with taps and stride as literals where they are those of most networks. */
+/* Calls a function with a stride of 1 or 2 as literal, and the number of taps, too, where most networks have it. */
 #define WITH_WINDOW(call, K, S) \
     do { \
         if ((S) == 1 && (K) == 2) call(2, 1); \
@@ -24,15 +24,14 @@
         else if ((S) == 2 && (K) == 2) call(2, 2); \
         else if ((S) == 2 && (K) == 3) call(3, 2); \
         else if ((S) == 1) call(K, 1); \
-        else if ((S) == 2) call(K, 2); \
-        else call(K, S); \
+        else call(K, 2); \
     } while (0)
 
 /* Rows are read in threes, so that a line is written once for three of them. */
 #define ROWS 3
 
-/* The part of the arrays that a work-item handles: rows first_row ... end_row - 1 of one plane, positions begin ... begin +
- * count - 1 of each. */
+/* The part of the arrays that a work-item handles: rows first_row ... end_row - 1 of one plane, and of each the
+ * positions begin ... begin + count - 1. */
 typedef struct { index64 n, c; int d, first_row, end_row, begin, count; } band;
 
 static inline index64 bands_of_plane(const int H, const int W, const int BAND, const int RUN)
@@ -55,7 +54,7 @@ static inline band band_of(
     return b;
 }
 
-/* The positions start ... start + length - 1 that a run of windows spans, of which first ... end - 1 are on the image. */
+/* The positions start ... start + length - 1 that a run of windows spans; first ... end - 1 are on the image. */
 typedef struct { int start, length, first, end; } span;
 
 static inline span span_of(const band b, const int RUN, const int I, const int K, const int S, const int D, const int P,
@@ -84,13 +83,15 @@ static inline void fill(real *line, const real value, const int count)
     for (int i = 0; i < whole_blocks(count); i++) line[i] = value;
 }
 
-static inline void read_row(real *line, global const element *x, const index64 start, const index64 step, const int count)
+static inline void read_row(
+    real *restrict line, global const element *restrict x, const index64 start, const index64 step, const int count)
 {
     if (step == 1) for (int i = 0; i < count; i++) line[i] = load(x, start + i);
     else for (int i = 0; i < count; i++) line[i] = load(x, start + i * step);
 }
 
-static inline void write_row(global element *y, const index64 start, const index64 step, const real *line, const int count)
+static inline void write_row(
+    global element *restrict y, const index64 start, const index64 step, const real *restrict line, const int count)
 {
     if (step == 1) for (int i = 0; i < count; i++) store(y, start + i, line[i]);
     else for (int i = 0; i < count; i++) store(y, start + i * step, line[i]);
@@ -98,7 +99,8 @@ static inline void write_row(global element *y, const index64 start, const index
 
 /* The same of a line that is kept in two parts, ROOM apart: its even and its odd positions, from position `from` on. */
 static inline void write_interleaved(
-    global element *y, const index64 start, const index64 step, const real *line, const int from, const int count)
+    global element *restrict y, const index64 start, const index64 step, const real *restrict line, const int from,
+    const int count)
 {
     const real *one = line + from % 2 * ROOM + from / 2;
     const real *other = line + (from + 1) % 2 * ROOM + (from + 1) / 2;

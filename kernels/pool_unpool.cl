@@ -3,8 +3,8 @@
  *     y[n, c, indices[n, c, i]] = x[n, c, i], and 0 where no index points
  *     dx[n, c, i]               = dy[n, c, indices[n, c, i]]
  *
- * Indices count through the output's plane. One work-item fills a whole plane, in the order of the input, so that of equal
- * indices the last one decides on every run.
+ * Indices count through the output's plane. One work-item fills a whole plane, in the order of the input, so that of
+ * equal indices the last one decides on every run.
  */
 #include "pool.h"
 

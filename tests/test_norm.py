@@ -226,6 +226,32 @@ def test_a_given_output_is_filled_and_returned(device, layout):
         np.testing.assert_allclose(out, getattr(clconv, operation)(*arguments, device=device), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("axes", [(0, 1, 2, 3), (0, 2, 3, 1), (3, 2, 1, 0), (1, 0, 3, 2)])
+def test_results_lie_in_memory_as_the_input_does(device, axes):
+    """Channels that come last go on coming last, through a network of them."""
+    x = np.ones((2, 3, 4, 5), "float32").transpose(axes)
+    y = clconv.group_norm(x, 1, device=device)
+    dx = clconv.group_norm_backward(y, x[..., ::-1], 1, device=device).input
+    assert y.strides == dx.strides == x.strides
+    repeated = np.broadcast_to(x[:, :, :1], x.shape)
+    assert clconv.instance_norm(repeated, device=device).flags.c_contiguous
+
+
+@pytest.mark.parametrize("shape", [(300, 70), (129, 5), (2, 3, 17, 130), (40, 64, 3)])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_channels_side_by_side(device, record, shape, dtype):
+    x, g = (reals(np.random.default_rng(seed), shape, dtype, 1) + dtype_one(dtype) for seed in range(2))
+    x, g = (np.moveaxis(np.ascontiguousarray(np.moveaxis(array, 1, -1)), -1, 1) for array in (x, g))
+    C = shape[1]
+    w, running = reals(np.random.default_rng(3), C, dtype, 1), (np.zeros(C, dtype), np.ones(C, dtype))
+    for training in (True, False):
+        assert_within_bound("batch_norm", device, record, x, *running, w, w, training=training)
+        assert_within_bound("batch_norm_backward", device, record, g, x, *running, w, w, training=training)
+    if len(shape) > 2:
+        assert_within_bound("instance_norm", device, record, x[:, :, ::-1], None, None, w)
+        assert_within_bound("instance_norm_backward", device, record, g, x, None, None, w, w)
+
+
 def test_masked_gradients_are_none(device):
     x, w = np.ones((2, 4, 3), "float32"), np.ones(4, "float32")
     for position in range(3):

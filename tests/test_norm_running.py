@@ -156,6 +156,8 @@ def test_arrays_on_a_queue_are_updated_there(device):
     expected = reference.batch_norm(X, *running(), training=True)
     for ours, exact in zip((y, mean, var), expected, strict=True):
         np.testing.assert_allclose(ours.get(), exact, rtol=1e-5, atol=1e-6)
+    y = clconv.instance_norm(x.transpose((2, 0, 1)))
+    np.testing.assert_allclose(y.get(), reference.instance_norm(X.transpose(2, 0, 1)).output, rtol=1e-4, atol=1e-5)
     gradients = clconv.batch_norm_backward(x, x, mean, var, mean, training=True)
     exact = reference.batch_norm_backward(X, X, None, None, mean.get(), training=True)
     np.testing.assert_allclose(gradients.weight.get(), exact.weight, rtol=1e-4)

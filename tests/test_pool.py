@@ -16,7 +16,7 @@ from clconv.oracle.reference.pool_windows import sliding_pool
 from tests.calls import assert_exact, assert_within_bound, reals
 from tests.strategies import DTYPES, laid_out, layouts
 
-EXAMPLES = settings(max_examples=60)
+EXAMPLES = settings(max_examples=20)
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def test_the_gradient_goes_to_the_maxima(device, record, case, ties):
     assert_exact(f"max_pool{case.rank}d_backward", device, record, *arrays, **case.arguments, ties=ties)
 
 
-@settings(max_examples=30)
+@settings(max_examples=10)
 @given(case=poolings(dilated=True))
 def test_maxima_share_the_gradient(device, record, case):
     arrays = case.gradient(normal), case.input(lambda random, shape: random.integers(-2, 3, shape))
@@ -130,7 +130,7 @@ def test_means_and_their_gradients_stay_within_their_bounds(device, record, case
     assert_within_bound(f"{name}_backward", device, record, g, x, **arguments)
 
 
-@settings(max_examples=30)
+@settings(max_examples=10)
 @given(case=poolings(), divisor=st.sampled_from((1, -2, 16)))
 def test_sums_of_integers_divided_by_powers_of_two_are_exact(device, record, case, divisor):
     if case.rank == 1:
@@ -141,7 +141,7 @@ def test_sums_of_integers_divided_by_powers_of_two_are_exact(device, record, cas
     assert_exact(f"{name}_backward", device, record, g, x, **arguments)
 
 
-@settings(max_examples=40)
+@settings(max_examples=10)
 @given(case=poolings(padded=False), order=st.sampled_from((1, 2, 3, 0.5, 1.5, 7, 40.0)))
 def test_norms_and_their_gradients_stay_within_their_bounds(device, record, case, order):
     x, g = case.input(normal), case.gradient(normal)
@@ -149,7 +149,7 @@ def test_norms_and_their_gradients_stay_within_their_bounds(device, record, case
     assert_within_bound(f"lp_pool{case.rank}d_backward", device, record, g, x, order, **case.arguments)
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(case=poolings(padded=False))
 def test_the_norm_of_infinite_order_is_exact(device, record, case):
     x, g = case.input(lambda random, shape: random.integers(-3, 4, shape)), case.gradient(small_integers)
@@ -175,7 +175,7 @@ def test_adaptive_means_stay_within_their_bounds(device, record, case):
     assert_within_bound(f"{name}_backward", device, record, case.gradient(normal), x, size)
 
 
-@settings(max_examples=30)
+@settings(max_examples=10)
 @given(case=shares())
 def test_global_pooling(device, record, case):
     if len(case.shape) != case.rank + 2:

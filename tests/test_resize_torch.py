@@ -9,7 +9,7 @@ import pytest
 
 import clconv
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 pytestmark = pytest.mark.torch
 
 CASES = [

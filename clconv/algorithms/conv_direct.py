@@ -9,8 +9,10 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from clconv.algorithms.conv_portable import EPILOGUE
 from clconv.plan import Launch, Plan, Traits, Walk
-from clconv.problem import ConvProblem
+from clconv.problem import ConvProblem, EpilogueProblem
+from clconv.problem.epilogue import NO_EPILOGUE
 from clconv.problem.window import PADDING_MODES
 
 __all__ = ["bwd_data_applies", "bwd_weights_applies", "fwd_applies", "plan_bwd_data", "plan_bwd_weights", "plan_fwd"]
@@ -43,6 +45,7 @@ class _Pass(NamedTuple):
     arrays: tuple[str, str, str]
     walks: tuple[Walk, Walk, Walk]
     has_bias: bool
+    epilogue: EpilogueProblem = NO_EPILOGUE
 
 
 def fwd_applies(problem: ConvProblem, traits: Traits) -> bool:
@@ -62,7 +65,7 @@ def bwd_weights_applies(problem: ConvProblem, traits: Traits) -> bool:
 
 
 def plan_fwd(problem: ConvProblem, traits: Traits) -> Plan:
-    """Plan ``y = x * w (+ b)``: operands x, w, b, y."""
+    """Plan ``y = x * w (+ b)``: operands x, w, b, those of the epilogue, y."""
     windows = problem.windows
     return _plan(
         problem,
@@ -81,12 +84,13 @@ def plan_fwd(problem: ConvProblem, traits: Traits) -> Plan:
             arrays=("x", "w", "y"),
             walks=(_activation(problem.ICG), _weights(problem.OCG, (0, 1), (1, 1)), _activation(problem.OCG)),
             has_bias=problem.bias and not problem.transposed,
+            epilogue=problem.epilogue,
         ),
     )
 
 
 def plan_bwd_data(problem: ConvProblem, traits: Traits) -> Plan:
-    """Plan the gradient of the data at stride 1, or the transposed convolution: operands dy, w, b, dx.
+    """Plan the gradient of the data at stride 1, or the transposed convolution: operands dy, w, b, the epilogue's, dx.
 
     With ``k' = K-1-k``, ``dx[i] = sum over k' of w[K-1-k'] * dy[i - (D*(K-1) - P) + k'*D]``.
     """
@@ -112,6 +116,7 @@ def plan_bwd_data(problem: ConvProblem, traits: Traits) -> Plan:
             arrays=("dy", "w", "dx"),
             walks=(_activation(problem.OCG), rotated, _activation(problem.ICG)),
             has_bias=problem.bias and problem.transposed,
+            epilogue=problem.epilogue,
         ),
     )
 
@@ -175,17 +180,18 @@ def _plan(problem: ConvProblem, traits: Traits, this: _Pass) -> Plan:
         **_by_axis("P", this.lows),
         "padding_mode": PADDING_MODES.index(this.padding_mode),
         "has_bias": int(this.has_bias),
+        **this.epilogue.numbers(),
     }
     direct = Launch(
         "conv_direct.cl",
         "conv_direct",
         defines,
         rows,
-        {"x": data, "packed": name, "b": "b", "y": result},
+        {"x": data, "packed": name, "b": "b", **dict(zip(EPILOGUE, EPILOGUE, strict=True)), "y": result},
         numbers,
         2 * problem.macs,
         local_size=1,
-        walks={"x": this.walks[0], "y": this.walks[2]},
+        walks={"x": this.walks[0], "residual": this.walks[2], "y": this.walks[2]},
     )
     return Plan((pack, direct), {name: taps * block * problem.real_bytes})
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from clconv.plan import Launch, Plan
 from clconv.problem import ConvProblem
 
-__all__ = ["plan_bwd_bias", "plan_bwd_data", "plan_bwd_weights", "plan_fwd"]
+__all__ = ["EPILOGUE", "plan_bwd_bias", "plan_bwd_data", "plan_bwd_weights", "plan_fwd"]
+
+#: The arrays of an epilogue, in kernels and as operands.
+EPILOGUE = ("scale", "shift", "residual")
 
 #: A sum with fewer terms than this is not worth cutting in two.
 _TERMS_PER_PART = 256
@@ -16,17 +20,25 @@ _WORK_ITEMS = 8192
 
 
 def plan_fwd(problem: ConvProblem) -> Plan:
-    """Plan ``y = x * w (+ b)``: operands x, w, b, y."""
+    """Plan ``y = x * w (+ b)``, and the epilogue: operands x, w, b, those of the epilogue, y."""
     items = problem.N * problem.G * problem.OCG * _outputs(problem)
-    numbers = {**problem.sizes(), "has_bias": int(problem.bias and not problem.transposed)}
-    return Plan((_launch("conv.cl", "conv_fwd", problem, items, ("x", "w", "b", "y"), numbers),))
+    numbers = {
+        **problem.sizes(),
+        "has_bias": int(problem.bias and not problem.transposed),
+        **problem.epilogue.numbers(),
+    }
+    return Plan((_launch("conv.cl", "conv_fwd", problem, items, ("x", "w", "b", *EPILOGUE, "y"), numbers),))
 
 
 def plan_bwd_data(problem: ConvProblem) -> Plan:
-    """Plan the gradient of the data, or the transposed convolution with its bias: operands dy, w, b, dx."""
+    """Plan the gradient of the data, or the transposed convolution: operands dy, w, b, the epilogue's, dx."""
     items = problem.N * problem.G * problem.ICG * _extents(problem)
-    numbers = {**problem.sizes(), "has_bias": int(problem.bias and problem.transposed)}
-    return Plan((_launch("conv.cl", "conv_bwd_data", problem, items, ("dy", "w", "b", "dx"), numbers),))
+    numbers = {
+        **problem.sizes(),
+        "has_bias": int(problem.bias and problem.transposed),
+        **problem.epilogue.numbers(),
+    }
+    return Plan((_launch("conv.cl", "conv_bwd_data", problem, items, ("dy", "w", "b", *EPILOGUE, "dx"), numbers),))
 
 
 def plan_bwd_weights(problem: ConvProblem) -> Plan:
@@ -78,7 +90,7 @@ def _launch(
     problem: ConvProblem,
     items: int,
     arrays: tuple[str, ...],
-    numbers: dict[str, int],
+    numbers: Mapping[str, float],
     **named: str,
 ) -> Launch:
     bound = {**{name: name for name in arrays}, **named}

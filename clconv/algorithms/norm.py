@@ -264,10 +264,12 @@ def launch(
 
 
 def affine(problem: NormProblem) -> dict[str, float]:
+    """Return the sizes, and which of weight and bias there are."""
     return {**problem.sizes(), "has_weight": problem.has_weight, "has_bias": problem.has_bias}
 
 
 def workspace(problem: NormProblem, **reals_per_row: int) -> dict[str, int]:
+    """Return the bytes of arrays with so many numbers for each row."""
     return {name: count * problem.row_count * problem.real_bytes for name, count in reals_per_row.items()}
 
 

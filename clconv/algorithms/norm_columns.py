@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from clconv.algorithms import norm
+from clconv.algorithms.algorithm import Algorithm
 from clconv.plan import Launch, Plan, Traits
 from clconv.problem.norm import NormProblem
 
-__all__ = ["columns_fit", "plan_bwd", "plan_fwd"]
+__all__ = ["ALGORITHMS", "columns_fit", "plan_bwd", "plan_fwd"]
 
 #: Rows that a work-item takes at most; as in the kernels.
 _COLUMNS = 64
@@ -77,3 +78,18 @@ def _blocks(problem: NormProblem) -> int:
 def _parts(problem: NormProblem) -> int:
     """Return into how many parts the elements of a row fall: a function of the shapes alone, so results repeat."""
     return max(1, min(-(-problem.n // _ELEMENTS_PER_PART), -(-_WORK_ITEMS // _blocks(problem))))
+
+
+#: Of all normalisations of rows: side by side, in cache, or in steps.
+ALGORITHMS = {
+    "norm": (
+        Algorithm("columns", columns_fit, plan_fwd),
+        Algorithm("rows", norm.rows_fit, norm.plan_rows),
+        Algorithm("portable", norm.always, norm.plan_fwd),
+    ),
+    "norm_bwd": (
+        Algorithm("columns", columns_fit, plan_bwd),
+        Algorithm("rows", norm.rows_fit, norm.plan_bwd_rows),
+        Algorithm("portable", norm.always, norm.plan_bwd),
+    ),
+}

@@ -40,6 +40,8 @@ from clconv.functional.dropout import (
     flatten,
     flatten_backward,
 )
+from clconv.functional.epilogue import Epilogue
+from clconv.functional.grid_sample import GridSampleGradients, grid_sample, grid_sample_backward
 from clconv.functional.interpolate import (
     InterpolateGradients,
     interpolate,
@@ -140,8 +142,10 @@ __all__ = [
     "CrossEntropyGradients",
     "DeformConvGradients",
     "DropoutGradients",
+    "Epilogue",
     "FlattenGradients",
     "FoldGradients",
+    "GridSampleGradients",
     "InterpolateGradients",
     "LinearGradients",
     "LocalResponseNormGradients",
@@ -203,6 +207,8 @@ __all__ = [
     "global_avg_pool_backward",
     "global_max_pool",
     "global_max_pool_backward",
+    "grid_sample",
+    "grid_sample_backward",
     "group_norm",
     "group_norm_backward",
     "hardswish",

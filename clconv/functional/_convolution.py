@@ -6,12 +6,14 @@ data x, its input that of the result's gradient dy, and its own gradients are th
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from clconv.arrays import check_arrays, check_out
 from clconv.devices import executor_for
 from clconv.executor import Operand
 from clconv.functional._run import activation, check_mask, check_shape, plan_all, result_array, run, vector, weight
+from clconv.functional.epilogue import Epilogue, epilogue_arrays, epilogue_operands, epilogue_problem
 from clconv.problem import ConvProblem
 
 __all__ = ["ConvGradients", "Geometry", "backward", "forward"]
@@ -57,10 +59,14 @@ class Geometry(NamedTuple):
         return problem
 
 
-def forward(geometry: Geometry, input: Any, weight_array: Any, bias: Any, out: Any, device: Any) -> Any:
+def forward(
+    geometry: Geometry, input: Any, weight_array: Any, bias: Any, epilogue: Epilogue | None, out: Any, device: Any
+) -> Any:
     """Check the arguments, then compute the output."""
-    arrays, dtype = check_arrays(input=input, weight=weight_array, bias=bias)
+    arrays, dtype = check_arrays(input=input, weight=weight_array, bias=bias, **epilogue_arrays(epilogue))
     problem = geometry.problem(arrays, dtype)
+    parts = epilogue_problem(epilogue, arrays, problem.output_shape, -1 - problem.rank)
+    problem = replace(problem, epilogue=parts)
     if out is not None:
         check_out(out, problem.output_shape, dtype, arrays)
     executor = executor_for(device, arrays["input"], dtype)
@@ -72,6 +78,7 @@ def forward(geometry: Geometry, input: Any, weight_array: Any, bias: Any, out: A
         "w": weight(problem, arrays["weight"]),
         "b": vector(arrays["bias"]),
         target: activation(problem, result),
+        **epilogue_operands(arrays, problem.activation_strides),
     }
     plan = plan_all(["conv_bwd_data" if problem.transposed else "conv_fwd"], problem, executor)
     return run(executor, plan, operands, result, out)
@@ -104,6 +111,7 @@ def backward(
         "a": activation(problem, arrays["grad_output"]),
         "w": weight(problem, arrays["weight"]),
         "b": Operand(None, 0, (0,)),
+        **epilogue_operands({}, problem.activation_strides),
     }
     passes = []
     if gradients.input is not None:

@@ -121,10 +121,13 @@ def backward(
 
 
 def _empty_like(executor: Executor, array: Any, dtype: str) -> Any:
-    """Return a new array whose axes lie in memory in the order of another one's, so that both are walked alike."""
+    """Return a new array whose axes lie in memory in the order of another one's, so that both are walked alike.
+
+    A pyopencl array is contiguous: its ``get`` takes no other.
+    """
     strides = element_strides(array)
     order = sorted(range(len(strides)), key=lambda axis: -abs(strides[axis]))
-    if order == sorted(order) or 0 in strides:  # an axis that repeats says nothing of an order
+    if order == sorted(order) or 0 in strides or is_device_array(array):  # a repeating axis says nothing of an order
         return executor.empty(tuple(array.shape), dtype, array)
     result = executor.empty(tuple(array.shape[axis] for axis in order), dtype, array)
     return result.transpose(tuple(order.index(axis) for axis in range(len(order))))

@@ -257,7 +257,8 @@ def _batch(
         raise ValueError(f"training takes more than one value per channel: input.shape={axes.input_shape}")
     if not rule.given and rule.eps == 0:
         raise ValueError(f"eps must be above 0 in training: eps={eps!r}")
-    return axes, rule
+    # With given statistics nothing ties the images together, and one by one they are walked in the order of memory.
+    return NormAxes.of_images(axes.input_shape) if rule.given and len(axes.input_shape) > 2 else axes, rule
 
 
 def _images(arrays: dict[str, Any], use_input_stats: Any, momentum: Any, eps: Any) -> tuple[NormAxes, Rule]:

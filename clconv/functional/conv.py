@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from clconv.functional._convolution import ConvGradients, Geometry, backward, forward
+from clconv.functional.epilogue import Epilogue
 
 __all__ = ["ConvGradients", "conv1d", "conv1d_backward", "conv2d", "conv2d_backward", "conv3d", "conv3d_backward"]
 
@@ -20,6 +21,7 @@ def conv1d(
     *,
     padding_mode: str = "zeros",
     flip: bool = False,
+    epilogue: Epilogue | None = None,
     out: Any = None,
     device: Any = None,
 ) -> Any:
@@ -37,7 +39,7 @@ def conv1d(
     array([[12., 24., 48.]], dtype=float32)
     """
     geometry = Geometry(1, stride, padding, dilation, groups, padding_mode, flip)
-    return forward(geometry, input, weight, bias, out, device)
+    return forward(geometry, input, weight, bias, epilogue, out, device)
 
 
 def conv2d(
@@ -51,6 +53,7 @@ def conv2d(
     *,
     padding_mode: str = "zeros",
     flip: bool = False,
+    epilogue: Epilogue | None = None,
     out: Any = None,
     device: Any = None,
 ) -> Any:
@@ -86,6 +89,8 @@ def conv2d(
         ba|abcd|dc. No padded copy is made. Zero padding adds no product, whatever the weight.
     flip : bool
         Whether the kernel is rotated.
+    epilogue : clconv.Epilogue, optional
+        What is done to y before it is stored: scale, shift, addition, activation. Gradients do not know of it.
     out : array, optional
         Where the result goes: of exactly its shape and dtype, not overlapping an input. It is returned.
     device : optional
@@ -123,7 +128,7 @@ def conv2d(
     (1, 2, 2)
     """
     geometry = Geometry(2, stride, padding, dilation, groups, padding_mode, flip)
-    return forward(geometry, input, weight, bias, out, device)
+    return forward(geometry, input, weight, bias, epilogue, out, device)
 
 
 def conv3d(
@@ -137,6 +142,7 @@ def conv3d(
     *,
     padding_mode: str = "zeros",
     flip: bool = False,
+    epilogue: Epilogue | None = None,
     out: Any = None,
     device: Any = None,
 ) -> Any:
@@ -154,7 +160,7 @@ def conv3d(
             [[8.]]]], dtype=float32)
     """
     geometry = Geometry(3, stride, padding, dilation, groups, padding_mode, flip)
-    return forward(geometry, input, weight, bias, out, device)
+    return forward(geometry, input, weight, bias, epilogue, out, device)
 
 
 def conv1d_backward(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from clconv.functional._convolution import ConvGradients, Geometry, backward, forward
+from clconv.functional.epilogue import Epilogue
 
 __all__ = [
     "conv_transpose1d",
@@ -28,6 +29,7 @@ def conv_transpose1d(
     *,
     padding_mode: str = "zeros",
     flip: bool = False,
+    epilogue: Epilogue | None = None,
     out: Any = None,
     device: Any = None,
 ) -> Any:
@@ -40,7 +42,7 @@ def conv_transpose1d(
     array([[  1.,  10., 102.,  20., 200.]], dtype=float32)
     """
     geometry = Geometry(1, stride, padding, dilation, groups, padding_mode, flip, output_padding)
-    return forward(geometry, input, weight, bias, out, device)
+    return forward(geometry, input, weight, bias, epilogue, out, device)
 
 
 def conv_transpose2d(
@@ -55,6 +57,7 @@ def conv_transpose2d(
     *,
     padding_mode: str = "zeros",
     flip: bool = False,
+    epilogue: Epilogue | None = None,
     out: Any = None,
     device: Any = None,
 ) -> Any:
@@ -77,7 +80,7 @@ def conv_transpose2d(
         output; "same" keeps the extent at stride 1, "same_upper" and "same_lower" multiply it by the stride.
     output_padding : int or sequence of int
         How many positions longer than the least possible the output is; smaller than stride or dilation on its axis.
-    out, device
+    epilogue, out, device
         As for :func:`clconv.conv2d`.
 
     Returns
@@ -101,7 +104,7 @@ def conv_transpose2d(
            [3., 3., 4., 4.]], dtype=float32)
     """
     geometry = Geometry(2, stride, padding, dilation, groups, padding_mode, flip, output_padding)
-    return forward(geometry, input, weight, bias, out, device)
+    return forward(geometry, input, weight, bias, epilogue, out, device)
 
 
 def conv_transpose3d(
@@ -116,6 +119,7 @@ def conv_transpose3d(
     *,
     padding_mode: str = "zeros",
     flip: bool = False,
+    epilogue: Epilogue | None = None,
     out: Any = None,
     device: Any = None,
 ) -> Any:
@@ -129,7 +133,7 @@ def conv_transpose3d(
     (2, 2, 2, 2)
     """
     geometry = Geometry(3, stride, padding, dilation, groups, padding_mode, flip, output_padding)
-    return forward(geometry, input, weight, bias, out, device)
+    return forward(geometry, input, weight, bias, epilogue, out, device)
 
 
 def conv_transpose1d_backward(

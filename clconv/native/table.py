@@ -20,6 +20,7 @@ DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
     "conv.cl": _ELEMENTS,
     "conv_direct.cl": tuple((*element, ("VECTOR_BYTES", width)) for element in _ELEMENTS for width in (16, 32, 64)),
     "deform.cl": _ELEMENTS,
+    "grid_sample.cl": _ELEMENTS,
     "pad.cl": _ELEMENTS,
     "resize.cl": _ELEMENTS,
     "resize_rows.cl": _ELEMENTS,

@@ -7,6 +7,8 @@ the user's own axes. Each kind of problem has a file; the algebra of a single ax
 
 from clconv.problem.conv import ConvProblem
 from clconv.problem.deform import DeformProblem
+from clconv.problem.epilogue import EpilogueProblem
+from clconv.problem.grid_sample import GridSampleProblem
 from clconv.problem.norm import NormAxes, NormProblem
 from clconv.problem.norm_response import ResponseProblem
 from clconv.problem.pad import PadProblem
@@ -21,6 +23,8 @@ __all__ = [
     "AvgPoolProblem",
     "ConvProblem",
     "DeformProblem",
+    "EpilogueProblem",
+    "GridSampleProblem",
     "LpPoolProblem",
     "MaxPoolProblem",
     "NormAxes",

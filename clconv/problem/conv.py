@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clconv.arguments import choice, flag, integer
+from clconv.problem.epilogue import NO_EPILOGUE, EpilogueProblem
 from clconv.problem.shapes import (
     ITEMSIZE,
     canonical_strides,
@@ -48,6 +49,8 @@ class ConvProblem:
         The user's number of spatial axes.
     batched, transposed : bool
         Whether the arrays have a batch axis; whether this is a transposed convolution.
+    epilogue : EpilogueProblem
+        What is done to the output before it is stored.
 
     Examples
     --------
@@ -68,6 +71,7 @@ class ConvProblem:
     rank: int
     batched: bool
     transposed: bool
+    epilogue: EpilogueProblem = NO_EPILOGUE
 
     @classmethod
     def from_shapes(

@@ -15,6 +15,7 @@ Kernels know two axes that count rows and four along them (kernels/norm.h).
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -212,43 +213,7 @@ class NormAxes:
         The axes along a row are ordered by the strides of ``leader``, the longest first, which is the order of
         summation. ``keeps_planes`` keeps the channels of a group apart from their pixels.
         """
-        along = [axis for axis in range(len(self.extents)) if axis not in self.counting]
-        apart = [2] if self.groups and keeps_planes else []
-        along = sorted((a for a in along if a not in apart), key=lambda axis: -abs(strides[leader][axis]))
-        # Channels are never merged with batches: running statistics and gradients of weights belong to channels.
-        rows = [[axis] for axis in self.counting]
-        if self.per_element:
-            rows = self._merged(list(self.counting), strides)
-        elements = [*([axis] for axis in apart), *self._merged(along, strides)]
-        if len(rows) > _ROW_AXES or len(elements) > _ELEMENT_AXES:
-            return None
-        if apart:
-            elements = [elements[0], *[[]] * (_ELEMENT_AXES - len(elements)), *elements[1:]]
-        chosen = [*[[]] * (_ROW_AXES - len(rows)), *rows, *[[]] * (_ELEMENT_AXES - len(elements)), *elements]
-        extents = [math.prod(self.extents[axis] for axis in axes) for axes in chosen]
-        walked = {name: tuple(self._step(axes, steps) for axes in chosen) for name, steps in strides.items()}
-        R, Q, A, D, H, W = extents
-        inner = abs(walked[leader][5]) if W > 1 else math.inf
-        is_inside = Q > 1 and abs(walked[leader][1]) < inner
-        return Arranged((R, Q), (A, D, H, W), walked, is_inside and not (self.groups and self.extents[2] > 1))
-
-    def _merged(self, axes: list[int], strides: Mapping[str, Strides]) -> list[list[int]]:
-        """Group neighbouring axes that are one axis to every operand."""
-        groups: list[list[int]] = []
-        for axis in axes:
-            if self.extents[axis] == 1:
-                continue
-            even = groups and all(
-                steps[groups[-1][-1]] == self.extents[axis] * steps[axis] for steps in strides.values()
-            )
-            if even:
-                groups[-1].append(axis)
-            else:
-                groups.append([axis])
-        return groups
-
-    def _step(self, axes: list[int], steps: Strides) -> int:
-        return steps[axes[-1]] if axes else 0
+        return _arranged(self, tuple(strides.items()), leader, keeps_planes)
 
 
 def _with_channels(input_shape: Sequence[int]) -> tuple[int, ...]:
@@ -257,3 +222,47 @@ def _with_channels(input_shape: Sequence[int]) -> tuple[int, ...]:
         raise ValueError(f"input takes at least 2 axes, batch and channels: input.shape={shape} has {len(shape)}")
     check_elements({"input": shape})
     return shape
+
+
+@functools.lru_cache(maxsize=1024)
+def _arranged(
+    axes: NormAxes, operands: tuple[tuple[str, Strides], ...], leader: str, keeps_planes: bool
+) -> Arranged | None:
+    """Return what `NormAxes.arranged` says; layers are called with the same shapes and strides again and again."""
+    strides = dict(operands)
+    along = [axis for axis in range(len(axes.extents)) if axis not in axes.counting]
+    apart = [2] if axes.groups and keeps_planes else []
+    along = sorted((a for a in along if a not in apart), key=lambda axis: -abs(strides[leader][axis]))
+    # Channels are never merged with batches: running statistics and gradients of weights belong to channels.
+    rows = _merged(axes, list(axes.counting), strides) if axes.per_element else [[axis] for axis in axes.counting]
+    merged = _merged(axes, along, strides)
+    if len(rows) > _ROW_AXES or len(apart) + len(merged) > _ELEMENT_AXES:
+        return None
+    chosen = [
+        *[[]] * (_ROW_AXES - len(rows)),
+        *rows,
+        *([axis] for axis in apart),
+        *[[]] * (_ELEMENT_AXES - len(apart) - len(merged)),
+        *merged,
+    ]
+    R, Q, A, D, H, W = (math.prod(axes.extents[axis] for axis in together) for together in chosen)
+    walked = {
+        name: tuple(steps[together[-1]] if together else 0 for together in chosen) for name, steps in strides.items()
+    }
+    inner = abs(walked[leader][5]) if W > 1 else math.inf
+    is_inside = Q > 1 and abs(walked[leader][1]) < inner
+    return Arranged((R, Q), (A, D, H, W), walked, is_inside and not (axes.groups and axes.extents[2] > 1))
+
+
+def _merged(axes: NormAxes, some: list[int], strides: Mapping[str, Strides]) -> list[list[int]]:
+    """Put neighbouring axes together that are one axis to every operand."""
+    groups: list[list[int]] = []
+    for axis in some:
+        extent = axes.extents[axis]
+        if extent == 1:
+            continue
+        if groups and all(steps[groups[-1][-1]] == extent * steps[axis] for steps in strides.values()):
+            groups[-1].append(axis)
+        else:
+            groups.append([axis])
+    return groups

@@ -103,9 +103,12 @@ class PoolAxis:
             return True
         if self.extent >= self.dilation:
             return False
-        before = min(-(-self.low // self.stride), self.output, self.dilation)  # the residues repeat after D windows
-        starts = np.arange(before, dtype=np.int64) * self.stride - self.low
-        return bool((starts % self.dilation >= self.extent).any())
+        before = min(-(-self.low // self.stride), self.output)
+        distinct = min(before, self.dilation // math.gcd(self.stride, self.dilation))  # residues, before they repeat
+        if distinct > self.extent:
+            return True
+        starts = range(-self.low, distinct * self.stride - self.low, self.stride)
+        return any(start % self.dilation >= self.extent for start in starts)
 
 
 @dataclass(frozen=True)

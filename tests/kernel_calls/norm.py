@@ -31,6 +31,25 @@ def last_axes(draw):
     yield Call("rms_norm", (draw(3, 4, 5), (5,), draw(5)), {}, exact=False)
 
 
+def side_by_side(draw):
+    """Channels without pixels, more than a work-item takes, and channels that come last."""
+    running = draw(70), positive(draw(70))
+    yield Call("batch_norm", (draw(5, 70), *running, draw(70), draw(70)), {"training": True}, exact=False)
+    yield Call("batch_norm", (channels_last(draw), draw(4), positive(draw(4))), {}, exact=False)
+
+
+def gradients_side_by_side(draw):
+    weights = draw(70), draw(70)
+    arguments = (draw(300, 70), draw(300, 70), None, None, *weights)
+    yield Call("batch_norm_backward", arguments, {"training": True}, exact=False)
+    running = draw(4), positive(draw(4))
+    yield Call("batch_norm_backward", (channels_last(draw), channels_last(draw), *running, draw(4)), {}, exact=False)
+
+
+def channels_last(draw):
+    return draw(2, 3, 5, 4).transpose(0, 3, 1, 2)
+
+
 def forward(draw):
     yield from training(draw)
     yield from evaluation(draw)
@@ -49,6 +68,11 @@ def backward(draw):
         arguments = (draw(3, 4, 5), draw(3, 4, 5), (4, 5), draw(4, 5), draw(4, 5))
         yield Call("layer_norm_backward", arguments, {"output_mask": mask}, exact=False)
     yield Call("rms_norm_backward", (draw(3, 4, 5), draw(3, 4, 5), (5,), draw(5)), {}, exact=False)
+
+
+def many_rows(draw):
+    arguments = (draw(40, 6), draw(40, 6), (6,), draw(6), draw(6))
+    yield Call("layer_norm_backward", arguments, {}, exact=False)
 
 
 def response(draw):
@@ -76,6 +100,11 @@ CALLS = {
     "norm_bwd_channels": backward,
     "norm_bwd_elements": backward,
     "norm_bwd_parts": backward,
+    "norm_bwd_row_slices": many_rows,
+    "columns_moments": side_by_side,
+    "columns_apply": side_by_side,
+    "columns_sums": gradients_side_by_side,
+    "columns_input": gradients_side_by_side,
     "response_norm": response,
     "response_slopes": response_backward,
     "response_norm_bwd": response_backward,

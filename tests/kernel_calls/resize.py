@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clconv.problem import PadProblem, ResizeProblem, ShuffleProblem
+from clconv.problem import GridSampleProblem, PadProblem, ResizeProblem, ShuffleProblem
 from clconv.problem.pad import MODES
 from clconv.problem.resize import Resizing
 from tests.kernel_calls.call import Call
@@ -35,7 +35,42 @@ def shuffle(draw):
         yield Call("channel_shuffle", (draw(2, 2 * factor, 2, 3), factor), {})
 
 
-CALLS = {"resize": interpolate, "resize_rows": interpolate, "pad": pad, "pad_bwd": pad_backward, "rearrange": shuffle}
+def halves(draw, *shape):
+    """Draw coordinates that lie at pixels, and halfway between them, of axes of 4."""
+    return (2 * draw(*shape) + 1) / 4
+
+
+def grid_sample(draw):
+    for padding_mode in ("zeros", "border", "reflection"):
+        for mode in ("bilinear", "nearest"):
+            options = {"mode": mode, "padding_mode": padding_mode}
+            yield Call("grid_sample", (draw(2, 3, 4, 4), halves(draw, 2, 3, 5, 2)), options)
+            yield Call("grid_sample", (draw(1, 3, 4, 4, 4), halves(draw, 1, 2, 3, 2, 3)), options)
+        bicubic = {"mode": "bicubic", "padding_mode": padding_mode}
+        yield Call("grid_sample", (draw(1, 2, 4, 4), halves(draw, 1, 3, 2, 2)), bicubic, exact=False)
+
+
+def grid_sample_backward(draw):
+    for padding_mode in ("zeros", "border", "reflection"):
+        arrays = draw(2, 3, 3, 5), draw(2, 3, 4, 4), halves(draw, 2, 3, 5, 2)
+        yield Call("grid_sample_backward", arrays, {"padding_mode": padding_mode})
+        arrays = draw(1, 3, 2, 3, 2), draw(1, 3, 4, 4, 4), halves(draw, 1, 2, 3, 2, 3)
+        yield Call("grid_sample_backward", arrays, {"padding_mode": padding_mode})
+        bicubic = {"mode": "bicubic", "padding_mode": padding_mode}
+        arrays = draw(1, 2, 3, 2), draw(1, 2, 4, 4), halves(draw, 1, 3, 2, 2)
+        yield Call("grid_sample_backward", arrays, bicubic, exact=False)
+
+
+CALLS = {
+    "resize": interpolate,
+    "resize_rows": interpolate,
+    "pad": pad,
+    "pad_bwd": pad_backward,
+    "rearrange": shuffle,
+    "grid_sample": grid_sample,
+    "grid_sample_bwd_input": grid_sample_backward,
+    "grid_sample_bwd_grid": grid_sample_backward,
+}
 
 
 def resize_problems(dtype):
@@ -58,7 +93,16 @@ def shuffle_problems(dtype):
     yield ShuffleProblem.for_channel_shuffle((2, 6, 5), 2, dtype=dtype)
 
 
+def grid_sample_problems(dtype):
+    for C in (3, 40):
+        shapes = (2, C, 3, 4), (2, 5, 6, 2)
+        yield GridSampleProblem.for_grid_sample(*shapes, "bilinear", "zeros", None, dtype=dtype)
+
+
 PROBLEMS = {
+    "grid_sample": grid_sample_problems,
+    "grid_sample_bwd_input": grid_sample_problems,
+    "grid_sample_bwd_grid": grid_sample_problems,
     "resize": resize_problems,
     "resize_bwd": resize_problems,
     "pad": pad_problems,

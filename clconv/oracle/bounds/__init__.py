@@ -90,7 +90,17 @@ from clconv.oracle._floats import (
     smallest_subnormal,
     storage_and_sum,
 )
-from clconv.oracle.bounds import activation, cross_entropy, deform, dropout, linear, norm, pool, softmax
+from clconv.oracle.bounds import (
+    activation,
+    cross_entropy,
+    deform,
+    dropout,
+    grid_sample,
+    linear,
+    norm,
+    pool,
+    softmax,
+)
 from clconv.oracle.bounds.algorithms import parsed
 from clconv.oracle.bounds.rounding import Rounding, raised
 from clconv.oracle.bounds.transforms import growth
@@ -107,6 +117,7 @@ FURTHER = {
     **cross_entropy.BOUNDS,
     **deform.BOUNDS,
     **dropout.BOUNDS,
+    **grid_sample.BOUNDS,
     **linear.BOUNDS,
     **norm.BOUNDS,
     **pool.BOUNDS,

@@ -9,6 +9,7 @@ from .conv import CONVOLUTIONS
 from .cross_entropy import CROSS_ENTROPIES
 from .deform import DEFORMABLE
 from .dropout import DROPOUTS
+from .grid_sample import GRID_SAMPLERS
 from .linear import LINEAR
 from .norm import NORMS
 from .pool import POOLS
@@ -28,6 +29,7 @@ OPERATIONS: dict[str, Operation] = {
         NORMS,
         RESAMPLERS,
         REARRANGEMENTS,
+        GRID_SAMPLERS,
         ACTIVATIONS,
         LINEAR,
         SOFTMAXES,

@@ -61,6 +61,7 @@ from clconv.oracle.reference.conv_transpose import (
 from clconv.oracle.reference.cross_entropy import CrossEntropyGradients, cross_entropy, cross_entropy_backward
 from clconv.oracle.reference.deform import DeformConvGradients, deform_conv2d, deform_conv2d_backward
 from clconv.oracle.reference.dropout import DropoutGradients, dropout, dropout_backward
+from clconv.oracle.reference.grid_sample import GridSampleGradients, grid_sample, grid_sample_backward
 from clconv.oracle.reference.group_norm import (
     RMSNormGradients,
     group_norm,
@@ -168,6 +169,7 @@ __all__ = [
     "DeformConvGradients",
     "DropoutGradients",
     "FoldGradients",
+    "GridSampleGradients",
     "InterpolateGradients",
     "LinearGradients",
     "LocalResponseNormGradients",
@@ -229,6 +231,8 @@ __all__ = [
     "global_avg_pool_backward",
     "global_max_pool",
     "global_max_pool_backward",
+    "grid_sample",
+    "grid_sample_backward",
     "group_norm",
     "group_norm_backward",
     "hardswish",

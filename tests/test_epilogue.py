@@ -1,0 +1,147 @@
+"""An epilogue gives, bit for bit, what the operations that it stands for give one after the other on exact values."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+
+import clconv
+from clconv import Epilogue
+from clconv.devices import executor_for
+from clconv.plan import Traits
+from tests.fences import fenced
+from tests.strategies import laid_out
+
+ACTIVATIONS = {
+    "relu": clconv.relu,
+    "leaky_relu": functools.partial(clconv.leaky_relu, negative_slope=0.25),
+    "sigmoid": clconv.sigmoid,
+    "tanh": clconv.tanh,
+    "silu": clconv.silu,
+    "gelu": clconv.gelu,
+    "gelu_tanh": functools.partial(clconv.gelu, approximate="tanh"),
+    "hardswish": clconv.hardswish,
+}
+# Input, weight and output of an operation, and its other arguments: 20 output channels, which fill no block of vectors.
+OPERATIONS = {
+    "conv1d": ((2, 4, 9), (20, 2, 3), (2, 20, 9), {"padding": 1, "groups": 2}),
+    "conv2d": ((2, 3, 6, 7), (20, 3, 3, 2), (2, 20, 3, 6), {"padding": (1, 0), "stride": (2, 1)}),
+    "conv3d": ((1, 2, 3, 4, 5), (20, 2, 2, 2, 2), (1, 20, 2, 3, 4), {}),
+    "conv_transpose2d": ((2, 3, 4, 5), (3, 20, 3, 3), (2, 20, 6, 7), {}),
+}
+
+
+def integers(random, shape, dtype="float32"):
+    return random.integers(-2, 3, shape).astype(dtype)
+
+
+def results(operation, device, *arrays, **arguments):
+    """Yield the results of the algorithm that the device's traits choose, and of the portable one, between fences."""
+    executor = executor_for(device, arrays[0], arrays[0].dtype.name)
+    own = executor.traits
+    try:
+        for executor.traits in dict.fromkeys((own, Traits())):
+            with fenced(executor):
+                yield getattr(clconv, operation)(*arrays, **arguments, device=device)
+    finally:
+        executor.traits = own
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("parts", [("scale",), ("shift",), ("residual",), ("scale", "shift", "residual")])
+def test_scale_shift_and_residual_are_what_numpy_makes_of_the_plain_result(device, operation, parts):
+    random = np.random.default_rng(1)
+    x_shape, w_shape, y_shape, arguments = OPERATIONS[operation]
+    x, w, b = integers(random, x_shape), integers(random, w_shape), integers(random, (20,))
+    given = {"scale": integers(random, (20,)), "shift": integers(random, (20,)), "residual": integers(random, y_shape)}
+    given = {name: given[name] for name in parts}
+    column = (20, *[1] * (len(y_shape) - 2))
+    plain = getattr(clconv, operation)(x, w, b, **arguments, device=device)
+    expected = plain * given.get("scale", np.ones(20)).reshape(column) + given.get("shift", np.zeros(20)).reshape(
+        column
+    )
+    expected += given.get("residual", 0)
+    for got in results(operation, device, x, w, b, **arguments, epilogue=Epilogue(**given)):
+        np.testing.assert_array_equal(got, expected.astype("float32"), strict=True)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_activations_are_those_of_the_functions(device, dtype, activation):
+    random = np.random.default_rng(2)
+    x, w = integers(random, (2, 3, 5), dtype), integers(random, (20, 3, 2), dtype)
+    shift, residual = integers(random, (20,), dtype) / 4, integers(random, (2, 20, 4), dtype)
+    before = clconv.conv1d(x, w, epilogue=Epilogue(shift=shift, residual=residual), device=device)
+    expected = ACTIVATIONS[activation](before, device=device)
+    fused = Epilogue(shift=shift, residual=residual, activation=activation, negative_slope=0.25)
+    for got in results("conv1d", device, x, w, epilogue=fused):
+        np.testing.assert_array_equal(got, expected, strict=True)
+
+
+@pytest.mark.parametrize("layout", ["channels_last", "reversed", "sliced", "broadcast", "misaligned"])
+def test_arrays_are_taken_in_any_layout(device, layout):
+    random = np.random.default_rng(3)
+    x, w = integers(random, (2, 3, 5, 4)), integers(random, (20, 3, 2, 2))
+    scale = laid_out(integers(random, (20,)), layout)
+    residual = laid_out(integers(random, (2, 20, 4, 3)), layout)
+    expected = clconv.conv2d(x, w, device=device) * scale[:, None, None] + residual
+    for got in results("conv2d", device, x, w, epilogue=Epilogue(scale=scale, residual=residual)):
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_without_a_batch_axis_and_into_out(device):
+    random = np.random.default_rng(4)
+    x, w, residual = integers(random, (3, 5)), integers(random, (4, 3, 2)), integers(random, (4, 4))
+    out = np.empty((4, 4), "float32")
+    assert clconv.conv1d(x, w, epilogue=Epilogue(residual=residual), out=out, device=device) is out
+    np.testing.assert_array_equal(out, clconv.conv1d(x, w, device=device) + residual)
+
+
+def test_a_folded_batch_norm(device):
+    random = np.random.default_rng(5)
+    x, w = integers(random, (2, 3, 6)), integers(random, (4, 3, 3))
+    mean, var = np.array([1, 2, 0, -1], "float32"), np.array([0.75, 3.75, 0.75, 15.75], "float32")
+    scale = 1 / np.sqrt(var + np.float32(0.25))  # powers of two
+    folded = Epilogue(scale=scale, shift=-mean * scale)
+    apart = clconv.batch_norm(clconv.conv1d(x, w, device=device), mean, var, eps=0.25, device=device)
+    np.testing.assert_array_equal(clconv.conv1d(x, w, epilogue=folded, device=device), apart)
+
+
+@pytest.mark.parametrize(
+    ("parts", "error", "message"),
+    [
+        ({"activation": "swish"}, ValueError, "activation takes one of 'relu', 'leaky_relu'"),
+        ({"activation": 1}, TypeError, "activation takes one of"),
+        ({"negative_slope": "0.1"}, TypeError, "negative_slope takes a number, not str"),
+        ({"negative_slope": np.inf}, ValueError, "negative_slope must be finite: negative_slope=inf"),
+        ({"scale": np.ones(3, "float32")}, ValueError, "epilogue.scale must have one value for each output channel"),
+        (
+            {"shift": np.ones((4, 1), "float32")},
+            ValueError,
+            "epilogue.shift must have one value for each output channel",
+        ),
+        ({"residual": np.ones((2, 4, 5), "float32")}, ValueError, "epilogue.residual must have the output's shape"),
+        (
+            {"shift": np.ones(4)},
+            TypeError,
+            "arrays must have one dtype: input.dtype=float32, epilogue.shift.dtype=float64",
+        ),
+        ({"scale": [1.0] * 4}, TypeError, "epilogue.scale takes a numpy.ndarray"),
+    ],
+)
+def test_what_does_not_fit_is_refused(parts, error, message):
+    x, w = np.ones((2, 3, 5), "float32"), np.ones((4, 3, 2), "float32")
+    with pytest.raises(error, match=message):
+        clconv.conv1d(x, w, epilogue=Epilogue(**parts))
+
+
+def test_another_epilogue_and_an_out_that_is_the_residual_are_refused():
+    x, w, residual = np.ones((2, 3, 5), "float32"), np.ones((4, 3, 2), "float32"), np.ones((2, 4, 4), "float32")
+    with pytest.raises(TypeError, match=r"epilogue takes a clconv\.Epilogue, not str: epilogue='relu'"):
+        clconv.conv1d(x, w, epilogue="relu")
+    with pytest.raises(
+        ValueError, match=r"out must not overlap an input, but it shares memory with epilogue\.residual"
+    ):
+        clconv.conv1d(x, w, epilogue=Epilogue(residual=residual), out=residual)
