@@ -11,6 +11,7 @@ from clconv.devices import executor_for
 from clconv.executor import Operand
 from clconv.functional._elementwise import without_gaps
 from clconv.functional._run import check_mask, check_shape, plan_all, result_array, run, vector
+from clconv.functional.epilogue import epilogue_operands
 from clconv.problem import ConvProblem
 from clconv.problem.elementwise import CommonWalk
 
@@ -154,7 +155,12 @@ def _problem(arrays: dict[str, Any], dtype: str, rows: dict[str, Any]) -> tuple[
         name: Operand(array, 0, (of_rows[0], strides[-1], *of_rows[1:]))
         for (name, array), of_rows, strides in zip(rows.items(), walk.strides, steps.values(), strict=True)
     }
-    return problem, {**operands, "w": _matrix(w), "b": vector(b) if b is None or b.shape else Operand(b, 0, (0,))}
+    return problem, {
+        **operands,
+        "w": _matrix(w),
+        "b": vector(b) if b is None or b.shape else Operand(b, 0, (0,)),
+        **epilogue_operands({}, problem.activation_strides),
+    }
 
 
 def _row_strides(array: Any, axes: int) -> tuple[int, ...]:
