@@ -33,6 +33,15 @@ kernel_source = load("clconv/kernel_source.py")
 table = load("clconv/native/table.py")
 
 
+def levels():
+    """Return the processor levels to compile for, with their options: all, or those that CLCONV_BUILD_LEVELS names."""
+    named = os.environ.get("CLCONV_BUILD_LEVELS", "").split() or list(table.LEVELS)
+    unknown = [name for name in named if name not in table.LEVELS]
+    if unknown:
+        raise RuntimeError(f"CLCONV_BUILD_LEVELS takes names out of {' '.join(table.LEVELS)}, not {' '.join(unknown)}")
+    return {name: table.LEVELS[name] for name in named}
+
+
 def field_of(parameter):
     """Return the field of union clconv_argument that holds a kernel's parameter."""
     return "array" if parameter.is_array else "real" if parameter.type == "real" else "number"
@@ -99,7 +108,7 @@ class BuildKernels(build_ext):
         include = [str(kernel_source.folder()), str(ROOT / "clconv" / "native")]
         jobs, entries = [], []
         for file in table.DEFINE_SETS:
-            for level, options in table.LEVELS.items():
+            for level, options in levels().items():
                 for defines in table.define_sets_at(level, file):
                     name, text, added = wrapper(file, defines, level)
                     (generated / f"{name}.c").write_text(text, encoding="utf-8")

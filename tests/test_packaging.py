@@ -16,7 +16,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from clconv.native.table import LEVELS
+
 ROOT = Path(__file__).resolve().parent.parent
+#: The lowest level of the processor, at which every machine of its kind can run what is built here.
+LEVEL = next(iter(LEVELS))
 GENERATED = (".*", "build", "dist", "*.egg-info", "__pycache__", "*.so", "*.pyd", "_native.c", "not_built.txt")
 
 if not (ROOT / "setup.py").is_file():
@@ -86,7 +90,7 @@ def installed(tools, tmp_path):
 
     def install(*what, check=True, **environment):
         command = (python, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", *what)
-        return run(*command, check=check, **environment)
+        return run(*command, check=check, **{"CLCONV_BUILD_LEVELS": LEVEL, **environment})
 
     install.python = python
     install.site = site_of(python)

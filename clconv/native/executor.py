@@ -93,7 +93,8 @@ def level() -> str:
 
 
 def _levels_that_run() -> list[str]:
-    return [name for name in LEVELS if _native.level_runs(name)]
+    compiled = {name for _, name in _native.kernels()}
+    return [name for name in LEVELS if name in compiled and _native.level_runs(name)]
 
 
 def native() -> NativeExecutor:
