@@ -12,7 +12,17 @@ from typing import Any, NamedTuple
 from clconv.arrays import check_arrays, check_out
 from clconv.devices import executor_for
 from clconv.executor import Operand
-from clconv.functional._run import activation, check_mask, check_shape, plan_all, result_array, run, vector, weight
+from clconv.functional._run import (
+    activation,
+    check_mask,
+    check_shape,
+    plan_all,
+    result_array,
+    run,
+    usable,
+    vector,
+    weight,
+)
 from clconv.functional.epilogue import Epilogue, epilogue_arrays, epilogue_operands, epilogue_problem
 from clconv.problem import ConvProblem
 
@@ -70,7 +80,7 @@ def forward(
     if out is not None:
         check_out(out, problem.output_shape, dtype, arrays)
     executor = executor_for(device, arrays["input"], dtype)
-    arrays = {name: array if array is None else executor.usable(array) for name, array in arrays.items()}
+    arrays = usable(executor, arrays)
     result = result_array(executor, out, problem.output_shape, dtype, arrays["input"])
     source, target = ("dy", "dx") if problem.transposed else ("x", "y")
     operands = {
@@ -93,7 +103,7 @@ def backward(
     problem = geometry.problem(arrays, dtype)
     check_shape("grad_output", arrays["grad_output"], problem.output_shape, "the output's shape")
     executor = executor_for(device, arrays["input"], dtype)
-    arrays = {name: array if array is None else executor.usable(array) for name, array in arrays.items()}
+    arrays = usable(executor, arrays)
 
     def gradient_of(name: str, wanted: bool) -> Any:
         array = arrays[name]

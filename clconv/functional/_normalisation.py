@@ -10,7 +10,7 @@ from clconv.arguments import real
 from clconv.arrays import check_arrays, check_out, check_written, element_strides, is_device_array
 from clconv.devices import executor_for
 from clconv.executor import Executor, Operand
-from clconv.functional._run import check_shape, plan_all, run
+from clconv.functional._run import check_shape, plan_all, run, usable
 from clconv.problem import NormAxes, NormProblem
 from clconv.problem.norm import Arranged
 
@@ -78,7 +78,7 @@ def forward(
         others = {**arrays, **updated, "out": out}
         check_written(name, array, {other: value for other, value in others.items() if other != name})
     executor = executor_for(device, arrays["input"], dtype)
-    arrays = _usable(executor, arrays)
+    arrays = usable(executor, arrays)
     takes_out = out is not None and executor.writes_in_place(out)
     result = out if takes_out else _empty_like(executor, arrays["input"], dtype)
     problem, operands = _arranged(executor, axes, rule, arrays, {"y": result}, {}, dtype)
@@ -106,7 +106,7 @@ def backward(
     _check_parameters(axes, arrays)
     check_shape("grad_output", arrays["grad_output"], axes.input_shape, "the output's shape")
     executor = executor_for(device, arrays["input"], dtype)
-    arrays = _usable(executor, arrays)
+    arrays = usable(executor, arrays)
 
     def gradient_of(name: str, wanted: bool) -> Any:
         array = arrays.get(name)
@@ -143,10 +143,6 @@ def _check_parameters(axes: NormAxes, arrays: dict[str, Any]) -> None:
         if arrays.get(name) is not None:
             rule = "the shape of normalized_shape" if axes.per_element else "one value for each channel, shape"
             check_shape(name, arrays[name], axes.parameter_shape, rule)
-
-
-def _usable(executor: Executor, arrays: dict[str, Any]) -> dict[str, Any]:
-    return {name: array if array is None else executor.usable(array) for name, array in arrays.items()}
 
 
 def _arranged(

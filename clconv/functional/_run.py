@@ -12,7 +12,7 @@ from clconv.executor import Executor, Operand
 from clconv.plan import Plan
 from clconv.problem import ConvProblem
 
-__all__ = ["activation", "check_mask", "check_shape", "plan_all", "result_array", "run", "vector", "weight"]
+__all__ = ["activation", "check_mask", "check_shape", "plan_all", "result_array", "run", "usable", "vector", "weight"]
 
 
 def check_shape(name: str, array: Any, shape: tuple[int, ...], rule: str) -> None:
@@ -43,6 +43,11 @@ def weight(problem: ConvProblem, array: Any) -> Operand:
 def vector(array: Any) -> Operand:
     """Return a bias, or none, as the kernels walk it."""
     return Operand(array, 0, (0,) if array is None else element_strides(array))
+
+
+def usable(executor: Executor, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arrays as an executor can walk them, those that are absent included."""
+    return {name: array if array is None else executor.usable(array) for name, array in arrays.items()}
 
 
 def result_array(executor: Executor, out: Any, shape: tuple[int, ...], dtype: str, like: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from clconv.arrays import check_arrays, check_out, element_strides
 from clconv.devices import executor_for
 from clconv.executor import Executor, Operand
-from clconv.functional._run import activation, check_mask, check_shape, plan_all, result_array, run, vector
+from clconv.functional._run import activation, check_mask, check_shape, plan_all, result_array, run, usable, vector
 from clconv.functional.epilogue import epilogue_operands
 from clconv.plan import Plan
 from clconv.problem import DeformProblem
@@ -99,7 +99,7 @@ def deform_conv2d(
     if out is not None:
         check_out(out, problem.output_shape, problem.dtype, arrays)
     executor = executor_for(device, arrays["input"], problem.dtype)
-    arrays = _usable(executor, arrays)
+    arrays = usable(executor, arrays)
     result = result_array(executor, out, problem.output_shape, problem.dtype, arrays["input"])
     operands = {**_operands(problem, arrays), "x": _columns(problem, executor, arrays), "y": _plane(result)}
     plan = plan_all(["deform_columns"], problem, executor) + plan_all(["conv_fwd"], problem.convolution, executor)
@@ -166,7 +166,7 @@ def deform_conv2d_backward(
     )
     check_shape("grad_output", arrays["grad_output"], problem.output_shape, "the output's shape")
     executor = executor_for(device, arrays["input"], problem.dtype)
-    arrays = _usable(executor, arrays)
+    arrays = usable(executor, arrays)
     gradients = DeformConvGradients(
         *(
             executor.empty(tuple(arrays[name].shape), problem.dtype, arrays["input"])
@@ -231,10 +231,6 @@ def _checked(stride: Any, padding: Any, dilation: Any, **given: Any) -> tuple[di
     if mask:
         check_shape("mask", arrays["mask"], problem.mask_shape, "one value for each tap of each group, shape")
     return {**arrays, **absent}, problem
-
-
-def _usable(executor: Executor, arrays: dict[str, Any]) -> dict[str, Any]:
-    return {name: array if array is None else executor.usable(array) for name, array in arrays.items()}
 
 
 def _operands(problem: DeformProblem, arrays: dict[str, Any]) -> dict[str, Operand]:

@@ -10,7 +10,7 @@ from clconv.arrays import check_arrays, check_out, element_strides
 from clconv.devices import executor_for
 from clconv.executor import Operand
 from clconv.functional._elementwise import without_gaps
-from clconv.functional._run import check_mask, check_shape, plan_all, result_array, run, vector
+from clconv.functional._run import check_mask, check_shape, plan_all, result_array, run, usable, vector
 from clconv.functional.epilogue import epilogue_operands
 from clconv.problem import ConvProblem
 from clconv.problem.elementwise import CommonWalk
@@ -64,7 +64,7 @@ def linear(input: Any, weight: Any, bias: Any = None, *, out: Any = None, device
     if out is not None:
         check_out(out, shape, dtype, arrays)
     executor = executor_for(device, arrays["input"], dtype)
-    arrays = {name: None if array is None else executor.usable(array) for name, array in arrays.items()}
+    arrays = usable(executor, arrays)
     walkable = out is not None and (len(out.shape) <= _ROWS or out.flags.c_contiguous)
     result = result_array(executor, out if walkable else None, shape, dtype, arrays["input"])
     problem, operands = _problem(arrays, dtype, {"y": result, "x": arrays["input"]})
@@ -97,7 +97,7 @@ def linear_backward(
     arrays, dtype = check_arrays(input=input, weight=weight, bias=bias, grad_output=grad_output)
     check_shape("grad_output", arrays["grad_output"], _output_shape(arrays), "the output's shape")
     executor = executor_for(device, arrays["input"], dtype)
-    arrays = {name: None if array is None else executor.usable(array) for name, array in arrays.items()}
+    arrays = usable(executor, arrays)
 
     def gradient_of(name: str, wanted: bool) -> Any:
         array = arrays[name]
