@@ -21,6 +21,8 @@ from clconv.native.table import LEVELS
 ROOT = Path(__file__).resolve().parent.parent
 #: The lowest level of the processor, at which every machine of its kind can run what is built here.
 LEVEL = next(iter(LEVELS))
+#: What CHECK below calls, which is all that the small tree compiles.
+COMPILED = ("conv.cl", "conv_direct.cl", "unfold.cl")
 GENERATED = (".*", "build", "dist", "*.egg-info", "__pycache__", "*.so", "*.pyd", "_native.c", "not_built.txt")
 
 if not (ROOT / "setup.py").is_file():
@@ -106,6 +108,14 @@ def tree(tmp_path):
     return folder
 
 
+@pytest.fixture
+def small_tree(tree):
+    """A copy of the checkout whose extension is compiled from a few kernels only: a build in seconds, not a minute."""
+    with (tree / "clconv" / "native" / "table.py").open("a") as table:
+        table.write(f"\nDEFINE_SETS = {{file: DEFINE_SETS[file] for file in {COMPILED}}}\n")
+    return tree
+
+
 def leave_litter(tree):
     """Leave behind in the tree what builds leave: an extension of another time, a note, generated code, caches."""
     native = tree / "clconv" / "native"
@@ -170,14 +180,14 @@ def test_a_build_that_fails_leaves_the_reason_and_no_old_extension(setup_script,
 
 
 @pytest.mark.slow
-def test_a_checkout_installs_and_finds_its_kernels_in_the_package(tree, installed):
-    leave_litter(tree)
-    installed(tree)
+def test_a_checkout_installs_and_finds_its_kernels_in_the_package(small_tree, installed):
+    leave_litter(small_tree)
+    installed(small_tree)
     file, kernels, convolved, unfolded = installed.check()
     assert Path(file).parent == Path(kernels).parent == installed.site / "clconv"
     assert (convolved, unfolded) == (CONVOLVED, UNFOLDED)
     assert not list((installed.site / "clconv").rglob("*stale*"))
-    shutil.rmtree(tree)
+    shutil.rmtree(small_tree)
     assert installed.check()[2] == CONVOLVED
 
 
@@ -207,17 +217,17 @@ def test_a_wheel_holds_every_module_and_kernel_and_nothing_that_lay_about(tree, 
 
 
 @pytest.mark.slow
-def test_an_sdist_holds_the_kernels_and_installs(tree, installed, tools, tmp_path):
-    leave_litter(tree)
+def test_an_sdist_holds_the_kernels_and_installs(small_tree, installed, tools, tmp_path):
+    leave_litter(small_tree)
     code = (
         "import os, sys; os.chdir(sys.argv[1]); from setuptools import build_meta; build_meta.build_sdist(sys.argv[2])"
     )
-    run(python_of(tools), "-c", code, tree, tmp_path)
+    run(python_of(tools), "-c", code, small_tree, tmp_path)
     [sdist] = tmp_path.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert kernels_of(tree) <= names
-    assert modules_of(tree) <= names
+    assert kernels_of(small_tree) <= names
+    assert modules_of(small_tree) <= names
     assert {"setup.py", "pyproject.toml", "README.md", "LICENSE", "tests/conftest.py"} <= names
     assert {f"clconv/native/{name}" for name in ("_native.pyx", "pool.c", "levels.c", "clconv_native.h")} <= names
     assert not [name for name in names if name.endswith((".so", ".pyc", "_native.c", "not_built.txt"))]
@@ -228,45 +238,47 @@ def test_an_sdist_holds_the_kernels_and_installs(tree, installed, tools, tmp_pat
 
 
 @pytest.mark.slow
-def test_an_editable_install_runs_the_checkout_and_a_changed_kernel_asks_for_a_rebuild_that_helps(tree, installed):
-    installed("-e", tree)
+def test_an_editable_install_runs_the_checkout_and_a_changed_kernel_asks_for_a_rebuild_that_helps(
+    small_tree, installed
+):
+    installed("-e", small_tree)
     file, kernels, *results = installed.check()
-    assert Path(file).parent == tree / "clconv"
-    assert Path(kernels) == tree / "kernels"
+    assert Path(file).parent == small_tree / "clconv"
+    assert Path(kernels) == small_tree / "kernels"
     assert results == [CONVOLVED, UNFOLDED]
 
     def refused():
         done = run(installed.python, "-c", textwrap.dedent(CHECK), check=False)
         return "compiled from other kernel files: run `pip install -e .` again" in done.stderr
 
-    kernel = tree / "kernels" / "unfold.cl"
+    kernel = small_tree / "kernels" / "unfold.cl"
     text = kernel.read_text()
     assert text.count("ow), value);") == 1
     kernel.write_text(text.replace("ow), value);", "ow), 3 * value);"))
     assert refused()
-    installed("-e", tree)
+    installed("-e", small_tree)
     assert installed.check()[2:] == [CONVOLVED, "[[0.0, 3.0], [3.0, 6.0]]"]
 
-    header = tree / "kernels" / "unused.h"
+    header = small_tree / "kernels" / "unused.h"
     header.write_text("/* of no use */\n")
     assert refused()
-    installed("-e", tree)
+    installed("-e", small_tree)
     assert installed.check()[2] == CONVOLVED
     header.unlink()  # nothing is newer now than what was built
     assert refused()
-    installed("-e", tree)
+    installed("-e", small_tree)
     assert installed.check()[2] == CONVOLVED
 
 
 @pytest.mark.slow
-def test_a_kernel_file_that_an_earlier_build_copied_is_gone_from_the_next(tree, installed):
+def test_a_kernel_file_that_an_earlier_build_copied_is_gone_from_the_next(small_tree, installed):
     """pip leaves the build folder in the tree, and the hash of the sources covers every file that is shipped."""
-    header = tree / "kernels" / "unused.h"
+    header = small_tree / "kernels" / "unused.h"
     header.write_text("/* of no use */\n")
-    installed(tree)
+    installed(small_tree)
     assert (installed.site / "clconv" / "kernels" / "unused.h").is_file()
     header.unlink()
-    installed("--force-reinstall", tree)
+    installed("--force-reinstall", small_tree)
     assert not (installed.site / "clconv" / "kernels" / "unused.h").exists()
     assert installed.check()[2:] == [CONVOLVED, UNFOLDED]
 
@@ -286,14 +298,14 @@ WITHOUT_COMPILER = """
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("false"), reason="no command that fails")
 @pytest.mark.parametrize("how", ["plain", "editable", "after-a-build-that-worked"])
-def test_without_a_compiler_everything_but_native_is_installed_and_native_says_why(tree, installed, how):
+def test_without_a_compiler_everything_but_native_is_installed_and_native_says_why(small_tree, installed, how):
     if how == "after-a-build-that-worked":
-        installed(tree)
+        installed(small_tree)
         assert installed.check()[2] == CONVOLVED
-    installed(*(["-e"] if how == "editable" else ["--force-reinstall"]), tree, CC="false")
+    installed(*(["-e"] if how == "editable" else ["--force-reinstall"]), small_tree, CC="false")
     listed, raised = run(installed.python, "-c", textwrap.dedent(WITHOUT_COMPILER)).splitlines()
     assert listed.startswith("the native extension was not built (")
     assert "false" in listed
     assert raised == f"the native device is not usable: {listed}"
-    installed(*(["-e"] if how == "editable" else ["--force-reinstall"]), tree)
+    installed(*(["-e"] if how == "editable" else ["--force-reinstall"]), small_tree)
     assert installed.check()[2] == CONVOLVED
