@@ -17,10 +17,9 @@ def forward(draw):
 
 def forward_in_vectors(draw):
     """As many output channels as fill one, two and four vectors of any type and width."""
-    for OC in (2, 8, 16, 32, 64):
-        for padding_mode in PADDING_MODES:
-            arrays = draw(2, 2, 4, 5), draw(OC, 2, 3, 2), draw(OC)
-            yield Call("conv2d", arrays, {**WINDOW, "padding_mode": padding_mode})
+    yield from forward(draw)
+    for OC in (8, 16, 32, 64):
+        yield Call("conv2d", (draw(2, 2, 4, 5), draw(OC, 2, 3, 2), draw(OC)), WINDOW)
 
 
 #: Planes that fill few vectors of any type and width, and many.
