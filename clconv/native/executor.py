@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,20 @@ __all__ = ["NativeExecutor", "get_num_threads", "level", "native", "set_num_thre
 #: Waking the pool takes longer than a core needs for this many operations.
 _OPERATIONS_WORTH_THREADS = 1_000_000
 
+_CACHE_LINE = 64
+
+#: Bytes of workspace that a thread keeps between calls, at most.
+_MOST_KEPT = 2**26
+
+
+class _Thread(threading.local):
+    """What each thread keeps from call to call."""
+
+    def __init__(self) -> None:
+        self.workspace = np.empty(0, "uint8")
+
+
+_thread = _Thread()
 _threads: int | None = None
 
 
@@ -144,10 +159,9 @@ class NativeExecutor:
 
     def run(self, plan: Plan, operands: Mapping[str, Operand]) -> None:
         """Run all launches, on more than one thread where there is enough to do."""
-        workspace = {name: empty((size,), "uint8") for name, size in plan.workspace.items() if name not in operands}
         addresses: dict[str | None, int] = {None: 0}
         addresses |= {name: _address(operand.array) for name, operand in operands.items()}
-        addresses |= {name: _address(array) for name, array in workspace.items()}
+        addresses |= _places({name: size for name, size in plan.workspace.items() if name not in operands})
         addresses |= {name: _address(np.frombuffer(content, "uint8")) for name, content in plan.constants.items()}
         for launch in plan.launches:
             if launch.items == 0:
@@ -159,6 +173,25 @@ class NativeExecutor:
             index = self._kernels[f"{launch.file} {launch.kernel} {defines_text(launch.defines)}"]
             threads = get_num_threads() if launch.operations > _OPERATIONS_WORTH_THREADS else 1
             _native.run(index, arguments, launch.items, threads)
+        if _thread.workspace.size > _MOST_KEPT:
+            _thread.workspace = np.empty(0, "uint8")
+
+
+def _places(sizes: Mapping[str, int]) -> dict[str | None, int]:
+    """Return addresses for pieces of these sizes, each at the start of a cache line, in this thread's workspace.
+
+    A thread keeps that memory for its next call: new memory is slow, because the system clears it.
+    """
+    total = sum(size + _CACHE_LINE for size in sizes.values()) + _CACHE_LINE
+    if _thread.workspace.size < total:
+        _thread.workspace = empty((total,), "uint8")
+    places: dict[str | None, int] = {}
+    place = _address(_thread.workspace)
+    for name, size in sizes.items():
+        place = -(-place // _CACHE_LINE) * _CACHE_LINE
+        places[name] = place
+        place += size
+    return places
 
 
 def _address(array: np.ndarray | None) -> int:
