@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import Any
 
@@ -34,6 +35,7 @@ def check_arrays(**arrays: Any) -> tuple[dict[str, Any], str]:
         _check_kind(name, array)
         _check_dtype(name, array.dtype)
     (first, leader), *others = given.items()
+    dtype = _name(leader.dtype)
     for name, array in others:
         if is_device_array(array) != is_device_array(leader):
             raise TypeError(
@@ -41,13 +43,9 @@ def check_arrays(**arrays: Any) -> tuple[dict[str, Any], str]:
                 f"{_kind(array)}: "
                 "pyopencl.array.to_device(queue, array) and array.get() convert them"
             )
-        if array.dtype.name != leader.dtype.name:
-            raise TypeError(
-                f"arrays must have one dtype: {first}.dtype={leader.dtype.name}, {name}.dtype={array.dtype.name}"
-            )
-    return {
-        name: array if array is None else _native_order(name, array) for name, array in arrays.items()
-    }, leader.dtype.name
+        if _name(array.dtype) != dtype:
+            raise TypeError(f"arrays must have one dtype: {first}.dtype={dtype}, {name}.dtype={array.dtype.name}")
+    return {name: array if array is None else _native_order(name, array) for name, array in arrays.items()}, dtype
 
 
 def check_out(out: Any, shape: tuple[int, ...], dtype: str, inputs: dict[str, Any]) -> None:
@@ -60,7 +58,7 @@ def check_out(out: Any, shape: tuple[int, ...], dtype: str, inputs: dict[str, An
         )
     if tuple(out.shape) != shape:
         raise ValueError(f"out must have the output's shape {shape}: out.shape={tuple(out.shape)}")
-    if out.dtype.name != dtype or not out.dtype.isnative:
+    if _name(out.dtype) != dtype or not out.dtype.isnative:
         raise TypeError(f"out must have the inputs' dtype {dtype}, in native byte order: out.dtype={out.dtype}")
     check_written("out", out, inputs)
 
@@ -132,8 +130,14 @@ def _check_kind(name: str, array: Any) -> None:
     raise TypeError(f"{name} takes a numpy.ndarray or a pyopencl.array.Array, not {kind}: {advice}")
 
 
+@functools.lru_cache(maxsize=64)
+def _name(dtype: np.dtype[Any]) -> str:
+    """Return a type's name, which NumPy puts together each time."""
+    return dtype.name
+
+
 def _check_dtype(name: str, dtype: np.dtype[Any]) -> None:
-    if dtype.kind != "f" or dtype.name not in DTYPES:
+    if _name(dtype) not in DTYPES:
         raise TypeError(
             f"{name} takes dtype float16, float32 or float64, not {dtype.name}: convert it with {name}.astype(...)"
         )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping
+import operator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from clconv import kernel_source
 from clconv.plan import Launch, Plan, Traits
 
 __all__ = ["Executor", "Operand", "ordered_arguments"]
@@ -57,32 +56,19 @@ class Executor(Protocol):
 def ordered_arguments(launch: Launch, operands: Mapping[str, Operand]) -> list[Any]:
     """Return the kernel's arguments in its order: names of operands or workspace for arrays, and numbers.
 
-    Numbers are floats where the kernel takes them as real, else integers. An array parameter ``a`` is followed
-    somewhere by ``a_start`` and the strides ``a_*`` in the order of its axes: zeros if the launch leaves it out, and
-    then its name is None.
+    Numbers are floats where the kernel takes them as real, else integers. Somewhere behind an array parameter ``a`` are
+    ``a_start`` and the strides ``a_*`` in the order of its axes: zeros if the launch leaves the array out, and then its
+    name is None.
     """
-    values: list[Any] = []
-    walks: dict[str, Iterator[int]] = {
-        name: iter(_walk(launch, name, operands[operand]))
-        for name, operand in launch.arrays.items()
-        if operand in operands
-    }
-    for kind, name, is_array, _ in kernel_source.signatures(launch.file)[launch.kernel]:
-        if is_array:
-            values.append(launch.arrays.get(name))
-            if name not in launch.arrays:
-                walks[name] = itertools.repeat(0)
-        elif name in launch.numbers:
-            values.append(float(launch.numbers[name]) if kind == "real" else launch.numbers[name])
-        else:
-            values.append(next(walks[name.rpartition("_")[0]]))
+    template, walked = launch.arguments
+    values: list[Any] = list(template)
+    for parameter, operand, first, end in walked:
+        walk = launch.walks.get(parameter)
+        start, strides = operands[operand].start, operands[operand].strides
+        if walk is not None:
+            start += sum(map(operator.mul, walk.start, strides))
+            strides = tuple(factor * strides[axis] for axis, factor in walk.axes)
+        values[first:end] = (start, *strides[: end - first - 1])
+    if len(values) != len(template):
+        raise ValueError(f"an operand of {launch.file}: {launch.kernel} has fewer axes than the kernel walks: {walked}")
     return values
-
-
-def _walk(launch: Launch, parameter: str, operand: Operand) -> tuple[int, ...]:
-    """Return the start and strides with which a launch walks an operand."""
-    walk = launch.walks.get(parameter)
-    if walk is None:
-        return (operand.start, *operand.strides)
-    start = operand.start + sum(steps * stride for steps, stride in zip(walk.start, operand.strides, strict=True))
-    return (start, *(factor * operand.strides[axis] for axis, factor in walk.axes))

@@ -75,8 +75,9 @@ def forward(
     """Check the arguments, then compute the output."""
     arrays, dtype = check_arrays(input=input, weight=weight_array, bias=bias, **epilogue_arrays(epilogue))
     problem = geometry.problem(arrays, dtype)
-    parts = epilogue_problem(epilogue, arrays, problem.output_shape, -1 - problem.rank)
-    problem = replace(problem, epilogue=parts)
+    if epilogue is not None:
+        parts = epilogue_problem(epilogue, arrays, problem.output_shape, -1 - problem.rank)
+        problem = replace(problem, epilogue=parts)
     if out is not None:
         check_out(out, problem.output_shape, dtype, arrays)
     executor = executor_for(device, arrays["input"], dtype)

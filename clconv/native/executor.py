@@ -140,6 +140,7 @@ class NativeExecutor:
     def __init__(self) -> None:
         chosen = level()
         self.traits = Traits(VECTOR_BYTES[chosen], vector_loops=True)
+        self._index = functools.cache(self._indexed)
         self._kernels = {key: index for (key, name), index in _native.kernels().items() if name == chosen}
 
     def check_dtype(self, dtype: str) -> None:
@@ -157,6 +158,10 @@ class NativeExecutor:
         """Return a new NumPy array."""
         return empty(shape, dtype)
 
+    def _indexed(self, file: str, kernel: str, defines: tuple[tuple[str, int], ...]) -> int:
+        """Return the number of a compiled kernel."""
+        return self._kernels[f"{file} {kernel} {defines_text(defines)}"]
+
     def run(self, plan: Plan, operands: Mapping[str, Operand]) -> None:
         """Run all launches, on more than one thread where there is enough to do."""
         addresses: dict[str | None, int] = {None: 0}
@@ -167,10 +172,10 @@ class NativeExecutor:
             if launch.items == 0:
                 continue
             arguments = [
-                value if isinstance(value, (int, float)) else addresses[value]
+                addresses[value] if value is None or value.__class__ is str else value
                 for value in ordered_arguments(launch, operands)
             ]
-            index = self._kernels[f"{launch.file} {launch.kernel} {defines_text(launch.defines)}"]
+            index = self._index(launch.file, launch.kernel, launch.defines)
             threads = get_num_threads() if launch.operations > _OPERATIONS_WORTH_THREADS else 1
             _native.run(index, arguments, launch.items, threads)
         if _thread.workspace.size > _MOST_KEPT:
