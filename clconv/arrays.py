@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 from typing import Any
 
@@ -14,6 +13,8 @@ from clconv.host_memory import converted, overlaps_itself, share_memory
 __all__ = ["DTYPES", "check_arrays", "check_out", "check_written", "element_strides", "is_device_array"]
 
 DTYPES = ("float16", "float32", "float64")
+#: By NumPy's number of a type: to ask a type for its name takes NumPy longer than most checks.
+_NAMES = {np.dtype(name).num: name for name in DTYPES}
 
 
 def is_device_array(array: Any) -> bool:
@@ -35,7 +36,7 @@ def check_arrays(**arrays: Any) -> tuple[dict[str, Any], str]:
         _check_kind(name, array)
         _check_dtype(name, array.dtype)
     (first, leader), *others = given.items()
-    dtype = _name(leader.dtype)
+    dtype = leader.dtype
     for name, array in others:
         if is_device_array(array) != is_device_array(leader):
             raise TypeError(
@@ -43,9 +44,13 @@ def check_arrays(**arrays: Any) -> tuple[dict[str, Any], str]:
                 f"{_kind(array)}: "
                 "pyopencl.array.to_device(queue, array) and array.get() convert them"
             )
-        if _name(array.dtype) != dtype:
-            raise TypeError(f"arrays must have one dtype: {first}.dtype={dtype}, {name}.dtype={array.dtype.name}")
-    return {name: array if array is None else _native_order(name, array) for name, array in arrays.items()}, dtype
+        if array.dtype != dtype and array.dtype.name != dtype.name:  # they may differ in their byte order
+            raise TypeError(
+                f"arrays must have one dtype: {first}.dtype={leader.dtype.name}, {name}.dtype={array.dtype.name}"
+            )
+    return {name: array if array is None else _native_order(name, array) for name, array in arrays.items()}, _NAMES[
+        dtype.num
+    ]
 
 
 def check_out(out: Any, shape: tuple[int, ...], dtype: str, inputs: dict[str, Any]) -> None:
@@ -58,7 +63,7 @@ def check_out(out: Any, shape: tuple[int, ...], dtype: str, inputs: dict[str, An
         )
     if tuple(out.shape) != shape:
         raise ValueError(f"out must have the output's shape {shape}: out.shape={tuple(out.shape)}")
-    if _name(out.dtype) != dtype or not out.dtype.isnative:
+    if out.dtype.name != dtype or not out.dtype.isnative:
         raise TypeError(f"out must have the inputs' dtype {dtype}, in native byte order: out.dtype={out.dtype}")
     check_written("out", out, inputs)
 
@@ -130,14 +135,8 @@ def _check_kind(name: str, array: Any) -> None:
     raise TypeError(f"{name} takes a numpy.ndarray or a pyopencl.array.Array, not {kind}: {advice}")
 
 
-@functools.lru_cache(maxsize=64)
-def _name(dtype: np.dtype[Any]) -> str:
-    """Return a type's name, which NumPy puts together each time."""
-    return dtype.name
-
-
 def _check_dtype(name: str, dtype: np.dtype[Any]) -> None:
-    if _name(dtype) not in DTYPES:
+    if dtype.num not in _NAMES:
         raise TypeError(
             f"{name} takes dtype float16, float32 or float64, not {dtype.name}: convert it with {name}.astype(...)"
         )

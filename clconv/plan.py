@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
-
-from clconv import kernel_source
 
 __all__ = ["Launch", "Plan", "Traits", "Walk"]
 
@@ -43,9 +40,9 @@ class Walk(NamedTuple):
     axes: tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Launch:
-    """One kernel launch.
+    """One kernel launch. It is equal to itself only, so that an executor can remember what follows from it.
 
     Attributes
     ----------
@@ -77,31 +74,6 @@ class Launch:
     operations: int
     local_size: int = 64
     walks: Mapping[str, Walk] = field(default_factory=dict)
-
-    @functools.cached_property
-    def arguments(self) -> tuple[tuple[str | int | float | None, ...], tuple[tuple[str, str, int, int], ...]]:
-        """The kernel's arguments in its order, and which of them an executor has to fill in.
-
-        Arguments are the names of what arrays are bound to, None for those left out, and numbers. To be filled in are
-        starts and strides, which are neighbours: for each array that is walked, the parameter, its operand, the
-        position of its start, and the one after its last stride.
-        """
-        values: list[str | int | float | None] = []
-        places: dict[str, list[int]] = {}
-        for position, (kind, name, is_array, _) in enumerate(kernel_source.signatures(self.file)[self.kernel]):
-            if is_array:
-                values.append(self.arrays.get(name))
-                places[name] = []
-            elif name in self.numbers:
-                values.append(float(self.numbers[name]) if kind == "real" else self.numbers[name])
-            else:
-                values.append(0)
-                places[name.rpartition("_")[0]].append(position)
-        return tuple(values), tuple(
-            (name, self.arrays[name], where[0], where[-1] + 1)
-            for name, where in places.items()
-            if where and name in self.arrays
-        )
 
 
 @dataclass(frozen=True)
