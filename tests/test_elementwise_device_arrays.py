@@ -36,6 +36,13 @@ def to_device(device):
         lambda x, t, **where: clconv.dropout(x, seed=3, **where),
         lambda x, t, **where: clconv.relu(x[:, 1:, ::2], **where),
         lambda x, t, **where: clconv.flatten(x, 1),
+        lambda x, t, **where: clconv.avg_pool1d(x, 2, epilogue=clconv.Epilogue(x[0, :, 0], None, x[..., 2:]), **where),
+        lambda x, t, **where: (
+            clconv.epilogue_backward(x, x, clconv.Epilogue(x[0, :, 0], activation="silu"), **where).scale
+        ),
+        lambda x, t, **where: (
+            clconv.epilogue_backward(x, None, clconv.Epilogue(residual=x, activation="tanh"), output=x, **where).value
+        ),
     ],
 )
 def test_results_are_those_of_numpy_arrays(device, to_device, call):

@@ -128,7 +128,7 @@ class OpenCLExecutor:
             )
             for name, array in arrays.items()
         }
-        memory = {name: array.base_data if array.size else None for name, array in given.items()}
+        memory = {name: array.base_data if array is not None and array.size else None for name, array in arrays.items()}
         memory |= self._shared(plan, memory)
         events = [event for array in given.values() for event in array.events]
         event = self._enqueue(queue, launches, walked, memory, events)
