@@ -13,17 +13,20 @@ Defines = tuple[tuple[str, int], ...]
 
 _ELEMENTS: tuple[Defines, ...] = tuple((("ELEMENT", bits),) for bits in (16, 32, 64))
 
+_VECTORS = tuple((*element, ("VECTOR_BYTES", width)) for element in _ELEMENTS for width in (16, 32, 64))
+
 #: The define sets that each kernel file may run with. A native plan picks from these only. Those with VECTOR_BYTES are
 #: compiled for, and run at, the levels with registers of that width.
 DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
     "activation.cl": _ELEMENTS,
     "conv.cl": _ELEMENTS,
-    "conv_direct.cl": tuple((*element, ("VECTOR_BYTES", width)) for element in _ELEMENTS for width in (16, 32, 64)),
+    "conv_direct.cl": _VECTORS,
     "deform.cl": _ELEMENTS,
     "grid_sample.cl": _ELEMENTS,
     "pad.cl": _ELEMENTS,
     "resize.cl": _ELEMENTS,
-    "resize_rows.cl": _ELEMENTS,
+    "resize_by_two.cl": _VECTORS,
+    "resize_lanes.cl": _VECTORS,
     "shuffle.cl": _ELEMENTS,
     "pool_avg.cl": _ELEMENTS,
     "pool_avg_rows.cl": _ELEMENTS,
