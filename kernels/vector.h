@@ -46,6 +46,7 @@ static inline vector splat(const real value) { return (vector)(value); }
 static inline vector load_vector(global const real *array) { return VLOAD(0, array); }
 static inline void store_vector(real *array, const vector value) { VSTORE(value, 0, array); }
 static inline vector vector_of(const real *lanes) { return VLOAD(0, lanes); }
+static inline void write_vector(global real *array, const vector value) { VSTORE(value, 0, array); }
 
 /* Elements from global memory and back. */
 #if ELEMENT == 16 && VECTOR_BYTES == 64
@@ -121,6 +122,7 @@ static inline vector load_vector(const real *array)
 
 static inline void store_vector(real *array, const vector value) { memcpy(array, &value, sizeof value); }
 static inline vector vector_of(const real *lanes) { return load_vector(lanes); }
+static inline void write_vector(real *array, const vector value) { store_vector(array, value); }
 
 static inline vector load_elements(const element *array, const index64 i)
 {

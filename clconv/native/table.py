@@ -23,6 +23,7 @@ DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
     "conv_direct.cl": _VECTORS,
     "deform.cl": _ELEMENTS,
     "grid_sample.cl": _ELEMENTS,
+    "grid_sample_rows.cl": _VECTORS,
     "pad.cl": _ELEMENTS,
     "resize.cl": _ELEMENTS,
     "resize_by_two.cl": _VECTORS,

@@ -82,6 +82,9 @@ CALLS = {
     "grid_sample": grid_sample,
     "grid_sample_bwd_input": grid_sample_backward,
     "grid_sample_bwd_grid": grid_sample_backward,
+    "grid_sample_rows": grid_sample,
+    "grid_sample_rows_bwd_input": grid_sample_backward,
+    "grid_sample_rows_bwd_grid": grid_sample_backward,
 }
 
 
