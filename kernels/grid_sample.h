@@ -84,18 +84,28 @@ static inline int pixel_inside(const int i, const int E, const int padding_mode,
     return rest < E ? rest : align_corners ? period - rest : period - 1 - rest;
 }
 
-/* Keys's kernel with a = -3/4 at the four pixels around a position, t behind the second one, and its derivative. */
-static inline void cubic_weights(taps *axis, const real t, const real scale)
+/* Keys's kernel with a = -3/4 at the four pixels around a position, t behind the second one, and its derivative. They
+ * lie STEP apart. */
+static inline void cubic_weights(real *weight, real *slope, const int STEP, const real t, const real scale)
 {
     const real a = (real)-0.75, s = 1 - t;
-    axis->weight[0] = a * t * s * s;
-    axis->weight[1] = s * (1 + t - (a + 2) * t * t);
-    axis->weight[2] = t * (1 + s - (a + 2) * s * s);
-    axis->weight[3] = a * s * t * t;
-    axis->slope[0] = scale * a * s * (1 - 3 * t);
-    axis->slope[1] = scale * t * (3 * (a + 2) * t - 2 * (a + 3));
-    axis->slope[2] = -scale * s * (3 * (a + 2) * s - 2 * (a + 3));
-    axis->slope[3] = scale * a * t * (2 - 3 * t);
+    weight[0] = a * t * s * s;
+    weight[STEP] = s * (1 + t - (a + 2) * t * t);
+    weight[2 * STEP] = t * (1 + s - (a + 2) * s * s);
+    weight[3 * STEP] = a * s * t * t;
+    slope[0] = scale * a * s * (1 - 3 * t);
+    slope[STEP] = scale * t * (3 * (a + 2) * t - 2 * (a + 3));
+    slope[2 * STEP] = -scale * s * (3 * (a + 2) * s - 2 * (a + 3));
+    slope[3 * STEP] = scale * a * t * (2 - 3 * t);
+}
+
+/* A pixel, or -1 outside an axis of E pixels. */
+static inline int pixel_or_none(const int i, const int E) { return (i >= 0) & (i < E) ? i : -1; }
+
+/* The pixel nearest to the place `part` behind `first`; ties go to the even one. */
+static inline int nearest(const int first, const real part)
+{
+    return first + ((part > (real)0.5) | ((part == (real)0.5) & (first % 2 != 0)));
 }
 
 /* The taps of one axis of E pixels. */
@@ -109,24 +119,23 @@ static inline taps taps_of(const real coordinate, const int E, const int mode, c
         const int first = whole(p) - 1;
         axis.count = 4;
         for (int t = 0; t < 4; t++) axis.pixel[t] = pixel_inside(first + t, E, padding_mode, align_corners);
-        cubic_weights(&axis, p - (first + 1), scale);
+        cubic_weights(axis.weight, axis.slope, 1, p - (first + 1), scale);
         return axis;
     }
     real direction;
     p = inside(p, E, padding_mode, align_corners, &direction);
     const int first = whole(p);
     const real part = p - first;
-    if (mode == NEAREST) { /* ties go to the even pixel */
-        const int i = part > (real)0.5 || (part == (real)0.5 && first % 2 != 0) ? first + 1 : first;
+    if (mode == NEAREST) {
         axis.count = 1;
-        axis.pixel[0] = i >= 0 && i < E ? i : -1;
+        axis.pixel[0] = pixel_or_none(nearest(first, part), E);
         axis.weight[0] = 1;
         axis.slope[0] = 0;
         return axis;
     }
     axis.count = 2;
-    axis.pixel[0] = first >= 0 && first < E ? first : -1;
-    axis.pixel[1] = first + 1 >= 0 && first + 1 < E ? first + 1 : -1;
+    axis.pixel[0] = pixel_or_none(first, E);
+    axis.pixel[1] = pixel_or_none(first + 1, E);
     axis.weight[0] = 1 - part;
     axis.weight[1] = part;
     axis.slope[0] = -direction * scale;

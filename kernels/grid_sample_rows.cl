@@ -1,17 +1,14 @@
 /* Sampling at the positions of a grid, for processors: a work-item has a run of positions of one row of the output.
  *
- * The pixels and weights of the whole run are found first, tap by tap in arrays, and then used for all channels. A pixel
- * outside the image has the offset OUTSIDE. For dx, which is scattered, the sums of LANES channels lie side by side: a
+ * The pixels and weights of the whole run are found first, tap by tap in arrays, and then used for all channels. For a
+ * pixel outside the image another one is read, of whose product no bit is used. For dx, which is scattered, the sums of LANES channels lie side by side: a
  * work-item owns that many planes, and adds vectors in the order of the positions.
  */
 #include "grid_sample.h"
 #include "vector.h"
 
 /* Positions of a run at most: clconv.algorithms.grid_sample knows the number. */
-#define RUN_MOST 64
-
-/* No offset of an array whose planes `is_near` calls near. */
-#define OUTSIDE (-FARTHEST - FARTHEST)
+#define RUN_MOST 128
 
 /* The taps of one axis at all positions of a run. */
 typedef struct {
@@ -24,45 +21,62 @@ typedef struct {
 typedef struct {
     int count;
     int offset[MOST][RUN_MOST];
+    bits inside[MOST][RUN_MOST]; /* all bits or none */
     real weight[MOST][RUN_MOST];
 } run_taps;
 
 typedef struct { real d[MOST][RUN_MOST], h[MOST][RUN_MOST], w[MOST][RUN_MOST]; } run_slopes;
 
-static inline void find_axis(axis_taps *axis, const real *coordinate, const int run, const int E, const int mode,
-                             const int padding_mode, const int align_corners, const int TAPS)
+/* What taps_of finds at one position, in loops that compilers make vectors of where the padding is known. */
+static inline void find_axis(
+    axis_taps *axis, const real *coordinate, const int run, const int E, const int mode, const int padding_mode,
+    const int align_corners)
 {
-    axis->count = TAPS;
-    for (int i = 0; i < run; i++) {
-        const taps at = taps_of(coordinate[i], E, mode, padding_mode, align_corners);
-        for (int t = 0; t < TAPS; t++) {
-            axis->pixel[t][i] = at.pixel[t];
-            axis->weight[t][i] = at.weight[t];
-            axis->slope[t][i] = at.slope[t];
+    const real scale = (real)(align_corners ? E - 1 : E) / 2;
+    axis->count = mode == NEAREST ? 1 : mode == BILINEAR ? 2 : 4;
+    if (mode == BICUBIC) {
+        for (int i = 0; i < run; i++) {
+            const real p = position(coordinate[i], E, align_corners);
+            const int first = whole(p) - 1;
+            for (int t = 0; t < 4; t++) axis->pixel[t][i] = pixel_inside(first + t, E, padding_mode, align_corners);
+            cubic_weights(axis->weight[0] + i, axis->slope[0] + i, RUN_MOST, p - (first + 1), scale);
+        }
+        return;
+    }
+    INDEPENDENT for (int i = 0; i < run; i++) {
+        real direction;
+        const real p = inside(position(coordinate[i], E, align_corners), E, padding_mode, align_corners, &direction);
+        const int first = whole(p);
+        const real part = p - first;
+        if (mode == NEAREST) {
+            axis->pixel[0][i] = pixel_or_none(nearest(first, part), E);
+            axis->weight[0][i] = 1;
+            axis->slope[0][i] = 0;
+        } else {
+            axis->pixel[0][i] = pixel_or_none(first, E);
+            axis->pixel[1][i] = pixel_or_none(first + 1, E);
+            axis->weight[0][i] = 1 - part;
+            axis->weight[1][i] = part;
+            axis->slope[0][i] = -direction * scale;
+            axis->slope[1][i] = direction * scale;
         }
     }
 }
 
-/* Coordinate k of a run; compilers make vectors where mode and padding are known. */
+/* The taps of a run along one axis. */
 static inline void find_taps(axis_taps *axis, global const element *grid, const index64 from, const index64 grid_w,
                              const int run, const int E, const int mode, const int padding_mode, const int align_corners)
 {
     real coordinate[RUN_MOST];
     for (int i = 0; i < run; i++) coordinate[i] = load(grid, from + i * grid_w);
-    if (mode == BILINEAR && padding_mode == ZEROS)
-        find_axis(axis, coordinate, run, E, BILINEAR, ZEROS, align_corners, 2);
-    else if (mode == BILINEAR && padding_mode == BORDER)
-        find_axis(axis, coordinate, run, E, BILINEAR, BORDER, align_corners, 2);
-    else if (mode == BILINEAR)
-        find_axis(axis, coordinate, run, E, BILINEAR, REFLECTION, align_corners, 2);
-    else if (mode == NEAREST && padding_mode == ZEROS)
-        find_axis(axis, coordinate, run, E, NEAREST, ZEROS, align_corners, 1);
-    else if (mode == NEAREST)
-        find_axis(axis, coordinate, run, E, NEAREST, padding_mode, align_corners, 1);
-    else if (padding_mode == ZEROS)
-        find_axis(axis, coordinate, run, E, BICUBIC, ZEROS, align_corners, 4);
-    else
-        find_axis(axis, coordinate, run, E, BICUBIC, padding_mode, align_corners, 4);
+    if (mode == BILINEAR && padding_mode == ZEROS) find_axis(axis, coordinate, run, E, BILINEAR, ZEROS, align_corners);
+    else if (mode == BILINEAR && padding_mode == BORDER) find_axis(axis, coordinate, run, E, BILINEAR, BORDER, align_corners);
+    else if (mode == BILINEAR) find_axis(axis, coordinate, run, E, BILINEAR, REFLECTION, align_corners);
+    else if (mode == NEAREST && padding_mode == ZEROS) find_axis(axis, coordinate, run, E, NEAREST, ZEROS, align_corners);
+    else if (mode == NEAREST && padding_mode == BORDER) find_axis(axis, coordinate, run, E, NEAREST, BORDER, align_corners);
+    else if (mode == NEAREST) find_axis(axis, coordinate, run, E, NEAREST, REFLECTION, align_corners);
+    else if (padding_mode == ZEROS) find_axis(axis, coordinate, run, E, BICUBIC, ZEROS, align_corners);
+    else find_axis(axis, coordinate, run, E, BICUBIC, padding_mode, align_corners);
 }
 
 static inline void no_axis(axis_taps *axis, const int run)
@@ -94,7 +108,9 @@ static inline void find_run(
             for (int tw = 0; tw < w.count; tw++, k++) {
                 for (int i = 0; i < run; i++) {
                     const int pd = d.pixel[td][i], ph = h.pixel[th][i], pw = w.pixel[tw][i];
-                    found->offset[k][i] = (pd | ph | pw) < 0 ? OUTSIDE : pd * up_d + ph * up_h + pw * up_w;
+                    const int is_outside = (pd | ph | pw) < 0;
+                    found->offset[k][i] = is_outside ? 0 : pd * up_d + ph * up_h + pw * up_w;
+                    found->inside[k][i] = (bits)is_outside - 1;
                     found->weight[k][i] = d.weight[td][i] * h.weight[th][i] * w.weight[tw][i];
                 }
                 for (int i = 0; i < run && wants_slopes; i++) {
@@ -117,11 +133,10 @@ static inline int is_near(
     return distance(ID, x_d) < FARTHEST / 2 && distance(IH, x_h) < FARTHEST / 2 && distance(IW, x_w) < FARTHEST / 2;
 }
 
-/* A pixel, weighted by what `weight` says, or 0 outside the image, where another pixel is read instead. */
-static inline real weighted(global const element *x, const index64 plane, const int offset, const real weight)
+/* factor * x, or 0 outside the image. */
+static inline real product_inside(const real factor, const real x, const bits inside)
 {
-    const real value = load(x, plane + (offset == OUTSIDE ? 0 : offset));
-    return offset == OUTSIDE ? (real)0 : weight * value;
+    return real_of(bits_of(factor * x) & inside);
 }
 
 static inline void sample(
@@ -130,8 +145,18 @@ static inline void sample(
 {
     INDEPENDENT for (int i = 0; i < run; i++) {
         real sum = 0;
-        for (int k = 0; k < COUNT; k++) sum += weighted(x, plane, found->offset[k][i], found->weight[k][i]);
+        for (int k = 0; k < COUNT; k++)
+            sum += product_inside(found->weight[k][i], load(x, plane + found->offset[k][i]), found->inside[k][i]);
         store(y, to + i * y_w, sum);
+    }
+}
+
+/* Asks for the pixels of a plane that will be read soon: those of its first taps and of its last ones. */
+static inline void fetch_run(global const element *x, const index64 plane, const run_taps *found, const int run)
+{
+    for (int i = 0; i < run; i += 8) {
+        FETCH_AHEAD(x, plane + found->offset[0][i]);
+        FETCH_AHEAD(x, plane + found->offset[found->count - 1][i]);
     }
 }
 
@@ -172,6 +197,7 @@ kernel void grid_sample_rows(
              padding_mode, align_corners, x_d, x_h, x_w);
     for (index64 c = first_channel; c < last; c++) {
         const index64 plane = AT(x, n, c, 0, 0, 0), to = AT(y, n, c, od, oh, first);
+        fetch_run(x, plane + x_c, &found, run);
         if (found.count == 4 && y_w == 1) sample(x, plane, y, to, 1, run, &found, 4);
         else if (found.count == 1 && y_w == 1) sample(x, plane, y, to, 1, run, &found, 1);
         else if (found.count == 8 && y_w == 1) sample(x, plane, y, to, 1, run, &found, 8);
@@ -187,7 +213,7 @@ static inline void add_slopes(
 {
     for (int i = 0; i < run; i++) {
         for (int k = 0; k < COUNT; k++) {
-            const real product = weighted(x, plane, found->offset[k][i], g[i]);
+            const real product = product_inside(g[i], load(x, plane + found->offset[k][i]), found->inside[k][i]);
             sum_w[i] += slopes->w[k][i] * product;
             sum_h[i] += slopes->h[k][i] * product;
             if (RANK == 3) sum_d[i] += slopes->d[k][i] * product;
@@ -207,13 +233,16 @@ kernel void grid_sample_rows_bwd_grid(
     real sum_d[RUN_MOST], sum_h[RUN_MOST], sum_w[RUN_MOST], g[RUN_MOST];
     for (int i = 0; i < run; i++) sum_d[i] = sum_h[i] = sum_w[i] = 0;
 
-    if (is_near(ID, IH, IW, x_d, x_h, x_w)) {
+    if (mode == NEAREST) {
+        /* no weight changes with the position: the gradient is 0 */
+    } else if (is_near(ID, IH, IW, x_d, x_h, x_w)) {
         run_taps found;
         run_slopes slopes;
         find_run(&found, &slopes, 1, grid, GRID_AT(grid, n, od, oh, first, 0), grid_w, grid_k, run, ID, IH, IW, RANK, mode,
                  padding_mode, align_corners, x_d, x_h, x_w);
         for (index64 c = 0; c < C; c++) {
             const index64 plane = AT(x, n, c, 0, 0, 0), from = AT(dy, n, c, od, oh, first);
+            fetch_run(x, plane + x_c, &found, run);
             for (int i = 0; i < run; i++) g[i] = load(dy, from + i * dy_w);
             if (found.count == 4) add_slopes(x, plane, g, run, &found, &slopes, sum_d, sum_h, sum_w, 4, 2);
             else add_slopes(x, plane, g, run, &found, &slopes, sum_d, sum_h, sum_w, found.count, RANK);
@@ -287,9 +316,8 @@ kernel void grid_sample_rows_bwd_input(
             load_square(g, dy, AT(dy, n, c, od, oh, first + begin), dy_c, dy_w, channels, count);
             for (int i = 0; i < count; i++) {
                 for (int k = 0; k < found.count; k++) {
-                    const int offset = found.offset[k][begin + i];
-                    if (offset == OUTSIDE) continue;
-                    global real *pixel = plane + (index64)offset * LANES;
+                    if (!found.inside[k][begin + i]) continue;
+                    global real *pixel = plane + (index64)found.offset[k][begin + i] * LANES;
                     write_vector(pixel, load_vector(pixel) + found.weight[k][begin + i] * g[i]);
                 }
             }

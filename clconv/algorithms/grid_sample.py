@@ -18,7 +18,7 @@ __all__ = ["ALGORITHMS"]
 _CHANNELS = 16
 
 #: Positions of a processor's run: RUN_MOST of kernels/grid_sample_rows.cl.
-RUN = 64
+RUN = 128
 
 #: Enough work-items for all the threads of a processor; with these, each goes through all channels.
 _WORK_ITEMS = 256
