@@ -1,7 +1,7 @@
-"""Sampling at the positions of a grid: by runs of a row on processors (kernels/grid_sample_rows.cl), else portably
-(kernels/grid_sample.cl).
+"""Sampling at the positions of a grid.
 
-The gradient of the image is scattered; its sums are made in float or double by work-items that own whole planes.
+By runs of a row on processors (kernels/grid_sample_rows.cl), else portably (kernels/grid_sample.cl). The gradient
+of the image is scattered; its sums are made in float or double by work-items that own whole planes.
 """
 
 from __future__ import annotations

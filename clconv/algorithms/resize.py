@@ -1,6 +1,6 @@
-"""Resizing, forward and backward: on processors by rows (kernels/resize_by_two.cl, kernels/resize_lanes.cl), else
-portably (kernels/resize.cl).
+"""Resizing, forward and backward.
 
+On processors by rows (kernels/resize_by_two.cl, kernels/resize_lanes.cl), else portably (kernels/resize.cl).
 All apply tables of weights that follow from the problem; the gradient has the transposed tables.
 """
 

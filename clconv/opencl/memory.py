@@ -88,8 +88,8 @@ class HostBuffers:
         if (first, last) in self._spans and self._spans[first, last] not in [buffer for _, buffer in self._results]:
             return self._spans[first, last]
         overlapping = any(first < other_last and other_first < last for other_first, other_last in self._spans)
-        # READ_WRITE, although kernels only read it: Intel's runtime copies memory that a READ_ONLY buffer is to use unless
-        # it begins at a multiple of 128 bytes, which NumPy's does not.
+        # READ_WRITE, although kernels only read it: Intel's runtime copies what a READ_ONLY buffer is to use in place,
+        # unless it begins at a multiple of 128 bytes, as NumPy's memory does not.
         how = (
             cl.mem_flags.READ_WRITE | cl.mem_flags.USE_HOST_PTR
             if self._in_place and not overlapping
