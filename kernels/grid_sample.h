@@ -100,7 +100,7 @@ static inline void cubic_weights(real *weight, real *slope, const int STEP, cons
 }
 
 /* A pixel, or -1 outside an axis of E pixels. */
-static inline int pixel_or_none(const int i, const int E) { return (i >= 0) & (i < E) ? i : -1; }
+static inline int pixel_or_none(const int i, const int E) { return ((i >= 0) & (i < E)) ? i : -1; }
 
 /* The pixel nearest to the place `part` behind `first`; ties go to the even one. */
 static inline int nearest(const int first, const real part)
