@@ -282,9 +282,9 @@ static inline void load_square(
         }
         for (int i = 0; i < LANES; i++)
             values[i] = r < rows && i < count ? load(a, from + r * c_step + i * w_step) : 0;
-        square[r] = vector_of(values);
+        square[r] = load_private(values);
     }
-    transpose(square);
+    TRANSPOSE(square, LANES);
 }
 
 /* `sums` has for every image and slice of LANES channels their pixels, (ID, IH, IW, LANES). */
@@ -318,7 +318,7 @@ kernel void grid_sample_rows_bwd_input(
                 for (int k = 0; k < found.count; k++) {
                     if (!found.inside[k][begin + i]) continue;
                     global real *pixel = plane + (index64)found.offset[k][begin + i] * LANES;
-                    write_vector(pixel, load_vector(pixel) + found.weight[k][begin + i] * g[i]);
+                    store_global(pixel, load_vector(pixel) + found.weight[k][begin + i] * g[i]);
                 }
             }
         }
@@ -330,7 +330,7 @@ kernel void grid_sample_rows_bwd_input(
                 const index64 from = (((index64)id * IH + ih) * IW + iw) * LANES, to = AT(dx, n, c, id, ih, iw);
                 vector square[LANES];
                 for (int i = 0; i < LANES; i++) square[i] = i < count ? load_vector(plane + from + i * LANES) : splat(0);
-                transpose(square);
+                TRANSPOSE(square, LANES);
                 for (int r = 0; r < channels; r++) {
                     if (dx_w == 1 && count == LANES) {
                         store_elements(dx, to + r * dx_c, square[r]);

@@ -23,13 +23,13 @@ static inline void sum_up(
     for (int block = 0; block < groups; block += LANES) {
         const int q = block < groups - LANES ? block : groups - LANES;
         const real *even = row + (first[0] - low) + q, *odd = row + (first[1] - low) + q;
-        vector a = w[0][0] * vector_of(even), b = w[1][0] * vector_of(odd);
+        vector a = w[0][0] * load_private(even), b = w[1][0] * load_private(odd);
         for (int t = 1; t < TAPS; t++) {
-            a += w[0][t] * vector_of(even + t);
-            b += w[1][t] * vector_of(odd + t);
+            a += w[0][t] * load_private(even + t);
+            b += w[1][t] * load_private(odd + t);
         }
-        store_elements(y, start + 2 * q, interleaved_lower(a, b));
-        store_elements(y, start + 2 * q + LANES, interleaved_upper(a, b));
+        store_elements(y, start + 2 * q, SHUFFLED(a, b, FIRST_HALVES));
+        store_elements(y, start + 2 * q + LANES, SHUFFLED(a, b, SECOND_HALVES));
     }
 }
 
@@ -45,9 +45,9 @@ static inline void sum_down(
         const real *pixel = row + (first[0] - low) + 2 * q;
         vector sum = splat(0);
         for (int t = 0; t < TAPS; t += 2) {
-            const vector lower = vector_of(pixel + t), upper = vector_of(pixel + t + LANES);
-            sum += w[t] * even_lanes(lower, upper);
-            if (t + 1 < TAPS) sum += w[t + 1] * odd_lanes(lower, upper);
+            const vector lower = load_private(pixel + t), upper = load_private(pixel + t + LANES);
+            sum += w[t] * SHUFFLED(lower, upper, EVEN_LANES);
+            if (t + 1 < TAPS) sum += w[t + 1] * SHUFFLED(lower, upper, ODD_LANES);
         }
         store_elements(y, start + q, sum);
     }

@@ -22,8 +22,8 @@ static inline void transpose_squares(real *squares, const int count)
 {
     for (int i = 0; i < count; i += LANES) {
         vector square[LANES];
-        for (int lane = 0; lane < LANES; lane++) square[lane] = vector_of(squares + (i + lane) * LANES);
-        transpose(square);
+        for (int lane = 0; lane < LANES; lane++) square[lane] = load_private(squares + (i + lane) * LANES);
+        TRANSPOSE(square, LANES);
         for (int lane = 0; lane < LANES; lane++) store_vector(squares + (i + lane) * LANES, square[lane]);
     }
 }
@@ -32,7 +32,7 @@ static inline void transpose_squares(real *squares, const int count)
 static inline void store_row(global element *y, const index64 to, const index64 y_w, const real *row, const int count)
 {
     int i = 0;
-    for (; y_w == 1 && i + LANES <= count; i += LANES) store_elements(y, to + i, vector_of(row + i * LANES));
+    for (; y_w == 1 && i + LANES <= count; i += LANES) store_elements(y, to + i, load_private(row + i * LANES));
     for (; i < count; i++) store(y, to + i * y_w, row[i / LANES * LANES * LANES + i % LANES]);
 }
 
@@ -92,8 +92,8 @@ kernel void resize_lanes(
         global const real *w = WEIGHTS_W + begin + i;
         const real *column = columns + (first[0] - low) * LANES;
         const int taps = first[OW];
-        vector sum = taps > 0 ? w[0] * vector_of(column) : splat(0);
-        for (int t = 1; t < taps; t++) sum += w[(index64)t * OW] * vector_of(column + t * LANES);
+        vector sum = taps > 0 ? w[0] * load_private(column) : splat(0);
+        for (int t = 1; t < taps; t++) sum += w[(index64)t * OW] * load_private(column + t * LANES);
         store_vector(results + i * LANES, sum);
     }
     for (int i = positions; i % LANES; i++) store_vector(results + i * LANES, splat(0));

@@ -18,7 +18,7 @@ static inline void add_rows(
     for (; x_w == 1 && i + LANES <= count; i += LANES, line += PITCH) {
         vector sum = weights[0] * load_elements(x, from + i);
         for (int t = 1; t < TAPS; t++) sum += weights[t] * load_elements(x, from + t * x_h + i);
-        store_vector(line, is_first ? sum : vector_of(line) + sum);
+        store_vector(line, is_first ? sum : load_private(line) + sum);
     }
     for (; i < count; i += LANES, line += PITCH) {
         for (int lane = 0; lane < LANES; lane++) {

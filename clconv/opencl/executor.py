@@ -15,7 +15,7 @@ import pyopencl.array
 from clconv import kernel_source
 from clconv.arrays import is_device_array
 from clconv.errors import DeviceMemoryError, Unsupported
-from clconv.executor import Operand, ordered_arguments
+from clconv.executor import Operand, layouts_of, ordered_arguments
 from clconv.host_memory import empty
 from clconv.opencl.memory import HostBuffers, one_span_or_contiguous, runs_in_host_memory
 from clconv.opencl.programs import Programs
@@ -128,7 +128,7 @@ class OpenCLExecutor:
             )
             for name, array in arrays.items()
         }
-        memory = {name: array.base_data if array is not None and array.size else None for name, array in arrays.items()}
+        memory = {name: array.base_data if array.size else None for name, array in given.items()}
         memory |= self._shared(plan, memory)
         events = [event for array in given.values() for event in array.events]
         event = self._enqueue(queue, launches, walked, memory, events)
@@ -151,9 +151,12 @@ class OpenCLExecutor:
             parameters = kernel_source.signatures(launch.file)[launch.kernel]
             numbers = {**_INTEGERS, "real": np.float64 if ("ELEMENT", 64) in launch.defines else np.float32}
             for position, (parameter, value) in enumerate(
-                zip(parameters, ordered_arguments(launch, operands), strict=True)
+                zip(parameters, ordered_arguments(launch, layouts_of(launch, operands)), strict=True)
             ):
-                kernel.set_arg(position, memory[value] if parameter.is_array else numbers[parameter.type](value))
+                if parameter.is_array:
+                    kernel.set_arg(position, None if value is None else memory[value])
+                else:
+                    kernel.set_arg(position, numbers[parameter.type](value))
             most = kernel.get_work_group_info(cl.kernel_work_group_info.WORK_GROUP_SIZE, self.device)
             local = min(launch.local_size, most, self.device.max_work_item_sizes[0])
             size = -(-launch.items // local) * local
@@ -201,7 +204,7 @@ def _vector_loops(device: Any) -> bool:
 def _written(launch: Launch) -> Iterator[str]:
     """Return the names of the operands and workspace that a launch writes."""
     for parameter in kernel_source.signatures(launch.file)[launch.kernel]:
-        if parameter.is_written:
+        if parameter.is_written and parameter.name in launch.arrays:
             yield launch.arrays[parameter.name]
 
 

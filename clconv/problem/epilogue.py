@@ -32,6 +32,11 @@ class EpilogueProblem:
     activation: str | None = None
     slope: float = 0.0
 
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """The names of the arrays that there are, in kernels and as operands."""
+        return tuple(name for name in ("scale", "shift", "residual") if getattr(self, name))
+
     def numbers(self) -> dict[str, float]:
         """Return the kernels' arguments by their names."""
         return {

@@ -318,9 +318,6 @@ class FactorOfNothing(Shuffle):
         return super().factor(name, value or 1)
 
 
-WRONG = tuple(MUTANTS)
-
-
 # --- flatten
 
 
@@ -331,11 +328,7 @@ class FirstAxisFastest(Flatten):
 
     def joined(self, x: np.ndarray, first: int, last: int) -> np.ndarray:
         axes = (*range(first), *reversed(range(first, last + 1)), *range(last + 1, x.ndim))
-        return (
-            super()
-            .joined(x.transpose(axes) if x.ndim else x, first, last)
-            .reshape(super().joined(x, first, last).shape)
-        )
+        return super().joined(x.transpose(axes), first, last)
 
 
 @wrong("flatten", "end_dim is ignored")
@@ -344,3 +337,6 @@ class ToTheEnd(Flatten):
 
     def axes(self, input: np.ndarray, start_dim: Any, end_dim: Any) -> tuple[int, int]:
         return super().axes(input, start_dim, end_dim)[0], max(input.ndim, 1) - 1
+
+
+WRONG = tuple(MUTANTS)
