@@ -75,7 +75,7 @@ kernel void grid_sample_bwd_grid(
 
     PIXELS_AT(n, od, oh, ow, x_d, x_h, x_w)
     real sum_d = 0, sum_h = 0, sum_w = 0;
-    for (index64 c = 0; c < C; c++) {
+    for (index64 c = 0; c < C && mode != NEAREST; c++) { /* no weight of a nearest pixel changes with the position */
         const index64 plane = AT(x, n, c, 0, 0, 0);
         const real g = load(dy, AT(dy, n, c, od, oh, ow));
         for (int i = 0; i < count; i++) {

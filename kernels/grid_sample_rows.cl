@@ -234,7 +234,7 @@ kernel void grid_sample_rows_bwd_grid(
     for (int i = 0; i < run; i++) sum_d[i] = sum_h[i] = sum_w[i] = 0;
 
     if (mode == NEAREST) {
-        /* no weight changes with the position: the gradient is 0 */
+        /* no weight of a nearest pixel changes with the position */
     } else if (is_near(ID, IH, IW, x_d, x_h, x_w)) {
         run_taps found;
         run_slopes slopes;
