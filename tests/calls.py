@@ -110,6 +110,18 @@ def assert_exact(operation, device, record, *arrays, **arguments):
     record.cases[device] += 1
 
 
+def assert_all_within_bound(operation, results, *arrays, **arguments):
+    """Assert that none of several implementations' results is farther from the reference than its bound."""
+    expected = getattr(reference, operation)(*arrays, **arguments)
+    limits = bounds.bound(operation, *arrays, dtype=arrays[0].dtype, **arguments)
+    for result in results:
+        for got, exact, limit in zip(as_tuple(result), as_tuple(expected), as_tuple(limits), strict=True):
+            if exact is not None:
+                assert got.shape == exact.shape
+                ratio = bounds.worst_ratio(got, exact, limit)
+                assert ratio <= 1, f"an error of {operation} is {ratio} times its bound"
+
+
 def assert_within_bound(operation, device, record, *arrays, **arguments):
     """Assert that no element of clconv's result is farther from the reference than its own bound."""
     function, its_arrays, its_arguments = as_the_reference_takes_it(operation, arrays, arguments)

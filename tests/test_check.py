@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 import time
 
@@ -230,7 +231,9 @@ def test_an_implementation_must_take_what_every_call_passes():
 )
 def test_clconvs_own_operations_pass(device, operation):
     described = OPERATIONS[operation]
-    implementation = functools.partial(getattr(clconv, operation), device=device)
+    function = getattr(clconv, operation)
+    takes_device = "device" in inspect.signature(function).parameters  # flatten runs nowhere
+    implementation = functools.partial(function, device=device) if takes_device else function
     report = check(implementation, op=operation, features=described.features, max_examples=10)
     assert report.passed, str(report)
     assert not report.not_tested

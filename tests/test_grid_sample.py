@@ -87,6 +87,14 @@ def test_coordinates_that_are_no_place(device, mode, padding_mode, value):
     assert all(np.isfinite(gradient).all() for gradient in gradients)
 
 
+def test_the_grids_gradient_of_nearest_is_zero_whatever_the_pixels_hold(device):
+    x = np.full((1, 1, 2, 2), np.inf, "float32")
+    gradients = clconv.grid_sample_backward(
+        np.ones((1, 1, 1, 2), "float32"), x, np.zeros((1, 1, 2, 2), "float32"), "nearest", device=device
+    )
+    assert (gradients.grid == 0).all()
+
+
 def test_ties_go_to_the_even_pixel(device):
     x = np.arange(4, dtype="float32").reshape(1, 1, 1, 4)
     p = np.array([-0.5, 0.5, 1.5, 2.5, 3.5], "float32")

@@ -638,6 +638,16 @@ def test_memory_that_cannot_be_written_is_read(name):
 
 
 @everywhere
+@pytest.mark.parametrize("elements_before", [0, 1, 16, 32])
+def test_pages_that_the_system_keeps_from_being_written_are_read_at_any_address(name, elements_before, tmp_path):
+    x, w = integers(1, 1, 40), integers(1, 1, 3, seed=1)
+    file = tmp_path / "x"
+    file.write_bytes(bytes(4 * elements_before) + x.tobytes())
+    mapped = np.asarray(np.memmap(file, "float32", "r", 4 * elements_before, x.shape))
+    np.testing.assert_array_equal(clconv.conv1d(mapped, w, device=name), correlated(x, w))
+
+
+@everywhere
 def test_no_memory_is_a_device_memory_error_with_the_size(name):
     x = np.broadcast_to(np.ones((1, 1, 1), "float32"), (2**20, 1, 2**20))
     with pytest.raises(clconv.DeviceMemoryError, match=str(2**42)):

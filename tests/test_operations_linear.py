@@ -99,7 +99,8 @@ def test_every_edge_has_exact_data():
 def of_torch(name, parameters):
     """torch's function, or what its autograd makes of it."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    function = getattr(torch.nn.functional, name.removesuffix("_backward"))
+    forward_name = name.removesuffix("_backward")
+    function = getattr(torch if forward_name == "flatten" else torch.nn.functional, forward_name)
 
     def forward(*arrays, **arguments):
         return function(*(torch.from_numpy(np.ascontiguousarray(a)) for a in arrays), **arguments).numpy()
@@ -116,6 +117,7 @@ def of_torch(name, parameters):
     names = (*OPERATIONS[name].required, *parameters)
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     defaults = dict.fromkeys(("size", "scale_factor", "mode", "align_corners", "recompute_scale_factor", "value"))
+    defaults |= {"start_dim": 0, "end_dim": -1}
     implementation.__signature__ = inspect.Signature(
         [inspect.Parameter(n, kind, **({"default": defaults[n]} if n in defaults else {})) for n in names]
     )
@@ -126,6 +128,7 @@ def of_torch(name, parameters):
 PARAMETERS = {
     "interpolate": ("size", "scale_factor", "mode", "align_corners", "recompute_scale_factor"),
     "pad": ("pad", "mode", "value"),
+    "flatten": ("start_dim", "end_dim"),
     "pixel_shuffle": ("upscale_factor",),
     "pixel_unshuffle": ("downscale_factor",),
     "channel_shuffle": ("groups",),

@@ -181,7 +181,8 @@ def test_the_gradients_table_is_the_transposed_one(extent, size, mode):
 
 
 def test_the_kernel_and_its_plan_agree_on_what_a_run_may_read():
-    assert int(re.search(r"#define MOST (\d+)", kernel_source.expanded("resize_rows.cl"))[1]) == MOST
+    assert int(re.search(r"#define MOST (\d+)", kernel_source.expanded("resize_lanes.cl"))[1]) == MOST
+    assert int(re.search(r"#define RUN_MOST (\d+)", kernel_source.expanded("resize_lanes.cl"))[1]) == 256
 
 
 def test_rows_are_for_processors_and_for_weights_that_fit():
@@ -189,7 +190,8 @@ def test_rows_are_for_processors_and_for_weights_that_fit():
         problem = ResizeProblem.for_interpolate((1, 1, extent), Resizing(**arguments), dtype="float32")
         return plan_for("resize", problem, traits).launches[0].kernel
 
-    assert kernel(9, Traits(64), size=4) == "resize_rows"
+    assert kernel(9, Traits(64), size=4) == "resize_lanes"
+    assert kernel(40, Traits(64), size=80) == "resize_by_two"
     assert kernel(9, Traits(), size=4) == "resize"
     assert kernel(3 * MOST, Traits(64), size=2, mode="area") == "resize"
 

@@ -90,6 +90,23 @@ def test_cross_entropy_of_any_layout_is_within_its_bound(device, record, reducti
         assert_within_bound("cross_entropy_backward", device, record, g, x, shares, **arguments)
 
 
+@pytest.mark.parametrize(("shape", "axis"), [((70, 5, 200), 1), ((200, 37), 1), ((4, 40), 1), ((37,), 0)])
+@pytest.mark.parametrize("smoothing", [0.0, 0.125])
+def test_cross_entropy_of_tiles_and_rows_is_within_its_bound(device, record, shape, axis, smoothing):
+    random = np.random.default_rng(5)
+    x = (3 * random.standard_normal(shape)).astype("f4")
+    positions = tuple(extent for number, extent in enumerate(shape) if number != axis)
+    classes = random.integers(-1, shape[axis], positions)
+    weight = np.abs(random.standard_normal(shape[axis])).astype("f4")
+    shares = random.random(shape).astype("f4")
+    g = np.array(0.75, "f4")
+    arguments = {"label_smoothing": smoothing, "ignore_index": -1}
+    assert_within_bound("cross_entropy", device, record, x, classes, weight, **arguments)
+    assert_within_bound("cross_entropy_backward", device, record, g, x, classes, weight, **arguments)
+    assert_within_bound("cross_entropy", device, record, x, shares, **arguments)
+    assert_within_bound("cross_entropy_backward", device, record, g, x, shares, **arguments)
+
+
 def test_the_mean_of_no_positions_is_nan_and_has_no_gradient(device):
     x, ignored = np.zeros((2, 3)), np.array([-100, -100])
     assert np.isnan(clconv.cross_entropy(x, ignored, device=device))

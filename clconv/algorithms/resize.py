@@ -1,6 +1,7 @@
-"""Resizing, forward and backward: by rows on processors (kernels/resize_rows.cl), else portably (kernels/resize.cl).
+"""Resizing, forward and backward.
 
-Both apply tables of weights that follow from the problem; the gradient has the transposed tables.
+On processors by rows (kernels/resize_by_two.cl, kernels/resize_lanes.cl), else portably (kernels/resize.cl).
+All apply tables of weights that follow from the problem; the gradient has the transposed tables.
 """
 
 from __future__ import annotations
@@ -20,11 +21,17 @@ from clconv.problem.resize_axis import Axis, Table
 
 __all__ = ["ALGORITHMS", "MOST"]
 
-#: Pixels that a run may read, and positions that it may write: MOST of kernels/resize_rows.cl.
+#: Pixels that a run may read: MOST of the kernels.
 MOST = 1024
 
-#: Repetitions of a row's pattern that pay for treating its phases one by one.
+#: Pixels that the run of a kernel should read to stay in the nearest cache, and positions that it may write.
+_RUN = {"resize_by_two": MOST, "resize_lanes": 256}
+
+#: Repetitions of a row's pattern that pay for a kernel of its own.
 _WORTH_REPEATING = 8
+
+#: Numbers of taps that kernels/resize_by_two.cl has code for, upwards and downwards: where it is the fastest.
+_TAPS = {(2, 1): (1, 2, 4), (1, 2): (1, 2, 4, 8)}
 
 #: Elements that a work-item makes, about.
 _ELEMENTS = 4096
@@ -52,32 +59,46 @@ def plan_portable(problem: ResizeProblem, backward: bool) -> Plan:
     return _plan("resize", problem, tables, items, {}, ())
 
 
-def rows_apply(problem: ResizeProblem, traits: Traits, backward: bool) -> bool:
+def fits(problem: ResizeProblem, traits: Traits, backward: bool) -> bool:
     """Return whether this is a processor, and no position reads more than a work-item can keep."""
     return traits.vector_bytes > 0 and int(_tables(problem.axes, backward)[-1].taps.max()) <= MOST
 
 
-def plan_rows(problem: ResizeProblem, backward: bool) -> Plan:
-    """Plan one work-item for each run of a row."""
+def by_two_applies(problem: ResizeProblem, traits: Traits, backward: bool) -> bool:
+    """Return whether positions repeat, two for one pixel or one for two pixels."""
+    if not fits(problem, traits, backward):
+        return False
+    regular = _regular(problem.axes[-1], _tables(problem.axes, backward)[-1], backward)
+    return regular.taps in _TAPS.get((regular.phases, regular.advance), ())
+
+
+def plan_by_two(problem: ResizeProblem, traits: Traits, backward: bool) -> Plan:
+    """Plan one work-item for each run of some rows."""
     tables = _tables(problem.axes, backward)
-    step = problem.axes[-1].step
-    phases, advance = (step.numerator, step.denominator) if backward else (step.denominator, step.numerator)
-    regular = _regular(tables[-1], max(phases, 1), max(advance, 1))
-    run = next(run for run in (MOST >> halvings for halvings in range(MOST)) if _reach(tables[-1], run) <= MOST)
-    spans = _spans(tables[-1], run)
+    regular = _regular(problem.axes[-1], tables[-1], backward)
+    run, spans = _runs("resize_by_two", tables[-1])
     D, H, W = _extents(tables)
     rows = min(max(_ELEMENTS // min(W, run), 1), H)
     numbers = {
         "ROWS": rows,
         "RUN": run,
         "PHASES": regular.phases,
-        "ADVANCE": regular.advance,
-        "COMMON_TAPS": regular.taps,
+        "TAPS": regular.taps,
         "REGULAR": regular.begin,
         "REGULAR_END": regular.end,
     }
     items = problem.N * problem.C * D * -(-H // rows) * len(spans[0])
-    return _plan("resize_rows", problem, tables, items, numbers, spans)
+    return _plan("resize_by_two", problem, tables, items, numbers, spans, traits.vector_bytes)
+
+
+def plan_lanes(problem: ResizeProblem, traits: Traits, backward: bool) -> Plan:
+    """Plan one work-item for each run of as many rows as a vector has lanes."""
+    tables = _tables(problem.axes, backward)
+    run, spans = _runs("resize_lanes", tables[-1])
+    D, H, _ = _extents(tables)
+    lanes = traits.vector_bytes // (8 if problem.dtype == "float64" else 4)
+    items = -(-problem.N * problem.C * D * H // lanes) * len(spans[0])
+    return _plan("resize_lanes", problem, tables, items, {"RUN": run}, spans, traits.vector_bytes)
 
 
 def _plan(
@@ -87,6 +108,7 @@ def _plan(
     items: int,
     numbers: dict[str, int],
     spans: tuple[NDArray[Any], ...],
+    vector_bytes: int = 0,
 ) -> Plan:
     pixels = [array for table in tables for array in (table.first, table.taps)]
     real = np.float64 if problem.dtype == "float64" else np.float32
@@ -99,8 +121,9 @@ def _plan(
     sizes |= {f"T{axis}": table.weights.shape[1] for axis, table in zip("DH", tables[:2], strict=True)}
     elements = math.prod(problem.input_shape) + math.prod(problem.output_shape)
     arrays = {name: name for name in ("x", "y", *constants)}
-    local_size = 1 if numbers else 64
-    launch = Launch(f"{kernel}.cl", kernel, problem.defines, items, arrays, sizes, 4 * elements, local_size)
+    defines = (*problem.defines, ("VECTOR_BYTES", vector_bytes)) if vector_bytes else problem.defines
+    local_size = 1 if vector_bytes else 64
+    launch = Launch(f"{kernel}.cl", kernel, defines, items, arrays, sizes, 4 * elements, local_size)
     return Plan((launch,), constants=constants)
 
 
@@ -118,8 +141,11 @@ def _extents(tables: Tables) -> tuple[int, int, int]:
     return d, h, w
 
 
-def _regular(table: Table, phases: int, advance: int) -> Regular:
+def _regular(axis: Axis, table: Table, backward: bool) -> Regular:
     """Return the longest part of an axis that repeats."""
+    phases, advance = max(axis.step.denominator, 1), max(axis.step.numerator, 1)
+    if backward:
+        phases, advance = advance, phases
     repeats = (
         ((table.first[phases:] == table.first[:-phases] + advance) | (table.taps[phases:] == 0))
         & (table.taps[phases:] == table.taps[:-phases])
@@ -134,6 +160,14 @@ def _regular(table: Table, phases: int, advance: int) -> Regular:
     return Regular(phases, advance, taps.pop() if len(taps) == 1 else 0, begin, end)
 
 
+def _runs(kernel: str, table: Table) -> tuple[int, tuple[NDArray[Any], NDArray[Any]]]:
+    """Return the length of the runs that a row is cut into, and what they read."""
+    run = _RUN[kernel]
+    while run > 1 and _spans(table, run)[1].max() > _RUN[kernel]:
+        run //= 2
+    return run, _spans(table, run)
+
+
 def _spans(table: Table, run: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the first pixel and the number of pixels that each run of a row reads."""
     begins = np.arange(0, len(table.first), run)
@@ -144,17 +178,17 @@ def _spans(table: Table, run: int) -> tuple[NDArray[Any], NDArray[Any]]:
     return low, high - low
 
 
-def _reach(table: Table, run: int) -> int:
-    """Return how many pixels a run reads at most."""
-    return int(_spans(table, run)[1].max())
-
-
 def _algorithms(backward: bool) -> tuple[Algorithm, ...]:
     return (
         Algorithm(
-            "rows",
-            lambda problem, traits: rows_apply(problem, traits, backward),
-            lambda problem, traits: plan_rows(problem, backward),
+            "by two",
+            lambda problem, traits: by_two_applies(problem, traits, backward),
+            lambda problem, traits: plan_by_two(problem, traits, backward),
+        ),
+        Algorithm(
+            "lanes",
+            lambda problem, traits: fits(problem, traits, backward),
+            lambda problem, traits: plan_lanes(problem, traits, backward),
         ),
         portable(lambda problem: plan_portable(problem, backward)),
     )

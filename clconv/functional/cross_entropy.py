@@ -202,7 +202,7 @@ class _Call:
                 f"target takes classes as int64, not {target.dtype}: convert it with target.astype('int64')"
             )
         check_shape("target", target, self.positions, "as classes, the input's shape without the axis of classes,")
-        if is_device_array(target) or not target.size:
+        if is_device_array(target) or not target.size or (target.min() >= 0 and target.max() < self.C):
             return
         wrong = (target != self.ignore_index) & ((target < 0) | (target >= self.C))
         if wrong.any():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from clconv.algorithms import plan_for
-from clconv.arrays import check_arrays, check_out, element_strides
+from clconv.arrays import check_arrays, check_out, element_strides, is_device_array
 from clconv.devices import executor_for
 from clconv.executor import Executor, Operand
 from clconv.functional._run import check_mask, check_shape, result_array
@@ -40,8 +40,7 @@ def pad(
         Of any number of axes; in modes but "constant" of one or two in front of the padded ones. float16, float32 or
         float64, any strides.
     pad : sequence of int
-        (low, high) of the last axis, then of the one before it, and so on; negative ones crop. Of more than five axes
-        the last four can be padded.
+        (low, high) of the last axis, then of the one before it, and so on; negative ones crop.
     mode : str
         "constant", "reflect" (without the edge), "replicate", "circular", and "symmetric" (reflected with the edge),
         which torch lacks. They pad one to three axes.
@@ -77,8 +76,8 @@ def pad(
     result = executor.usable(arrays["input"])
     *steps, last = problem.steps
     for step in steps:
-        result = _run(executor, "pad", step, "input", result, None)
-    return _run(executor, "pad", last, "input", result, out)
+        result = _run(executor, "pad", step, "input", _shaped("input", result, step.input_shape), None)
+    return _run(executor, "pad", last, "input", _shaped("input", result, last.input_shape), out)
 
 
 def pad_backward(
@@ -118,11 +117,24 @@ def pad_backward(
     executor = executor_for(device, arrays["grad_output"], dtype)
     result = executor.usable(arrays["grad_output"])
     for step in reversed(problem.steps):
+        result = _shaped("grad_output", result, step.output_shape)
         if step.mode == "constant":
             result = _run(executor, "pad", step.undone, "grad_output", result, None)
         else:
             result = _run(executor, "pad_bwd", step, "grad_output", result, None)
-    return PadGradients(result)
+    return PadGradients(_shaped("grad_output", result, problem.input_shape))
+
+
+def _shaped(name: str, array: Any, shape: tuple[int, ...]) -> Any:
+    """Return an array in another shape, of which several axes of it may be one."""
+    if tuple(array.shape) == shape:
+        return array
+    if is_device_array(array) and not array.flags.c_contiguous:
+        raise ValueError(
+            f"{name} must lie in memory without gaps where more than the last four axes are padded: "
+            f"{name}.shape={tuple(array.shape)}, {name}.strides={array.strides}; pass {name}.copy()"
+        )
+    return array.reshape(shape)
 
 
 def _run(executor: Executor, operation: str, problem: PadProblem, name: str, array: Any, out: Any) -> Any:

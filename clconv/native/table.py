@@ -13,6 +13,8 @@ Defines = tuple[tuple[str, int], ...]
 
 _ELEMENTS: tuple[Defines, ...] = tuple((("ELEMENT", bits),) for bits in (16, 32, 64))
 
+_VECTORS = tuple((*element, ("VECTOR_BYTES", width)) for element in _ELEMENTS for width in (16, 32, 64))
+
 #: How many vectors of channels a direct convolution may hold in registers of each width: see kernels/conv_direct.cl.
 VECTORS = {16: (1, 2), 32: (1, 2), 64: (1, 2, 4)}
 
@@ -35,9 +37,11 @@ DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
     ),
     "deform.cl": _ELEMENTS,
     "grid_sample.cl": _ELEMENTS,
+    "grid_sample_rows.cl": _VECTORS,
     "pad.cl": _ELEMENTS,
     "resize.cl": _ELEMENTS,
-    "resize_rows.cl": _ELEMENTS,
+    "resize_by_two.cl": _VECTORS,
+    "resize_lanes.cl": _VECTORS,
     "shuffle.cl": _ELEMENTS,
     "pool_avg.cl": _ELEMENTS,
     "pool_avg_rows.cl": _ELEMENTS,

@@ -88,8 +88,14 @@ class HostBuffers:
         if (first, last) in self._spans and self._spans[first, last] not in [buffer for _, buffer in self._results]:
             return self._spans[first, last]
         overlapping = any(first < other_last and other_first < last for other_first, other_last in self._spans)
-        how = cl.mem_flags.USE_HOST_PTR if self._in_place and not overlapping else cl.mem_flags.COPY_HOST_PTR
-        buffer = cl.Buffer(self._context, cl.mem_flags.READ_ONLY | how, hostbuf=_bytes_at(first, last))
+        # READ_WRITE, although kernels only read it: Intel's runtime copies what a READ_ONLY buffer is to use in place,
+        # unless it begins at a multiple of 128 bytes, as NumPy's memory does not.
+        how = (
+            cl.mem_flags.READ_WRITE | cl.mem_flags.USE_HOST_PTR
+            if self._in_place and not overlapping
+            else cl.mem_flags.READ_ONLY | cl.mem_flags.COPY_HOST_PTR
+        )
+        buffer = cl.Buffer(self._context, how, hostbuf=_bytes_at(first, last))
         self._spans[first, last] = buffer
         return buffer
 

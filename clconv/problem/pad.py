@@ -56,13 +56,7 @@ class PadProblem:
         choice(mode, "mode", MODES)
         pairs = _pairs(shape, pad)
         padded = len(pairs)
-        if mode == "constant":
-            if padded >= _KERNEL_AXES and len(shape) > _KERNEL_AXES:
-                raise ValueError(
-                    f"pad takes pairs for 4 axes at most where input has more than 5: pad={pad!r} has {padded}, "
-                    f"input.shape={shape}"
-                )
-        elif not 1 <= padded <= AXES or len(shape) - padded not in (1, 2):
+        if mode != "constant" and (not 1 <= padded <= AXES or len(shape) - padded not in (1, 2)):
             raise ValueError(
                 f"mode={mode!r} pads 1 to 3 axes behind one or two others: pad={pad!r} pads {padded} of "
                 f"input.shape={shape}"
@@ -81,13 +75,36 @@ class PadProblem:
 
     @property
     def steps(self) -> tuple[PadProblem, ...]:
-        """The paddings that this one consists of: mode "circular" repeats what negative entries leave, as in torch."""
+        """The paddings that this one consists of, of arrays of as many elements but maybe other shapes.
+
+        Mode "circular" repeats what negative entries leave, as in torch. Axes beyond those that the kernels keep apart
+        are padded first, some at a time, while what is before and behind them counts as one axis each.
+        """
+        if self.mode == "constant":
+            return self._groups
         cropped = tuple((min(low, 0), min(high, 0)) for low, high in self.pairs)
         if self.mode != "circular" or not any(map(any, cropped)):
             return (self,)
         crop = replace(self, pairs=cropped, mode="constant")
         grown = tuple((max(low, 0), max(high, 0)) for low, high in self.pairs)
         return crop, replace(self, input_shape=crop.output_shape, pairs=grown)
+
+    @property
+    def _groups(self) -> tuple[PadProblem, ...]:
+        """The padding of some of the axes that the kernels would merge, and that of the others."""
+        apart = len(self.input_shape) - _KERNEL_AXES + 1
+        begin = next((axis for axis, pair in enumerate(self.pairs) if pair != (0, 0)), apart)
+        if len(self.input_shape) <= _KERNEL_AXES or begin >= apart:
+            return (self,)
+        end = min(begin + _KERNEL_AXES - 2, apart)
+        shape, kept = self.input_shape, (0, 0)
+        ends = math.prod(shape[:begin]), math.prod(shape[end:])
+        some = replace(
+            self, input_shape=(ends[0], *shape[begin:end], ends[1]), pairs=(kept, *self.pairs[begin:end], kept)
+        )
+        shape = (*shape[:begin], *some.output_shape[1:-1], *shape[end:])
+        others = replace(self, input_shape=shape, pairs=(kept,) * end + self.pairs[end:])
+        return (some, *others._groups)
 
     @property
     def undone(self) -> PadProblem:

@@ -74,6 +74,12 @@ def cross_entropy_backward(draw):
     yield from losses("cross_entropy_backward", draw, draw(2, 3))
 
 
+def cross_entropy_norms(draw):
+    classes = np.array([0, 2, -100, 1])
+    arguments = draw(1)[:1].reshape(()), draw(4, 3), classes, np.abs(draw(3)) + 1
+    yield Call("cross_entropy_backward", arguments, {}, exact=False)
+
+
 def dropout(draw):
     for keywords in ({"p": 0.5}, {"p": 0.25, "offset": 3}, {"p": 1.0}, {"training": False}):
         yield Call("dropout", (draw(3, 4, 50)[..., ::-1],), {"seed": 2**63 + 5, **keywords}, exact=False)
@@ -121,6 +127,7 @@ CALLS = {
     "cross_entropy_each": cross_entropy,
     "cross_entropy_parts": cross_entropy,
     "cross_entropy_total": cross_entropy,
+    "cross_entropy_norms": cross_entropy_norms,
     "cross_entropy_backward": cross_entropy_backward,
     "dropout": dropout,
     "softmax": softmax,

@@ -17,6 +17,17 @@ def interpolate(draw):
     yield Call("interpolate_backward", (draw(1, 2, 3), draw(1, 2, 7)), {"size": 3})
 
 
+def interpolate_by_two(draw):
+    yield Call("interpolate", (draw(2, 2, 3, 37),), {"scale_factor": 2, "mode": "nearest"})
+    yield Call("interpolate", (draw(2, 2, 3, 37),), {"scale_factor": 2, "mode": "bilinear"})
+    yield Call("interpolate", (draw(1, 2, 6, 74),), {"scale_factor": 0.5, "mode": "area"})
+    yield Call("interpolate_backward", (draw(2, 1, 6, 74), draw(2, 1, 3, 37)), {"scale_factor": 2})
+    up = {"scale_factor": 2, "mode": "bicubic"}
+    yield Call("interpolate", (draw(1, 2, 5, 41),), up, exact=False)
+    yield Call("interpolate_backward", (draw(1, 1, 10, 82), draw(1, 1, 5, 41)), up, exact=False)
+    yield Call("interpolate", (draw(1, 2, 5, 80),), {"scale_factor": 0.5, "mode": "nearest"})
+
+
 def pad(draw):
     for mode in MODES:
         yield Call("pad", (draw(2, 2, 3, 4, 5), (1, 2, 0, 1, 2, 1)), {"mode": mode})
@@ -63,19 +74,23 @@ def grid_sample_backward(draw):
 
 CALLS = {
     "resize": interpolate,
-    "resize_rows": interpolate,
+    "resize_by_two": interpolate_by_two,
+    "resize_lanes": interpolate,
     "pad": pad,
     "pad_bwd": pad_backward,
     "rearrange": shuffle,
     "grid_sample": grid_sample,
     "grid_sample_bwd_input": grid_sample_backward,
     "grid_sample_bwd_grid": grid_sample_backward,
+    "grid_sample_rows": grid_sample,
+    "grid_sample_rows_bwd_input": grid_sample_backward,
+    "grid_sample_rows_bwd_grid": grid_sample_backward,
 }
 
 
 def resize_problems(dtype):
     for rank, mode in ((1, "linear"), (2, "bicubic"), (3, "trilinear")):
-        for size in (1, 3, 24):
+        for size in (1, 3, 24, 25):
             resizing = Resizing(size=size, mode=mode)
             yield ResizeProblem.for_interpolate((2, 3, *[12] * rank), resizing, dtype=dtype)
     yield ResizeProblem.for_interpolate((1, 1, 5000), Resizing(size=2, mode="area"), dtype=dtype)

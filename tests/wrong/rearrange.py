@@ -158,6 +158,32 @@ class Shuffle:
         return self.backward(self.channel_shuffle, grad_output, input, groups)
 
 
+class Flatten:
+    """flatten and its gradient."""
+
+    def flatten(self, input: np.ndarray, start_dim: Any = 0, end_dim: Any = -1) -> np.ndarray:
+        return self.joined(input, *self.axes(input, start_dim, end_dim))
+
+    def axes(self, input: np.ndarray, start_dim: Any, end_dim: Any) -> tuple[int, int]:
+        rank = max(input.ndim, 1)
+        first, last = integer("start_dim", start_dim), integer("end_dim", end_dim)
+        require(-rank <= first < rank and -rank <= last < rank, f"axes {first} to {last} of {rank}")
+        require(first % rank <= last % rank, f"axes {first} to {last} of {rank}")
+        return first % rank, last % rank
+
+    def joined(self, x: np.ndarray, first: int, last: int) -> np.ndarray:
+        return x.reshape(*x.shape[:first], math.prod(x.shape[first : last + 1]), *x.shape[last + 1 :]).copy()
+
+    def flatten_backward(
+        self, grad_output: np.ndarray, input: np.ndarray, start_dim: Any = 0, end_dim: Any = -1
+    ) -> np.ndarray:
+        sources = self.flatten(np.arange(input.size).reshape(input.shape), start_dim, end_dim)
+        require(grad_output.shape == sources.shape, f"grad_output must have shape {sources.shape}")
+        dx = np.empty(input.size, input.dtype)
+        dx[sources.ravel()] = grad_output.ravel()
+        return dx.reshape(input.shape)
+
+
 SHUFFLES = ("pixel_shuffle", "pixel_unshuffle", "channel_shuffle")
 
 
@@ -171,6 +197,7 @@ def method(implementation: Any, op: str) -> Any:
 RIGHT: dict[str, Any] = {op: method(Pad(), op) for op in ("pad", "pad_backward")} | {
     op: method(Shuffle(), op) for name in SHUFFLES for op in (name, f"{name}_backward")
 }
+RIGHT |= {op: method(Flatten(), op) for op in ("flatten", "flatten_backward")}
 MUTANTS: list[WrongImplementation] = []
 
 
@@ -289,6 +316,27 @@ class FactorOfNothing(Shuffle):
 
     def factor(self, name, value):
         return super().factor(name, value or 1)
+
+
+# --- flatten
+
+
+@wrong("flatten", "the joined axes run backwards, the first one fastest")
+@wrong("flatten_backward", "the joined axes run backwards, the first one fastest")
+class FirstAxisFastest(Flatten):
+    """Joins axes in Fortran's order."""
+
+    def joined(self, x: np.ndarray, first: int, last: int) -> np.ndarray:
+        axes = (*range(first), *reversed(range(first, last + 1)), *range(last + 1, x.ndim))
+        return super().joined(x.transpose(axes), first, last)
+
+
+@wrong("flatten", "end_dim is ignored")
+class ToTheEnd(Flatten):
+    """Joins all axes from start_dim on."""
+
+    def axes(self, input: np.ndarray, start_dim: Any, end_dim: Any) -> tuple[int, int]:
+        return super().axes(input, start_dim, end_dim)[0], max(input.ndim, 1) - 1
 
 
 WRONG = tuple(MUTANTS)

@@ -369,8 +369,8 @@ class _Call:
 
     def sums(self) -> dict[str, _Sums]:
         """Evaluate the operation on magnitudes and on indicators of what is not zero."""
-        sizes: Arrays = {name: np.abs(array) for name, array in self.arrays.items()}
-        ones: Arrays = {name: array != 0 for name, array in self.arrays.items()}
+        sizes: Arrays = {name: np.asarray(np.abs(array)) for name, array in self.arrays.items()}
+        ones: Arrays = {name: np.asarray(array != 0) for name, array in self.arrays.items()}
         values, magnitudes, terms = self.fields(), self.fields(**sizes), self.fields(**ones)
         products = operands = {name: np.zeros(value.shape) for name, value in values.items()}
         if self.multiplies:

@@ -61,6 +61,7 @@ import numpy as np
 
 from clconv.oracle._floats import FLOAT64, DType, digits, smallest_subnormal, unit_roundoff
 from clconv.oracle.bounds.rounding import Rounding
+from clconv.oracle.reference.flatten import FlattenGradients, flatten
 from clconv.oracle.reference.geometry import FloatArray
 from clconv.oracle.reference.padding import PadGradients, pad, pad_backward
 from clconv.oracle.reference.rearrange import (
@@ -166,6 +167,8 @@ BOUNDS: dict[str, Callable[[Arguments, Rounding], Any]] = {
     "pixel_unshuffle_backward": _copied_gradient(PixelUnshuffleGradients),
     "channel_shuffle": _copy(channel_shuffle),
     "channel_shuffle_backward": _copied_gradient(ChannelShuffleGradients),
+    "flatten": _copy(flatten),
+    "flatten_backward": _copied_gradient(FlattenGradients),
 }
 
 

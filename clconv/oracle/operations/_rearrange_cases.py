@@ -13,6 +13,9 @@ from clconv.oracle.reference.geometry import Sizes
 from ._base import Claims, Problem, Refusal
 
 __all__ = [
+    "flatten_edges",
+    "flatten_refusals",
+    "flattenings",
     "pad_edges",
     "pad_refusals",
     "paddings",
@@ -194,3 +197,37 @@ def shuffle_refusals(operation: str, argument: str) -> Iterator[Refusal]:
         rule = "the factor divides height and width"
         yield Refusal(rule, _problem("a factor of 2 for 5 columns", (1, 1, 4, 5), **{argument: 2}))
         yield Refusal(rule, _problem("a factor of 2 for 3 rows", (1, 1, 3, 4), **{argument: 2}))
+
+
+# --- flatten
+
+
+@st.composite
+def flattenings(draw: st.DrawFn) -> Problem:
+    """Draw axes to join, counted from either end, the simplest being all."""
+    shape = tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=4)))
+    first = draw(st.integers(0, len(shape) - 1))
+    last = draw(st.integers(first, len(shape) - 1))
+    arguments = {}
+    for name, axis, usual in (("start_dim", first, 0), ("end_dim", last, len(shape) - 1)):
+        counted = axis - len(shape) if draw(st.booleans()) else axis
+        if axis != usual or draw(st.booleans()):
+            arguments[name] = counted
+    return Problem({"input": shape}, arguments)
+
+
+def flatten_edges() -> Iterator[Problem]:
+    """List lawful joins that are often got wrong."""
+    yield _problem("all axes behind the batch", (2, 3, 4), start_dim=1)
+    yield _problem("the first of three axes", (2, 3, 4), end_dim=-2)
+    yield _problem("one axis", (2, 3, 4), start_dim=1, end_dim=1)
+    yield _problem("an empty batch", (0, 3, 2), start_dim=1)
+    yield _problem(f"{MANY} images", (MANY, 1, 2), start_dim=1)
+
+
+def flatten_refusals() -> Iterator[Refusal]:
+    """List joins without a meaning."""
+    yield Refusal("start_dim is an axis", _problem("start_dim=3", (2, 3, 4), start_dim=3))
+    yield Refusal("end_dim is an axis", _problem("end_dim=-4", (2, 3, 4), end_dim=-4))
+    yield Refusal("start_dim is not behind end_dim", _problem("from 2 to 1", (2, 3, 4), start_dim=2, end_dim=1))
+    yield Refusal("start_dim is an integer", _problem("start_dim=1.0", (2, 3, 4), start_dim=1.0))

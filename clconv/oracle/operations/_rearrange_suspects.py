@@ -12,7 +12,7 @@ from clconv.oracle import reference
 
 from ._base import Claims, Operation, Results, Suspect
 
-__all__ = ["of_padding", "of_shuffles"]
+__all__ = ["of_flattening", "of_padding", "of_shuffles"]
 
 Array = NDArray[Any]
 Arguments = dict[str, Any]
@@ -110,6 +110,35 @@ def _only_the_last(arrays: Any, arguments: Arguments) -> Results:
     dx = np.zeros(x.size)
     dx[sources[sources >= 0].astype(int)] = g[sources >= 0]
     return {"input": dx.reshape(x.shape)}
+
+
+# --- flatten
+
+
+def of_flattening(operation: Any) -> Iterator[Suspect]:
+    """List the faults of joining axes."""
+    yield Suspect("the joined axes run backwards, the first one fastest", _first_axis_fastest(operation))
+    if not operation.backward:
+        yield Suspect("end_dim is ignored", _with_arguments(operation, _without("end_dim")))
+        yield Suspect("start_dim is ignored", _with_arguments(operation, _without("start_dim")))
+
+
+def _without(name: str) -> Callable[[Arguments], Arguments]:
+    return lambda arguments: {k: v for k, v in arguments.items() if k != name}
+
+
+def _first_axis_fastest(operation: Any) -> Any:
+    def results(arrays: Any, arguments: Arguments) -> Results:
+        x = arrays["input"]
+        rank = x.ndim
+        first, last = arguments.get("start_dim", 0) % rank, arguments.get("end_dim", -1) % rank
+        axes = (*range(first), *reversed(range(first, last + 1)), *range(last + 1, rank))
+        if operation.backward:
+            g = arrays["grad_output"].reshape([x.shape[axis] for axis in axes])
+            return {"input": g.transpose(np.argsort(axes))}
+        return {"output": reference.flatten(x.transpose(axes).copy(), first, last)}
+
+    return results
 
 
 # --- shuffles

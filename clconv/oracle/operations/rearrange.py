@@ -1,4 +1,4 @@
-"""pad, pixel_shuffle, pixel_unshuffle and channel_shuffle, forward and backward, as the checker sees them."""
+"""pad, flatten, pixel_shuffle, pixel_unshuffle and channel_shuffle, forward and backward, as the checker sees them."""
 
 from __future__ import annotations
 
@@ -192,6 +192,36 @@ class Shuffle(Rearrangement):
         return faults.of_shuffles(self)
 
 
+class Flatten(Rearrangement):
+    """Joining neighbouring axes."""
+
+    settings = ("start_dim", "end_dim")
+
+    def __init__(self, backward: bool) -> None:
+        super().__init__("flatten", backward)
+        self.features = ("output_mask",) if backward else ()
+
+    def forward_problems(self, claims: Claims) -> st.SearchStrategy[Problem]:
+        """Draw axes to join."""
+        return cases.flattenings()
+
+    def forward_edges(self, claims: Claims) -> Iterable[Problem]:
+        """List joins that are often got wrong."""
+        return cases.flatten_edges()
+
+    def forward_refusals(self, claims: Claims) -> Iterable[Refusal]:
+        """List joins without a meaning."""
+        return cases.flatten_refusals()
+
+    def identities(self, claims: Claims) -> Iterator[Identity]:
+        """List the law of joining axes."""
+        yield Identity("every element is kept", _keeps_every_element)
+
+    def suspects(self) -> Iterable[Suspect]:
+        """List the faults of joining axes."""
+        return faults.of_flattening(self)
+
+
 def _output(call: Call, case: Case) -> Array:
     (output,) = call(case).values()
     assert output is not None
@@ -241,5 +271,6 @@ def _undoes_itself(call: Call, case: Case) -> Disagreement | None:
 SHUFFLES = (("pixel_shuffle", "upscale_factor"), ("pixel_unshuffle", "downscale_factor"), ("channel_shuffle", "groups"))
 REARRANGEMENTS = (
     *(Pad(backward) for backward in (False, True)),
+    *(Flatten(backward) for backward in (False, True)),
     *(Shuffle(name, argument, backward) for name, argument in SHUFFLES for backward in (False, True)),
 )

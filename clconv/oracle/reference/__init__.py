@@ -62,6 +62,7 @@ from clconv.oracle.reference.cross_entropy import CrossEntropyGradients, cross_e
 from clconv.oracle.reference.deform import DeformConvGradients, deform_conv2d, deform_conv2d_backward
 from clconv.oracle.reference.dropout import DropoutGradients, dropout, dropout_backward
 from clconv.oracle.reference.epilogue import EpilogueGradients, epilogue, epilogue_backward
+from clconv.oracle.reference.flatten import FlattenGradients, flatten, flatten_backward
 from clconv.oracle.reference.grid_sample import GridSampleGradients, grid_sample, grid_sample_backward
 from clconv.oracle.reference.group_norm import (
     RMSNormGradients,
@@ -170,6 +171,7 @@ __all__ = [
     "DeformConvGradients",
     "DropoutGradients",
     "EpilogueGradients",
+    "FlattenGradients",
     "FoldGradients",
     "GridSampleGradients",
     "InterpolateGradients",
@@ -227,6 +229,8 @@ __all__ = [
     "dropout_backward",
     "epilogue",
     "epilogue_backward",
+    "flatten",
+    "flatten_backward",
     "fold",
     "fold_backward",
     "gelu",
