@@ -16,6 +16,7 @@ __all__ = [
     "always",
     "launch",
     "needs_sums",
+    "outputs",
     "plan_bwd",
     "plan_bwd_rows",
     "plan_channels",
@@ -29,8 +30,8 @@ __all__ = [
     "workspace",
 ]
 
-#: Elements of a slice on processors: two sweeps of it stay in the innermost cache.
-_SLICE = 8192
+#: Elements of a slice on processors, which stays in the innermost cache.
+_SLICE = 16384
 #: A row's bytes that stay in a processor's own cache until they are read again.
 _CACHE = 2**19
 #: Fewer rows than these are cut into slices, so that every core has some.
@@ -61,7 +62,7 @@ def plan_rows(problem: NormProblem, traits: Traits) -> Plan:
         "eps": problem.eps,
         "SLICES": _slices(problem, traits),
     }
-    arrays = ("x", "w", "b", "y", "statistics")
+    arrays = outputs(problem)
     rows = launch("norm.cl", "norm_rows", problem, problem.row_count, arrays, numbers, 4, local_size=1)
     return Plan((rows,), workspace(problem, statistics=3)) + plan_running(problem)
 
@@ -72,7 +73,7 @@ def plan_fwd(problem: NormProblem, traits: Traits) -> Plan:
         return Plan(())
     items, chunks = _chunks(problem, traits)
     numbers = {**affine(problem), **chunks}
-    apply = launch("norm.cl", "norm_apply", problem, items, ("x", "w", "b", "y", "statistics"), numbers, 4)
+    apply = launch("norm.cl", "norm_apply", problem, items, outputs(problem), numbers, 4)
     return _plan_statistics(problem, traits) + Plan((apply,)) + plan_running(problem)
 
 
@@ -257,15 +258,23 @@ def launch(
     local_size: int = 64,
     **named: str,
 ) -> Launch:
-    """Return a launch with so many operations for each element of the input."""
-    bound = {**{name: name for name in arrays}, **named}
+    """Return a launch with so many operations for each element of the input; of ``arrays``, those that there are."""
+    _, has_dw, has_db = problem.gradients
+    there = {"w": problem.has_weight, "b": problem.has_bias, "dw": has_dw, "db": has_db}
+    bound = {**{name: name for name in arrays if there.get(name, True)}, **named}
     work = operations * _size(problem)
     return Launch(file, kernel, problem.defines, items, bound, numbers, work, local_size)
 
 
+def outputs(problem: NormProblem) -> tuple[str, ...]:
+    """Return the arrays of the kernels that store outputs."""
+    return ("x", "w", "b", *problem.epilogue.arrays, "y", "statistics")
+
+
 def affine(problem: NormProblem) -> dict[str, float]:
-    """Return the sizes, and which of weight and bias there are."""
-    return {**problem.sizes(), "has_weight": problem.has_weight, "has_bias": problem.has_bias}
+    """Return the sizes, which of weight and bias there are, and what is done to outputs."""
+    flags = {"has_weight": problem.has_weight, "has_bias": problem.has_bias}
+    return {**problem.sizes(), **flags, **problem.epilogue.numbers()}
 
 
 def workspace(problem: NormProblem, **reals_per_row: int) -> dict[str, int]:
