@@ -75,6 +75,7 @@ static inline index64 least(const index64 a, const index64 b) { return a < b ? a
 
 /* Vectors of partial sums that are added to in turn, so that an addition need not wait for the last one's result. */
 #define SUMS_IN_TURN 4
+#define IN_TURN(ADD) do { ADD(0) ADD(1) ADD(2) ADD(3) } while (0)
 
 /* The LANES elements from `at` on, `step` apart. */
 static inline vector lanes_at(global const element *x, const index64 at, const index64 step)
@@ -106,6 +107,13 @@ static inline real total(const partial_sums *sums)
 #define AHEAD 1024
 #define LINE (64 / (int)sizeof(element))
 
+/* Adds vector i of a turn to the sums of that number. */
+#define ADD_DISTANCES(i) { \
+    const vector distance = lanes_at(x, at + (k + (i) * LANES) * step, step) - centre; \
+    sums->some[i] += distance; \
+    squares->some[i] += distance * distance; \
+}
+
 /* Adds the distances from a centre, and their squares, of `count` elements that lie `step` apart. Memory is asked for
  * what comes AHEAD in the run, `rest` elements long, and then in the one that begins at `next`. */
 static inline void add_run(partial_sums *sums, partial_sums *squares, global const element *x,
@@ -118,17 +126,9 @@ static inline void add_run(partial_sums *sums, partial_sums *squares, global con
             const index64 ahead = k + AHEAD < rest ? at + k + AHEAD : next + k + AHEAD - rest;
             for (int i = 0; i < SUMS_IN_TURN * LANES; i += LINE) FETCH_AHEAD(x, ahead + i);
         }
-        for (int i = 0; i < SUMS_IN_TURN; i++) {
-            const vector distance = lanes_at(x, at + (k + i * LANES) * step, step) - centre;
-            sums->some[i] += distance;
-            squares->some[i] += distance * distance;
-        }
+        IN_TURN(ADD_DISTANCES);
     }
-    for (; k + LANES <= count; k += LANES) {
-        const vector distance = lanes_at(x, at + k * step, step) - centre;
-        sums->some[0] += distance;
-        squares->some[0] += distance * distance;
-    }
+    for (; k + LANES <= count; k += LANES) ADD_DISTANCES(0)
     if (k == count) return;
     if (k > 0) { /* the last vector once more, but for the lanes that have been counted */
         const vector distance = last_lanes(lanes_at(x, at + (count - LANES) * step, step) - centre, count - k);

@@ -13,6 +13,13 @@
 #define GRADIENTS_AT(k) (lanes_at(dy, dy_at + (k) * dy_w, dy_w) * (weighs ? lanes_at(w, w_at + (k) * w_w, w_w) : splat(1)))
 #define NORMALISED_AT(k) ((lanes_at(x, x_at + (k) * x_w, x_w) - mean) * r)
 
+/* Adds vector i of a turn to the sums of that number. */
+#define ADD_GRADIENTS(i) { \
+    const vector h = GRADIENTS_AT(k + (i) * LANES); \
+    sums->some[i] += h; \
+    products->some[i] += h * NORMALISED_AT(k + (i) * LANES); \
+}
+
 static inline void add_gradient_run(partial_sums *sums, partial_sums *products,
                                     global const element *dy, const index64 dy_at, const index64 dy_w,
                                     global const element *x, const index64 x_at, const index64 x_w,
@@ -26,17 +33,9 @@ static inline void add_gradient_run(partial_sums *sums, partial_sums *products,
                 FETCH_AHEAD(dy, dy_at + k + AHEAD + i);
                 FETCH_AHEAD(x, x_at + k + AHEAD + i);
             }
-        for (int i = 0; i < SUMS_IN_TURN; i++) {
-            const vector h = GRADIENTS_AT(k + i * LANES);
-            sums->some[i] += h;
-            products->some[i] += h * NORMALISED_AT(k + i * LANES);
-        }
+        IN_TURN(ADD_GRADIENTS);
     }
-    for (; k + LANES <= count; k += LANES) {
-        const vector h = GRADIENTS_AT(k);
-        sums->some[0] += h;
-        products->some[0] += h * NORMALISED_AT(k);
-    }
+    for (; k + LANES <= count; k += LANES) ADD_GRADIENTS(0)
     if (k == count) return;
     if (k > 0) {
         const vector h = GRADIENTS_AT(count - LANES);

@@ -60,11 +60,19 @@ typedef JOINED(int, LANES) integers;
 #define LANE_NUMBERS (integers)(0, 1)
 #endif
 
+/* vstoren is taken apart by some drivers that are made of clang, which knows vectors without alignment. */
+#if defined(__clang__)
+typedef vector unaligned_vector __attribute__((aligned(4)));
+#define STORE(value, array) (*(global unaligned_vector *)(array) = (value))
+#else
+#define STORE(value, array) VSTORE(value, 0, array)
+#endif
+
 static inline vector splat(const real value) { return (vector)(value); }
 static inline vector load_vector(global const real *array) { return VLOAD(0, array); }
 static inline void store_vector(real *array, const vector value) { VSTORE(value, 0, array); }
 static inline vector private_vector(const real *array) { return VLOAD(0, array); }
-static inline void keep_vector(global real *array, const vector value) { VSTORE(value, 0, array); }
+static inline void keep_vector(global real *array, const vector value) { STORE(value, array); }
 
 #if ELEMENT == 16
 static inline vector load_lanes(global const element *array, const index64 i) { return JOINED(vload_half, LANES)(0, array + i); }
@@ -74,7 +82,7 @@ static inline void store_lanes(global element *array, const index64 i, const vec
 }
 #else
 static inline vector load_lanes(global const element *array, const index64 i) { return VLOAD(0, array + i); }
-static inline void store_lanes(global element *array, const index64 i, const vector v) { VSTORE(v, 0, array + i); }
+static inline void store_lanes(global element *array, const index64 i, const vector v) { STORE(v, array + i); }
 #endif
 
 #else /* C */
