@@ -178,7 +178,8 @@ def _backward(arguments: Arguments, rounding: Rounding) -> EpilogueGradients:
     given = arguments["value"] if arguments["output"] is None else arguments["output"]
     finish = checked(given, **{name: arguments[name] for name in PARTS[1:]})
     # dz is the residual's gradient, whether or not there is a residual.
-    as_residual = {**arguments, "residual": np.zeros_like(given)}
+    residual = np.zeros_like(given) if finish.residual is None else finish.residual
+    as_residual = {**arguments, "residual": residual}
     dz = epilogue_backward(**{**as_residual, "output_mask": (False, False, False, True)}).residual
     gradients = epilogue_backward(**arguments)
     assert dz is not None

@@ -19,7 +19,7 @@ NAMES = (*ACTIVATIONS, "leaky_relu")
 IDENTITY = Activation(lambda z: z, np.ones_like, (-np.inf, np.inf), (1.0, 1.0))
 #: Slopes in terms of the function's value, where that says them.
 SLOPES_BY_OUTPUT: dict[str, Callable[[FloatArray], FloatArray]] = {
-    "relu": lambda y: np.where(y > 0, 1.0, 0.0),
+    "relu": lambda y: np.where(y <= 0, 0.0, 1.0),
     "sigmoid": lambda y: y * (1 - y),
     "tanh": lambda y: (1 - y) * (1 + y),
 }
