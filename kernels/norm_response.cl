@@ -1,13 +1,14 @@
 /* Local response normalisation, across neighbouring channels.
  *
- *     base[n, c] = k + scale * sum of x[n, i]^2 over i = c - BEFORE ... c + AFTER          scale = alpha / size
+ *     base[n, c] = k + share * sum of x[n, i]^2 over i = c - BEFORE ... c + AFTER          share = alpha / size
  *     y[n, c]    = x[n, c] * base[n, c]^-beta
  *     dx[n, c]   = dy[n, c] * base[n, c]^-beta - factor * x[n, c] * sum of slope[n, i] over i = c - AFTER ... c + BEFORE
  *     slope      = dy * x * base^(-beta - 1)                                               factor = 2 * alpha * beta / size
  *
- * at every pixel; channels beyond the ends do not exist. The second sum is over the channels whose windows hold c.
+ * at every pixel; channels beyond the ends do not exist, and y is stored when it has been through the epilogue. The second sum is over the channels whose windows hold c.
  */
 #include "convolution.h"
+#include "epilogue.h"
 #include "math.h"
 
 #define CHANNELS const index64 N, const index64 C, const int D, const int H, const int W, const int BEFORE, const int AFTER
@@ -39,7 +40,7 @@ static inline real response(const real base, const real beta, const int exponent
 /* Bases of `count` <= LANES pixels of channel c, whose values lie `step` apart from x[at] on. */
 static inline void bases(real *base, global const element *x, const index64 at, const index64 step, const int count,
                          const index64 x_c, const index64 c, const index64 C, const int BEFORE, const int AFTER,
-                         const real scale, const real k)
+                         const real share, const real k)
 {
     real sum[LANES];
     for (int i = 0; i < LANES; i++) sum[i] = 0;
@@ -49,7 +50,7 @@ static inline void bases(real *base, global const element *x, const index64 at, 
             const real value = load(x, at + shift * x_c + i * step);
             sum[i] += value * value;
         }
-    for (int i = 0; i < count; i++) base[i] = k + scale * sum[i];
+    for (int i = 0; i < count; i++) base[i] = k + share * sum[i];
 }
 
 /* A work-item's row of pixels, and its first one. */
@@ -64,32 +65,35 @@ static inline void bases(real *base, global const element *x, const index64 at, 
     const index64 c = item % C; \
     const index64 n = item / C;
 
-static inline void outputs(global const element *x, const index64 x_at, const index64 x_w, const index64 x_c,
-                           global element *y, const index64 y_at, const index64 y_w, const int count,
-                           const index64 c, const index64 C, const int BEFORE, const int AFTER,
-                           const real scale, const real k, const real beta, const int exponent)
+static inline void outputs(real *value, global const element *x, const index64 x_at, const index64 x_w, const index64 x_c,
+                           const int count, const index64 c, const index64 C, const int BEFORE, const int AFTER,
+                           const real share, const real k, const real beta, const int exponent)
 {
     real base[LANES];
-    bases(base, x, x_at, x_w, count, x_c, c, C, BEFORE, AFTER, scale, k);
-    for (int i = 0; i < count; i++)
-        store(y, y_at + i * y_w, load(x, x_at + i * x_w) * response(base[i], beta, exponent));
+    bases(base, x, x_at, x_w, count, x_c, c, C, BEFORE, AFTER, share, k);
+    for (int i = 0; i < count; i++) value[i] = load(x, x_at + i * x_w) * response(base[i], beta, exponent);
 }
 
 kernel void response_norm(
     WORK_ITEM
-    global const element *x, global element *y,
-    CHANNELS, VIEW(x), VIEW(y), const real scale, const real k, const real beta, const int exponent, const int RUN)
+    global const element *x, EPILOGUE_ARRAYS, global element *y,
+    CHANNELS, VIEW(x), VIEW(y), const real share, const real k, const real beta, const int exponent, const int RUN,
+    EPILOGUE, VIEW(residual))
 {
     POSITION
+    real value[LANES];
     for (int w = begin; w < end; w += LANES) {
         const int count = end - w < LANES ? end - w : LANES;
         const index64 x_at = AT(x, n, c, d, h, w), y_at = AT(y, n, c, d, h, w);
-        if (x_w == 1 && y_w == 1 && exponent == THREE_QUARTERS)
-            outputs(x, x_at, 1, x_c, y, y_at, 1, count, c, C, BEFORE, AFTER, scale, k, beta, THREE_QUARTERS);
-        else if (x_w == 1 && y_w == 1 && exponent == ANY_EXPONENT)
-            outputs(x, x_at, 1, x_c, y, y_at, 1, count, c, C, BEFORE, AFTER, scale, k, beta, ANY_EXPONENT);
+        if (x_w == 1 && exponent == THREE_QUARTERS)
+            outputs(value, x, x_at, 1, x_c, count, c, C, BEFORE, AFTER, share, k, beta, THREE_QUARTERS);
+        else if (x_w == 1 && exponent == ANY_EXPONENT)
+            outputs(value, x, x_at, 1, x_c, count, c, C, BEFORE, AFTER, share, k, beta, ANY_EXPONENT);
         else
-            outputs(x, x_at, x_w, x_c, y, y_at, y_w, count, c, C, BEFORE, AFTER, scale, k, beta, exponent);
+            outputs(value, x, x_at, x_w, x_c, count, c, C, BEFORE, AFTER, share, k, beta, exponent);
+        FINISH_RUN(value, count, c, AT(residual, n, c, d, h, w), residual_w);
+        if (y_w == 1) for (int i = 0; i < count; i++) store(y, y_at + i, value[i]);
+        else for (int i = 0; i < count; i++) store(y, y_at + i * y_w, value[i]);
     }
 }
 
@@ -97,10 +101,10 @@ static inline void slopes(global const element *dy, const index64 dy_at, const i
                           global const element *x, const index64 x_at, const index64 x_w, const index64 x_c,
                           global real *direct, global real *slope, const int count,
                           const index64 c, const index64 C, const int BEFORE, const int AFTER,
-                          const real scale, const real k, const real beta, const int exponent)
+                          const real share, const real k, const real beta, const int exponent)
 {
     real base[LANES];
-    bases(base, x, x_at, x_w, count, x_c, c, C, BEFORE, AFTER, scale, k);
+    bases(base, x, x_at, x_w, count, x_c, c, C, BEFORE, AFTER, share, k);
     for (int i = 0; i < count; i++) {
         const real through = load(dy, dy_at + i * dy_w) * response(base[i], beta, exponent);
         direct[i] = through;
@@ -112,7 +116,7 @@ static inline void slopes(global const element *dy, const index64 dy_at, const i
 kernel void response_slopes(
     WORK_ITEM
     global const element *dy, global const element *x, global real *direct, global real *slope,
-    CHANNELS, VIEW(dy), VIEW(x), const real scale, const real k, const real beta, const int exponent, const int RUN)
+    CHANNELS, VIEW(dy), VIEW(x), const real share, const real k, const real beta, const int exponent, const int RUN)
 {
     POSITION
     for (int w = begin; w < end; w += LANES) {
@@ -121,13 +125,13 @@ kernel void response_slopes(
         const index64 at = (((n * C + c) * D + d) * H + h) * W + w;
         if (x_w == 1 && dy_w == 1 && exponent == THREE_QUARTERS)
             slopes(dy, dy_at, 1, x, x_at, 1, x_c, direct + at, slope + at, count,
-                   c, C, BEFORE, AFTER, scale, k, beta, THREE_QUARTERS);
+                   c, C, BEFORE, AFTER, share, k, beta, THREE_QUARTERS);
         else if (x_w == 1 && dy_w == 1 && exponent == ANY_EXPONENT)
             slopes(dy, dy_at, 1, x, x_at, 1, x_c, direct + at, slope + at, count,
-                   c, C, BEFORE, AFTER, scale, k, beta, ANY_EXPONENT);
+                   c, C, BEFORE, AFTER, share, k, beta, ANY_EXPONENT);
         else
             slopes(dy, dy_at, dy_w, x, x_at, x_w, x_c, direct + at, slope + at, count,
-                   c, C, BEFORE, AFTER, scale, k, beta, exponent);
+                   c, C, BEFORE, AFTER, share, k, beta, exponent);
     }
 }
 

@@ -10,8 +10,11 @@ import pytest
 import clconv
 from clconv import Epilogue
 from clconv.devices import executor_for
+from clconv.oracle import check
+from clconv.oracle.operations import OPERATIONS as ORACLE
 from clconv.plan import Traits
 from tests.fences import fenced
+from tests.finished import NAMES, finished
 from tests.strategies import laid_out
 
 ACTIVATIONS = {
@@ -202,3 +205,10 @@ def test_another_epilogue_and_an_out_that_is_the_residual_are_refused():
         ValueError, match=r"out must not overlap an input, but it shares memory with epilogue\.residual"
     ):
         clconv.conv1d(x, w, epilogue=Epilogue(residual=residual), out=residual)
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * ("pool1d" not in n)) for n in NAMES])
+def test_epilogues_pass_before_the_oracle(device, name):
+    report = check(finished(name, device), op=name, features=ORACLE[name].features, max_examples=10)
+    assert report.passed, str(report)
+    assert not report.not_tested
