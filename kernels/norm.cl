@@ -79,8 +79,12 @@ static inline void apply_slice(OF_ROW(x), OF_ROW(w), const int has_weight, OF_RO
             real values[PIECE];
             normalise_run(values, 1, y, y_at, y_w, x, x_at, x_w, w, w_at, w_w, has_weight, b, b_at, b_w, has_bias,
                           count, mean, r);
-            finish_run(values, (int)count, scale, scale_row + PLACE(scale, p), has_scale,
-                       shift, shift_row + PLACE(shift, p), has_shift,
+            const index64 scale_at = scale_row + PLACE(scale, p), shift_at = shift_row + PLACE(shift, p);
+            const int varies = scale_w != 0 || shift_w != 0; /* channels of a group that lie side by side */
+            for (int k = 0; varies && k < count; k++)
+                values[k] = values[k] * (has_scale ? load(scale, scale_at + k * scale_w) : 1)
+                    + (has_shift ? load(shift, shift_at + k * shift_w) : 0);
+            finish_run(values, (int)count, scale, scale_at, has_scale && !varies, shift, shift_at, has_shift && !varies,
                        residual, residual_row + PLACE(residual, p), residual_w, has_residual, activation, slope);
             for (int k = 0; k < count; k++) store(y, y_at + k * y_w, values[k]);
         } else
