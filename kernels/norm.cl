@@ -43,57 +43,76 @@ static inline void normalise(real *values, const int finishes,
     }
 }
 
-/* The same for the steps that are most common, as literals: the compiler drops what they rule out. */
-static inline void normalise_run(real *values, const int finishes,
-                                 global element *y, const index64 y_at, const index64 y_w,
-                                 global const element *x, const index64 x_at, const index64 x_w,
-                                 global const element *w, const index64 w_at, const index64 w_w, const int has_weight,
-                                 global const element *b, const index64 b_at, const index64 b_w, const int has_bias,
-                                 const index64 count, const real mean, const real r)
+/* Elements [begin, end) of a row, straight into y. */
+static inline void apply_plain(OF_ROW(x), OF_ROW(w), const int has_weight, OF_ROW(b), const int has_bias,
+                               global element *y, const index64 y_row, ALONG_ROW(y),
+                               const index64 D, const index64 H, const index64 W,
+                               const index64 begin, const index64 end, const real mean, const real r)
 {
-    if (x_w == 1 && y_w == 1 && w_w == 0 && b_w == 0)
-        normalise(values, finishes, y, y_at, 1, x, x_at, 1, w, w_at, 0, has_weight, b, b_at, 0, has_bias, count, mean, r);
-    else if (x_w == 1 && y_w == 1 && w_w == 1 && b_w == 1)
-        normalise(values, finishes, y, y_at, 1, x, x_at, 1, w, w_at, 1, 1, b, b_at, 1, 1, count, mean, r);
-    else if (x_w == 1 && y_w == 1 && w_w == 1 && b_w == 0)
-        normalise(values, finishes, y, y_at, 1, x, x_at, 1, w, w_at, 1, 1, b, b_at, 0, has_bias, count, mean, r);
-    else
-        normalise(values, finishes, y, y_at, y_w, x, x_at, x_w, w, w_at, w_w, has_weight, b, b_at, b_w, has_bias,
-                  count, mean, r);
+    place p = place_of(begin, D, H, W);
+    for (index64 e = begin; e < end; p = next_run(p, D, H)) {
+        const index64 count = least(end - e, W - p.w);
+        normalise(0, 0, y, y_row + PLACE(y, p), y_w, x, x_row + PLACE(x, p), x_w,
+                  w, w_row + PLACE(w, p), w_w, has_weight, b, b_row + PLACE(b, p), b_w, has_bias, count, mean, r);
+        e += count;
+    }
 }
 
-/* Elements [begin, end) of a row. */
+/* The same through the epilogue, a piece after the other. */
+static inline void apply_finished(OF_ROW(x), OF_ROW(w), const int has_weight, OF_ROW(b), const int has_bias,
+                                  OF_ROW(scale), OF_ROW(shift), OF_ROW(residual), FINISHING,
+                                  global element *y, const index64 y_row, ALONG_ROW(y),
+                                  const index64 D, const index64 H, const index64 W,
+                                  const index64 begin, const index64 end, const real mean, const real r)
+{
+    place p = place_of(begin, D, H, W);
+    for (index64 e = begin; e < end;) {
+        const int count = (int)least(least(end - e, W - p.w), PIECE);
+        const index64 y_at = y_row + PLACE(y, p), x_at = x_row + PLACE(x, p);
+        const index64 w_at = w_row + PLACE(w, p), b_at = b_row + PLACE(b, p);
+        const index64 scale_at = scale_row + PLACE(scale, p), shift_at = shift_row + PLACE(shift, p);
+        real values[PIECE];
+        if (x_w == 1)
+            normalise(values, 1, y, 0, 1, x, x_at, 1, w, w_at, w_w, has_weight, b, b_at, b_w, has_bias, count, mean, r);
+        else
+            normalise(values, 1, y, 0, 1, x, x_at, x_w, w, w_at, w_w, has_weight, b, b_at, b_w, has_bias, count, mean, r);
+        const int varies = scale_w != 0 || shift_w != 0; /* channels of a group that lie side by side */
+        for (int k = 0; varies && k < count; k++)
+            values[k] = values[k] * (has_scale ? load(scale, scale_at + k * scale_w) : 1)
+                + (has_shift ? load(shift, shift_at + k * shift_w) : 0);
+        finish_run(values, count, scale, scale_at, has_scale && !varies, shift, shift_at, has_shift && !varies,
+                   residual, residual_row + PLACE(residual, p), residual_w, has_residual, activation, slope);
+        store_run(y, y_at, y_w, values, count);
+        e += count;
+        p.w += count;
+        if (p.w == W) p = next_run(p, D, H);
+    }
+}
+
+/* The same with the steps that are most common as literals: the compiler drops what they rule out. */
 static inline void apply_slice(OF_ROW(x), OF_ROW(w), const int has_weight, OF_ROW(b), const int has_bias,
                                OF_ROW(scale), OF_ROW(shift), OF_ROW(residual), FINISHING,
                                global element *y, const index64 y_row, ALONG_ROW(y),
                                const index64 D, const index64 H, const index64 W,
                                const index64 begin, const index64 end, const real mean, const real r)
 {
-    const int finishes = has_scale | has_shift | has_residual | (activation != NO_ACTIVATION);
-    place p = place_of(begin, D, H, W);
-    for (index64 e = begin; e < end;) {
-        const index64 run = least(end - e, W - p.w), count = finishes ? least(run, PIECE) : run;
-        const index64 x_at = x_row + PLACE(x, p), y_at = y_row + PLACE(y, p);
-        const index64 w_at = w_row + PLACE(w, p), b_at = b_row + PLACE(b, p);
-        if (finishes) {
-            real values[PIECE];
-            normalise_run(values, 1, y, y_at, y_w, x, x_at, x_w, w, w_at, w_w, has_weight, b, b_at, b_w, has_bias,
-                          count, mean, r);
-            const index64 scale_at = scale_row + PLACE(scale, p), shift_at = shift_row + PLACE(shift, p);
-            const int varies = scale_w != 0 || shift_w != 0; /* channels of a group that lie side by side */
-            for (int k = 0; varies && k < count; k++)
-                values[k] = values[k] * (has_scale ? load(scale, scale_at + k * scale_w) : 1)
-                    + (has_shift ? load(shift, shift_at + k * shift_w) : 0);
-            finish_run(values, (int)count, scale, scale_at, has_scale && !varies, shift, shift_at, has_shift && !varies,
-                       residual, residual_row + PLACE(residual, p), residual_w, has_residual, activation, slope);
-            for (int k = 0; k < count; k++) store(y, y_at + k * y_w, values[k]);
-        } else
-            normalise_run(0, 0, y, y_at, y_w, x, x_at, x_w, w, w_at, w_w, has_weight, b, b_at, b_w, has_bias,
-                          count, mean, r);
-        e += count;
-        p.w += count;
-        if (p.w == W) p = next_run(p, D, H);
-    }
+    const int is_dense = x_w == 1 && y_w == 1;
+    if (has_scale | has_shift | has_residual | (activation != NO_ACTIVATION))
+        apply_finished(x, x_row, STEPS(x), w, w_row, STEPS(w), has_weight, b, b_row, STEPS(b), has_bias,
+                       scale, scale_row, STEPS(scale), shift, shift_row, STEPS(shift), residual, residual_row, STEPS(residual),
+                       FINISH_WITH, y, y_row, STEPS(y), D, H, W, begin, end, mean, r);
+    else if (is_dense && w_w == 0 && b_w == 0)
+        apply_plain(x, x_row, x_a, x_d, x_h, 1, w, w_row, w_a, w_d, w_h, 0, has_weight,
+                    b, b_row, b_a, b_d, b_h, 0, has_bias, y, y_row, y_a, y_d, y_h, 1, D, H, W, begin, end, mean, r);
+    else if (is_dense && w_w == 1 && b_w == 1)
+        apply_plain(x, x_row, x_a, x_d, x_h, 1, w, w_row, w_a, w_d, w_h, 1, 1,
+                    b, b_row, b_a, b_d, b_h, 1, 1, y, y_row, y_a, y_d, y_h, 1, D, H, W, begin, end, mean, r);
+    else if (is_dense && w_w == 1 && b_w == 0)
+        apply_plain(x, x_row, x_a, x_d, x_h, 1, w, w_row, w_a, w_d, w_h, 1, 1,
+                    b, b_row, b_a, b_d, b_h, 0, has_bias, y, y_row, y_a, y_d, y_h, 1, D, H, W, begin, end, mean, r);
+    else
+        apply_plain(x, x_row, STEPS(x), w, w_row, STEPS(w), has_weight, b, b_row, STEPS(b), has_bias,
+                    y, y_row, STEPS(y), D, H, W, begin, end, mean, r);
 }
 
 kernel void norm_rows(

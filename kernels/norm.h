@@ -77,15 +77,6 @@ static inline index64 least(const index64 a, const index64 b) { return a < b ? a
 #define SUMS_IN_TURN 4
 #define IN_TURN(ADD) do { ADD(0) ADD(1) ADD(2) ADD(3) } while (0)
 
-/* The LANES elements from `at` on, `step` apart. */
-static inline vector lanes_at(global const element *x, const index64 at, const index64 step)
-{
-    if (step == 1) return load_lanes(x, at);
-    real lane[LANES];
-    for (int i = 0; i < LANES; i++) lane[i] = load(x, at + i * step);
-    return private_vector(lane);
-}
-
 /* Sums that a sweep over runs adds to: vectors, and what is left of runs that vectors do not divide. */
 typedef struct {
     vector some[SUMS_IN_TURN];

@@ -119,8 +119,7 @@ kernel void columns_apply(
         if (has_residual | (activation != NO_ACTIVATION))
             finish_run(values, count, scale, 0, 0, shift, 0, 0, residual, ROW(residual, row) + PLACE(residual, p),
                        residual_q, has_residual, activation, slope);
-        if (y_q == 1) for (int i = 0; i < count; i++) store(y, y_at + i, values[i]);
-        else for (int i = 0; i < count; i++) store(y, y_at + i * y_q, values[i]);
+        store_run(y, y_at, y_q, values, count);
         p.w++;
         if (p.w == W) p = next_run(p, D, H);
     }

@@ -154,6 +154,24 @@ static inline void store_lanes(element *array, const index64 i, const vector v)
 
 #endif
 
+/* The LANES elements from `at` on, `step` apart. */
+static inline vector lanes_at(global const element *x, const index64 at, const index64 step)
+{
+    if (step == 1) return load_lanes(x, at);
+    real lane[LANES];
+    for (int i = 0; i < LANES; i++) lane[i] = load(x, at + i * step);
+    return private_vector(lane);
+}
+
+/* Stores `count` numbers from a private array, `step` elements apart. */
+static inline void store_run(global element *y, const index64 at, const index64 step, const real *values, const int count)
+{
+    int k = 0;
+    if (step == 1)
+        for (; k + LANES <= count; k += LANES) store_lanes(y, at + k, private_vector(values + k));
+    for (; k < count; k++) store(y, at + k * step, values[k]);
+}
+
 /* The last `count` lanes; the others are zero, whatever they were. */
 static inline vector last_lanes(const vector v, const index64 count)
 {
