@@ -159,8 +159,8 @@ static inline void add_weights_run(global const element *dy, const index64 dy_at
     index64 k = 0;
     for (; k + LANES <= count; k += LANES) {
         const vector gradient = lanes_at(dy, dy_at + k * dy_w, dy_w), product = gradient * NORMALISED_AT(k);
-        keep_vector(products + k, is_first ? product : load_vector(products + k) + product);
-        keep_vector(sums + k, is_first ? gradient : load_vector(sums + k) + gradient);
+        store_global(products + k, is_first ? product : load_vector(products + k) + product);
+        store_global(sums + k, is_first ? gradient : load_vector(sums + k) + gradient);
     }
     for (; k < count; k++) {
         const real gradient = load(dy, dy_at + k * dy_w);

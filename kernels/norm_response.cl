@@ -63,7 +63,7 @@ static inline int are_normal(const real *base, const int count)
     const real least = real_of((bits)1 << (DIGITS - 1));
     vector normal = splat(0);
     for (int i = 0; i < count; i += LANES) {
-        const vector b = private_vector(base + i);
+        const vector b = load_private(base + i);
         normal += AS_VECTOR((b >= splat(least)) & (b < splat(infinity())) & AS_INTEGERS(splat(1)));
     }
     return sum_of_lanes(normal) == count;
@@ -117,7 +117,7 @@ static inline void outputs(real *value, const int finishes, global element *y, c
     const int vectors = exponent == THREE_QUARTERS && (finishes || y_w == 1) ? count / LANES * LANES : 0;
     const int whole = are_normal(base, vectors) ? vectors : 0;
     for (int i = 0; i < whole; i += LANES) {
-        const vector root = inverse_fourth_root(private_vector(base + i));
+        const vector root = inverse_fourth_root(load_private(base + i));
         const vector result = lanes_at(x, x_at + i * x_w, x_w) * (root * root * root);
         if (finishes) store_vector(value + i, result);
         else store_lanes(y, y_at + i, result);
@@ -162,10 +162,10 @@ static inline void slopes(global const element *dy, const index64 dy_at, const i
     bases(base, x, x_at, x_w, count, x_c, c, C, BEFORE, AFTER, share, k);
     const int whole = exponent == THREE_QUARTERS && are_normal(base, count / LANES * LANES) ? count / LANES * LANES : 0;
     for (int i = 0; i < whole; i += LANES) {
-        const vector y = inverse_fourth_root(private_vector(base + i)), square = y * y;
+        const vector y = inverse_fourth_root(load_private(base + i)), square = y * y;
         const vector through = lanes_at(dy, dy_at + i * dy_w, dy_w) * (y * square);
-        keep_vector(direct + i, through);
-        keep_vector(slope + i, through * lanes_at(x, x_at + i * x_w, x_w) * (square * square));
+        store_global(direct + i, through);
+        store_global(slope + i, through * lanes_at(x, x_at + i * x_w, x_w) * (square * square));
     }
     for (int i = whole; i < count; i++) {
         const real through = load(dy, dy_at + i * dy_w) * response(base[i], beta, exponent);

@@ -31,6 +31,21 @@
 #define LANES 2
 #endif
 
+/* The lanes of two vectors in turn, from their first halves and from their second ones. */
+#if LANES == 16
+#define FIRST_HALVES 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define SECOND_HALVES 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#elif LANES == 8
+#define FIRST_HALVES 0, 8, 1, 9, 2, 10, 3, 11
+#define SECOND_HALVES 4, 12, 5, 13, 6, 14, 7, 15
+#elif LANES == 4
+#define FIRST_HALVES 0, 4, 1, 5
+#define SECOND_HALVES 2, 6, 3, 7
+#else
+#define FIRST_HALVES 0, 2
+#define SECOND_HALVES 1, 3
+#endif
+
 #if defined(__OPENCL_VERSION__) || defined(__OPENCL_C_VERSION__)
 
 #define JOINED_NAMES(name, count) name##count
@@ -41,11 +56,13 @@
 #if ELEMENT == 64
 typedef JOINED(double, LANES) vector;
 typedef JOINED(long, LANES) integers;
+typedef JOINED(ulong, LANES) lane_numbers;
 #define AS_VECTOR JOINED(as_double, LANES)
 #define AS_INTEGERS JOINED(as_long, LANES)
 #else
 typedef JOINED(float, LANES) vector;
 typedef JOINED(int, LANES) integers;
+typedef JOINED(uint, LANES) lane_numbers;
 #define AS_VECTOR JOINED(as_float, LANES)
 #define AS_INTEGERS JOINED(as_int, LANES)
 #endif
@@ -60,9 +77,11 @@ typedef JOINED(int, LANES) integers;
 #define LANE_NUMBERS (integers)(0, 1)
 #endif
 
+#define SHUFFLED(a, b, ...) shuffle2(a, b, (lane_numbers)(__VA_ARGS__))
+
 /* vstoren is taken apart by some drivers that are made of clang, which knows vectors without alignment. */
 #if defined(__clang__)
-typedef vector unaligned_vector __attribute__((aligned(4)));
+typedef vector unaligned_vector __attribute__((aligned(sizeof(real))));
 #define STORE(value, array) (*(global unaligned_vector *)(array) = (value))
 #else
 #define STORE(value, array) VSTORE(value, 0, array)
@@ -71,12 +90,15 @@ typedef vector unaligned_vector __attribute__((aligned(4)));
 static inline vector splat(const real value) { return (vector)(value); }
 static inline vector load_vector(global const real *array) { return VLOAD(0, array); }
 static inline void store_vector(real *array, const vector value) { VSTORE(value, 0, array); }
-static inline vector private_vector(const real *array) { return VLOAD(0, array); }
-static inline void keep_vector(global real *array, const vector value) { STORE(value, array); }
+static inline vector load_private(const real *array) { return VLOAD(0, array); }
+static inline void store_global(global real *array, const vector value) { STORE(value, array); }
 
 #if ELEMENT == 16
-static inline vector load_lanes(global const element *array, const index64 i) { return JOINED(vload_half, LANES)(0, array + i); }
-static inline void store_lanes(global element *array, const index64 i, const vector v) 
+static inline vector load_lanes(global const element *array, const index64 i)
+{
+    return JOINED(vload_half, LANES)(0, array + i);
+}
+static inline void store_lanes(global element *array, const index64 i, const vector v)
 {
     JOINED(JOINED(vstore_half, LANES), _rte)(v, 0, array + i);
 }
@@ -94,15 +116,24 @@ typedef index64 integers __attribute__((vector_size(VECTOR_BYTES)));
 typedef int32_t integers __attribute__((vector_size(VECTOR_BYTES)));
 #endif
 
-static inline integers lane_numbers(void)
+static inline integers numbers_of_lanes(void)
 {
     integers numbers;
     for (int i = 0; i < LANES; i++) numbers[i] = i;
     return numbers;
 }
-#define LANE_NUMBERS lane_numbers()
+#define LANE_NUMBERS numbers_of_lanes()
 #define AS_INTEGERS(value) ((integers)(value))
 #define AS_VECTOR(value) ((vector)(value))
+
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define SHUFFLED(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#endif
+#endif
+#ifndef SHUFFLED /* gcc before 12 */
+#define SHUFFLED(a, b, ...) __builtin_shuffle(a, b, (integers){__VA_ARGS__})
+#endif
 
 static inline vector splat(const real value) { return value - (vector){0}; }
 
@@ -114,8 +145,8 @@ static inline vector load_vector(const real *array)
 }
 
 static inline void store_vector(real *array, const vector value) { memcpy(array, &value, sizeof value); }
-static inline vector private_vector(const real *array) { return load_vector(array); }
-static inline void keep_vector(real *array, const vector value) { store_vector(array, value); }
+static inline vector load_private(const real *array) { return load_vector(array); }
+static inline void store_global(real *array, const vector value) { store_vector(array, value); }
 
 /* LANES neighbouring elements from the i-th on. */
 #if ELEMENT != 16
@@ -160,7 +191,7 @@ static inline vector lanes_at(global const element *x, const index64 at, const i
     if (step == 1) return load_lanes(x, at);
     real lane[LANES];
     for (int i = 0; i < LANES; i++) lane[i] = load(x, at + i * step);
-    return private_vector(lane);
+    return load_private(lane);
 }
 
 /* Stores `count` numbers from a private array, `step` elements apart. */
@@ -168,7 +199,7 @@ static inline void store_run(global element *y, const index64 at, const index64 
 {
     int k = 0;
     if (step == 1)
-        for (; k + LANES <= count; k += LANES) store_lanes(y, at + k, private_vector(values + k));
+        for (; k + LANES <= count; k += LANES) store_lanes(y, at + k, load_private(values + k));
     for (; k < count; k++) store(y, at + k * step, values[k]);
 }
 
@@ -201,5 +232,17 @@ static inline real sum_of_lanes(const vector v)
 #endif
     return lane[0] + lane[1];
 }
+
+/* Turns COUNT vectors, a power of two, into columns: as reals one after another, what was at [i][lane] is at [lane][i].
+ * The index of a real is the bits of i and then those of lane; each round moves its first bit to the end. */
+#define TRANSPOSE(vectors, COUNT) \
+    for (int round = 1; round < (COUNT); round *= 2) { \
+        vector turned[COUNT]; \
+        for (int i = 0; i < (COUNT) / 2; i++) { \
+            turned[2 * i] = SHUFFLED((vectors)[i], (vectors)[i + (COUNT) / 2], FIRST_HALVES); \
+            turned[2 * i + 1] = SHUFFLED((vectors)[i], (vectors)[i + (COUNT) / 2], SECOND_HALVES); \
+        } \
+        for (int i = 0; i < (COUNT); i++) (vectors)[i] = turned[i]; \
+    }
 
 #endif

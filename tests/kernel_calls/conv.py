@@ -15,6 +15,14 @@ def forward(draw):
         yield Call("conv2d", arrays, {**WINDOW, "padding_mode": padding_mode})
 
 
+def forward_in_vectors(draw):
+    """As many output channels as fill one, two and four vectors of any type and width."""
+    for OC in (2, 8, 16, 32, 64):
+        for padding_mode in PADDING_MODES:
+            arrays = draw(2, 2, 4, 5), draw(OC, 2, 3, 2), draw(OC)
+            yield Call("conv2d", arrays, {**WINDOW, "padding_mode": padding_mode})
+
+
 def backward_data(draw):
     for padding_mode in PADDING_MODES:
         arrays = draw(2, 2, 3, 5), draw(2, 2, 3, 2), draw(2)
@@ -28,8 +36,9 @@ def backward(draw):
 
 
 CALLS = {
-    "pack_weights": forward,
-    "conv_direct": forward,
+    "pack_weights": forward_in_vectors,
+    "pad_input": forward_in_vectors,
+    "conv_direct": forward_in_vectors,
     "conv_fwd": forward,
     "conv_bwd_data": backward_data,
     "conv_bwd_weights": backward,
