@@ -113,10 +113,9 @@ static inline void add_run(partial_sums *sums, partial_sums *squares, global con
 {
     index64 k = 0;
     for (; k + SUMS_IN_TURN * LANES <= count; k += SUMS_IN_TURN * LANES) {
-        if (step == 1) {
-            const index64 ahead = k + AHEAD < rest ? at + k + AHEAD : next + k + AHEAD - rest;
-            for (int i = 0; i < SUMS_IN_TURN * LANES; i += LINE) FETCH_AHEAD(x, ahead + i);
-        }
+        if (step == 1)
+            for (int i = 0; i < SUMS_IN_TURN * LANES; i += LINE)
+                FETCH_AHEAD(x, k + AHEAD + i + (k + AHEAD < rest ? at : next - rest));
         IN_TURN(ADD_DISTANCES);
     }
     for (; k + LANES <= count; k += LANES) ADD_DISTANCES(0)
