@@ -5,6 +5,7 @@ from __future__ import annotations
 from clconv.problem import ConvProblem
 from clconv.problem.window import PADDING_MODES
 from tests.kernel_calls.call import Call
+from tests.kernel_calls.epilogue import whole
 
 WINDOW = {"stride": (2, 1), "padding": ((1, 2), (2, 0)), "dilation": (1, 2)}
 
@@ -13,6 +14,8 @@ def forward(draw):
     for padding_mode in PADDING_MODES:
         arrays = draw(2, 2, 4, 5), draw(2, 2, 3, 2), draw(2)
         yield Call("conv2d", arrays, {**WINDOW, "padding_mode": padding_mode})
+    for epilogue in whole(draw, (2, 2, 3, 5)):
+        yield Call("conv2d", arrays, {**WINDOW, "epilogue": epilogue})
 
 
 def forward_in_vectors(draw):
@@ -27,6 +30,8 @@ def backward_data(draw):
     for padding_mode in PADDING_MODES:
         arrays = draw(2, 2, 3, 5), draw(2, 2, 3, 2), draw(2)
         yield Call("conv_transpose2d", arrays, {**WINDOW, "padding_mode": padding_mode})
+    for epilogue in whole(draw, (2, 2, 4, 5)):
+        yield Call("conv_transpose2d", arrays, {**WINDOW, "epilogue": epilogue})
 
 
 def backward(draw):
