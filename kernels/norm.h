@@ -138,7 +138,7 @@ typedef struct {
 } moments;
 
 /* Elements of a slice below which its mean is never guessed. */
-#define FEW 256
+#define FEW 64
 
 /* The moments of a slice about its mean, from those about a centre c:
  *
