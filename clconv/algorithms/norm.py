@@ -73,7 +73,7 @@ def plan_fwd(problem: NormProblem, traits: Traits) -> Plan:
         return Plan(())
     items, chunks = _chunks(problem, traits)
     numbers = {**affine(problem), **chunks}
-    apply = launch("norm.cl", "norm_apply", problem, items, outputs(problem), numbers, 4)
+    apply = launch("norm.cl", "norm_apply", problem, items, outputs(problem), numbers, 4, _group(traits))
     return _plan_statistics(problem, traits) + Plan((apply,)) + plan_running(problem)
 
 
@@ -148,9 +148,8 @@ def _plan_statistics(problem: NormProblem, traits: Traits) -> Plan:
     slices = _slices(problem, traits)
     numbers = {**problem.sizes(), "is_centred": problem.is_centred, "SLICES": slices}
     items = problem.row_count * slices
-    return plan_moments(
-        problem, launch("norm.cl", "norm_moments", problem, items, ("x",), numbers, 4, part="moments"), slices
-    )
+    moments = launch("norm.cl", "norm_moments", problem, items, ("x",), numbers, 4, _group(traits), part="moments")
+    return plan_moments(problem, moments, slices)
 
 
 def plan_running(problem: NormProblem) -> Plan:
@@ -173,7 +172,8 @@ def _plan_sums(problem: NormProblem, traits: Traits) -> Plan:
     numbers = {**problem.sizes(), "weighs": _weighs(problem), "SUMS": sums}
     arrays = ("dy", "x", "w", "statistics")
     items = problem.row_count * sums
-    slices = launch("norm_backward.cl", "norm_bwd_sums", problem, items, arrays, numbers, 4, part="sums")
+    group = _group(traits)
+    slices = launch("norm_backward.cl", "norm_bwd_sums", problem, items, arrays, numbers, 4, group, part="sums")
     return Plan((slices,), workspace(problem, sums=2 * sums))
 
 
@@ -197,7 +197,7 @@ def _plan_input(problem: NormProblem, traits: Traits) -> Plan:
     flags = {"has_weight": problem.has_weight, "through_statistics": not problem.given}
     arrays = ("dy", "x", "w", "dx", "statistics", "means")
     numbers = {**problem.sizes(), **flags, **chunks}
-    gradient = launch("norm_backward.cl", "norm_bwd_input", problem, items, arrays, numbers, 4)
+    gradient = launch("norm_backward.cl", "norm_bwd_input", problem, items, arrays, numbers, 4, _group(traits))
     return Plan((gradient,), workspace(problem, means=2))
 
 
@@ -221,6 +221,7 @@ def _plan_parameters(problem: NormProblem, traits: Traits) -> Plan:
         ("dy", "x", "statistics"),
         {**problem.sizes(), "CHUNK": chunk, "SUMS": parts},
         4,
+        _group(traits),
         part="weights",
     )
     return Plan((part,)) + _plan_elements(problem, parts)
@@ -280,6 +281,11 @@ def affine(problem: NormProblem) -> dict[str, float]:
 def workspace(problem: NormProblem, **reals_per_row: int) -> dict[str, int]:
     """Return the bytes of arrays with so many numbers for each row."""
     return {name: count * problem.row_count * problem.real_bytes for name, count in reals_per_row.items()}
+
+
+def _group(traits: Traits) -> int:
+    """Return the local size for work-items that have whole slices on processors, and few elements elsewhere."""
+    return 1 if traits.vector_bytes else 64
 
 
 def _size(problem: NormProblem) -> int:
