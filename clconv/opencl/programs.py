@@ -98,7 +98,7 @@ class Programs:
         return hashlib.sha256(json.dumps(parts).encode()).digest()
 
 
-def _types(parameters: Sequence[kernel_source.Parameter], is_double: bool) -> list[Any]:
+def _types(parameters: Sequence[kernel_source.KernelParameter], is_double: bool) -> list[Any]:
     """Return the types of a kernel's numbers in OpenCL, and None for its arrays."""
     types = {"int": np.int32, "index64": np.int64, "real": np.float64 if is_double else np.float32}
     return [None if parameter.is_array else types[parameter.type] for parameter in parameters]
