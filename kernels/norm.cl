@@ -4,79 +4,130 @@
  *
  * with the row's own mean and variance, divided by n, or given ones; or mean 0 and the mean square. Either one work-item
  * does all of a row while it is in its processor's cache (norm_rows), or slices of rows are done by work-items of their
- * own: moments, then statistics, then the output (norm_apply). Both give the same bits.
+ * own: moments, then statistics, then the output (norm_apply). Both give the same bits. What is stored
+ * has been through the epilogue.
  */
 #include "norm.h"
+#include "epilogue.h"
 
-/* One run of outputs whose elements share a weight and a bias. */
-static inline void scale_run(global const element *x, const index64 x_at, const index64 x_w,
+/* Neighbours that are computed before they are finished and stored. */
+#define PIECE 256
+
+/* (x - mean) * r * w + b of `count` neighbours, into `values` if they are to be finished, else straight into y. The last
+ * vector begins early enough to end where they do, and repeats what the one before it has done. */
+static inline void normalise(real *values, const int finishes,
                              global element *y, const index64 y_at, const index64 y_w,
-                             const index64 count, const real mean, const real scale, const real bias)
-{
-    for (index64 k = 0; k < count; k++) store(y, y_at + k * y_w, (load(x, x_at + k * x_w) - mean) * scale + bias);
-}
-
-/* One run of outputs whose elements have their own. */
-static inline void apply_run(global const element *x, const index64 x_at, const index64 x_w,
+                             global const element *x, const index64 x_at, const index64 x_w,
                              global const element *w, const index64 w_at, const index64 w_w, const int has_weight,
                              global const element *b, const index64 b_at, const index64 b_w, const int has_bias,
-                             global element *y, const index64 y_at, const index64 y_w,
-                             const index64 count, const real mean, const real scale)
+                             const index64 count, const real mean, const real r)
 {
-    for (index64 k = 0; k < count; k++) {
-        const real weight = has_weight ? load(w, w_at + k * w_w) * scale : scale;
-        const real bias = has_bias ? load(b, b_at + k * b_w) : 0;
-        store(y, y_at + k * y_w, (load(x, x_at + k * x_w) - mean) * weight + bias);
+    const real shared_weight = has_weight && w_w == 0 ? load(w, w_at) * r : r;
+    const real shared_bias = has_bias && b_w == 0 ? load(b, b_at) : 0;
+    const index64 whole = count < LANES || (y_w != 1 && !finishes) ? 0 : count;
+    for (index64 begin = 0; begin < whole; begin += LANES) {
+        const index64 k = least(begin, count - LANES);
+        vector weight = splat(shared_weight), bias = splat(shared_bias);
+        if (has_weight && w_w != 0) weight = lanes_at(w, w_at + k * w_w, w_w) * r;
+        if (has_bias && b_w != 0) bias = lanes_at(b, b_at + k * b_w, b_w);
+        const vector value = (lanes_at(x, x_at + k * x_w, x_w) - mean) * weight + bias;
+        if (finishes) store_vector(values + k, value);
+        else store_lanes(y, y_at + k, value);
+    }
+    for (index64 k = whole; k < count; k++) {
+        const real weight = has_weight && w_w != 0 ? load(w, w_at + k * w_w) * r : shared_weight;
+        const real bias = has_bias && b_w != 0 ? load(b, b_at + k * b_w) : shared_bias;
+        const real value = (load(x, x_at + k * x_w) - mean) * weight + bias;
+        if (finishes) values[k] = value;
+        else store(y, y_at + k * y_w, value);
     }
 }
 
-/* Elements [begin, end) of a row. */
-static inline void apply_slice(global const element *x, const index64 x_row, ALONG_ROW(x),
-                               global const element *w, const index64 w_row, ALONG_ROW(w), const int has_weight,
-                               global const element *b, const index64 b_row, ALONG_ROW(b), const int has_bias,
+/* Elements [begin, end) of a row, straight into y. */
+static inline void apply_plain(OF_ROW(x), OF_ROW(w), const int has_weight, OF_ROW(b), const int has_bias,
                                global element *y, const index64 y_row, ALONG_ROW(y),
                                const index64 D, const index64 H, const index64 W,
-                               const index64 begin, const index64 end, const real mean, const real scale)
+                               const index64 begin, const index64 end, const real mean, const real r)
 {
     place p = place_of(begin, D, H, W);
     for (index64 e = begin; e < end; p = next_run(p, D, H)) {
         const index64 count = least(end - e, W - p.w);
-        const index64 x_at = x_row + PLACE(x, p), y_at = y_row + PLACE(y, p);
-        const index64 w_at = w_row + PLACE(w, p), b_at = b_row + PLACE(b, p);
+        normalise(0, 0, y, y_row + PLACE(y, p), y_w, x, x_row + PLACE(x, p), x_w,
+                  w, w_row + PLACE(w, p), w_w, has_weight, b, b_row + PLACE(b, p), b_w, has_bias, count, mean, r);
         e += count;
-        if (w_w == 0 && b_w == 0) {
-            const real weight = has_weight ? load(w, w_at) * scale : scale;
-            const real bias = has_bias ? load(b, b_at) : 0;
-            /* Steps as literals let the compiler make vectors. */
-            if (x_w == 1 && y_w == 1) scale_run(x, x_at, 1, y, y_at, 1, count, mean, weight, bias);
-            else scale_run(x, x_at, x_w, y, y_at, y_w, count, mean, weight, bias);
-        } else if (x_w != 1 || y_w != 1)
-            apply_run(x, x_at, x_w, w, w_at, w_w, has_weight, b, b_at, b_w, has_bias, y, y_at, y_w, count, mean, scale);
-        else if (has_weight && has_bias && w_w == 1 && b_w == 1)
-            apply_run(x, x_at, 1, w, w_at, 1, 1, b, b_at, 1, 1, y, y_at, 1, count, mean, scale);
-        else if (!has_bias && w_w == 1)
-            apply_run(x, x_at, 1, w, w_at, 1, 1, b, 0, 0, 0, y, y_at, 1, count, mean, scale);
-        else
-            apply_run(x, x_at, 1, w, w_at, w_w, has_weight, b, b_at, b_w, has_bias, y, y_at, 1, count, mean, scale);
     }
+}
+
+/* The same through the epilogue, a piece after the other. */
+static inline void apply_finished(OF_ROW(x), OF_ROW(w), const int has_weight, OF_ROW(b), const int has_bias,
+                                  OF_ROW(scale), OF_ROW(shift), OF_ROW(residual), FINISHING,
+                                  global element *y, const index64 y_row, ALONG_ROW(y),
+                                  const index64 D, const index64 H, const index64 W,
+                                  const index64 begin, const index64 end, const real mean, const real r)
+{
+    place p = place_of(begin, D, H, W);
+    for (index64 e = begin; e < end;) {
+        const int count = (int)least(least(end - e, W - p.w), PIECE);
+        const index64 y_at = y_row + PLACE(y, p), x_at = x_row + PLACE(x, p);
+        const index64 w_at = w_row + PLACE(w, p), b_at = b_row + PLACE(b, p);
+        const index64 scale_at = scale_row + PLACE(scale, p), shift_at = shift_row + PLACE(shift, p);
+        real values[PIECE];
+        if (x_w == 1)
+            normalise(values, 1, y, 0, 1, x, x_at, 1, w, w_at, w_w, has_weight, b, b_at, b_w, has_bias, count, mean, r);
+        else
+            normalise(values, 1, y, 0, 1, x, x_at, x_w, w, w_at, w_w, has_weight, b, b_at, b_w, has_bias, count, mean, r);
+        const int varies = scale_w != 0 || shift_w != 0; /* channels of a group that lie side by side */
+        for (int k = 0; varies && k < count; k++)
+            values[k] = values[k] * (has_scale ? load(scale, scale_at + k * scale_w) : 1)
+                + (has_shift ? load(shift, shift_at + k * shift_w) : 0);
+        finish_run(values, count, scale, scale_at, has_scale && !varies, shift, shift_at, has_shift && !varies,
+                   residual, residual_row + PLACE(residual, p), residual_w, has_residual, activation, slope);
+        store_run(y, y_at, y_w, values, count);
+        e += count;
+        p.w += count;
+        if (p.w == W) p = next_run(p, D, H);
+    }
+}
+
+/* The same with the steps that are most common as literals: the compiler drops what they rule out. */
+static inline void apply_slice(OF_ROW(x), OF_ROW(w), const int has_weight, OF_ROW(b), const int has_bias,
+                               OF_ROW(scale), OF_ROW(shift), OF_ROW(residual), FINISHING,
+                               global element *y, const index64 y_row, ALONG_ROW(y),
+                               const index64 D, const index64 H, const index64 W,
+                               const index64 begin, const index64 end, const real mean, const real r)
+{
+    const int is_dense = x_w == 1 && y_w == 1;
+    if (has_scale | has_shift | has_residual | (activation != NO_ACTIVATION))
+        apply_finished(x, x_row, STEPS(x), w, w_row, STEPS(w), has_weight, b, b_row, STEPS(b), has_bias,
+                       scale, scale_row, STEPS(scale), shift, shift_row, STEPS(shift), residual, residual_row, STEPS(residual),
+                       FINISH_WITH, y, y_row, STEPS(y), D, H, W, begin, end, mean, r);
+    else if (is_dense && w_w == 0 && b_w == 0)
+        apply_plain(x, x_row, x_a, x_d, x_h, 1, w, w_row, w_a, w_d, w_h, 0, has_weight,
+                    b, b_row, b_a, b_d, b_h, 0, has_bias, y, y_row, y_a, y_d, y_h, 1, D, H, W, begin, end, mean, r);
+    else if (is_dense && w_w == 1 && b_w == 1)
+        apply_plain(x, x_row, x_a, x_d, x_h, 1, w, w_row, w_a, w_d, w_h, 1, 1,
+                    b, b_row, b_a, b_d, b_h, 1, 1, y, y_row, y_a, y_d, y_h, 1, D, H, W, begin, end, mean, r);
+    else if (is_dense && w_w == 1 && b_w == 0)
+        apply_plain(x, x_row, x_a, x_d, x_h, 1, w, w_row, w_a, w_d, w_h, 1, 1,
+                    b, b_row, b_a, b_d, b_h, 0, has_bias, y, y_row, y_a, y_d, y_h, 1, D, H, W, begin, end, mean, r);
+    else
+        apply_plain(x, x_row, STEPS(x), w, w_row, STEPS(w), has_weight, b, b_row, STEPS(b), has_bias,
+                    y, y_row, STEPS(y), D, H, W, begin, end, mean, r);
 }
 
 kernel void norm_rows(
     WORK_ITEM
-    global const element *x, global const element *w, global const element *b, global element *y,
+    global const element *x, global const element *w, global const element *b, EPILOGUE_ARRAYS, global element *y,
     global real *statistics,
-    ROWS_AND_ELEMENTS, WALK(x), WALK(w), WALK(b), WALK(y), const int has_weight, const int has_bias,
-    const int is_centred, const real eps, const index64 SLICES)
+    ROWS_AND_ELEMENTS, WALK(x), WALK(w), WALK(b), WALK(scale), WALK(shift), WALK(residual), WALK(y),
+    const int has_weight, const int has_bias, FINISHING, const int is_centred, const real eps, const index64 SLICES)
 {
     const index64 row = WORK_ITEM_INDEX, ROWS = R * Q, n = A * D * H * W;
     if (row >= ROWS) return;
     statistics_of_row(x, ROW(x, row), n, SLICES, D, H, W, STEPS(x), is_centred, eps, statistics, row, ROWS);
-    for (index64 e = 0; e < n; e += STRIDE_AHEAD) {
-        const index64 end = least(e + STRIDE_AHEAD, n);
-        if (row + 1 < ROWS) fetch_slice(x, ROW(x, row + 1), e, end, D, H, W, STEPS(x));
-        apply_slice(x, ROW(x, row), STEPS(x), w, ROW(w, row), STEPS(w), has_weight, b, ROW(b, row), STEPS(b), has_bias,
-                    y, ROW(y, row), STEPS(y), D, H, W, e, end, statistics[row], statistics[ROWS + row]);
-    }
+    apply_slice(ROW_OF(x, row), ROW_OF(w, row), has_weight, ROW_OF(b, row), has_bias,
+                ROW_OF(scale, row), ROW_OF(shift, row), ROW_OF(residual, row), FINISH_WITH,
+                ROW_OF(y, row), D, H, W, 0, n, statistics[row], statistics[ROWS + row]);
 }
 
 /* What norm_moments keeps: the means of all slices, then their sums of squares; the row's number counts first. */
@@ -132,18 +183,19 @@ kernel void norm_given(
  * says that this is the next row's element. */
 kernel void norm_apply(
     WORK_ITEM
-    global const element *x, global const element *w, global const element *b, global element *y,
+    global const element *x, global const element *w, global const element *b, EPILOGUE_ARRAYS, global element *y,
     global const real *statistics,
-    ROWS_AND_ELEMENTS, WALK(x), WALK(w), WALK(b), WALK(y), const int has_weight, const int has_bias,
-    const index64 CHUNK, const int rows_inside)
+    ROWS_AND_ELEMENTS, WALK(x), WALK(w), WALK(b), WALK(scale), WALK(shift), WALK(residual), WALK(y),
+    const int has_weight, const int has_bias, FINISHING, const index64 CHUNK, const int rows_inside)
 {
     const index64 item = WORK_ITEM_INDEX, ROWS = R * Q, n = A * D * H * W;
     const index64 chunks = (n + CHUNK - 1) / CHUNK;
     if (item >= ROWS * chunks) return;
     const index64 row = rows_inside ? item % ROWS : item / chunks;
     const index64 begin = (rows_inside ? item / ROWS : item % chunks) * CHUNK;
-    apply_slice(x, ROW(x, row), STEPS(x), w, ROW(w, row), STEPS(w), has_weight, b, ROW(b, row), STEPS(b), has_bias,
-                y, ROW(y, row), STEPS(y), D, H, W, begin, least(begin + CHUNK, n), statistics[row], statistics[ROWS + row]);
+    apply_slice(ROW_OF(x, row), ROW_OF(w, row), has_weight, ROW_OF(b, row), has_bias,
+                ROW_OF(scale, row), ROW_OF(shift, row), ROW_OF(residual, row), FINISH_WITH,
+                ROW_OF(y, row), D, H, W, begin, least(begin + CHUNK, n), statistics[row], statistics[ROWS + row]);
 }
 
 /* Running statistics take in the average over r of the rows' own: keep * running + share * row's. */

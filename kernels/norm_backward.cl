@@ -9,32 +9,44 @@
  */
 #include "norm.h"
 
-#define SUM_TERM(e) (load(dy, dy_at + (e) * dy_w) * (weighs ? load(w, w_at + (e) * w_w) : 1))
-#define PRODUCT_TERM(e) (SUM_TERM(e) * ((load(x, x_at + (e) * x_w) - mean) * r))
+/* Adds the `count` terms h and h * xhat of a run. */
+#define GRADIENTS_AT(k) (lanes_at(dy, dy_at + (k) * dy_w, dy_w) * (weighs ? lanes_at(w, w_at + (k) * w_w, w_w) : splat(1)))
+#define NORMALISED_AT(k) ((lanes_at(x, x_at + (k) * x_w, x_w) - mean) * r)
 
-/* Adds `count` terms h to one set of lanes, and h * xhat to another. */
-static inline void add_gradient_run(real *sums, real *products,
+/* Adds vector i of a turn to the sums of that number. */
+#define ADD_GRADIENTS(i) { \
+    const vector h = GRADIENTS_AT(k + (i) * LANES); \
+    sums->some[i] += h; \
+    products->some[i] += h * NORMALISED_AT(k + (i) * LANES); \
+}
+
+static inline void add_gradient_run(partial_sums *sums, partial_sums *products,
                                     global const element *dy, const index64 dy_at, const index64 dy_w,
                                     global const element *x, const index64 x_at, const index64 x_w,
                                     global const element *w, const index64 w_at, const index64 w_w, const int weighs,
                                     const index64 count, const real mean, const real r)
 {
     index64 k = 0;
-    for (; k + 4 * LANES <= count; k += 4 * LANES)
-        for (int i = 0; i < LANES; i++) {
-            const index64 e = k + i;
-            sums[i] += FOUR(SUM_TERM, e);
-            products[i] += FOUR(PRODUCT_TERM, e);
-        }
-    for (; k + LANES <= count; k += LANES)
-        for (int i = 0; i < LANES; i++) {
-            sums[i] += SUM_TERM(k + i);
-            products[i] += PRODUCT_TERM(k + i);
-        }
-    for (int i = 0; k < count; k++, i++) {
-        sums[i] += SUM_TERM(k);
-        products[i] += PRODUCT_TERM(k);
+    for (; k + SUMS_IN_TURN * LANES <= count; k += SUMS_IN_TURN * LANES) {
+        if (dy_w == 1 && x_w == 1)
+            for (int i = 0; i < SUMS_IN_TURN * LANES; i += LINE) {
+                FETCH_AHEAD(dy, dy_at + k + AHEAD + i);
+                FETCH_AHEAD(x, x_at + k + AHEAD + i);
+            }
+        IN_TURN(ADD_GRADIENTS);
     }
+    for (; k + LANES <= count; k += LANES) ADD_GRADIENTS(0)
+    if (k == count) return;
+    if (k > 0) {
+        const vector h = GRADIENTS_AT(count - LANES);
+        sums->some[1] += last_lanes(h, count - k);
+        products->some[1] += last_lanes(h * NORMALISED_AT(count - LANES), count - k);
+    } else
+        for (; k < count; k++) {
+            const real h = load(dy, dy_at + k * dy_w) * (weighs ? load(w, w_at + k * w_w) : 1);
+            sums->rest += h;
+            products->rest += h * ((load(x, x_at + k * x_w) - mean) * r);
+        }
 }
 
 /* Adds up h and h * xhat over slice s of a row and keeps them: all sums, then all products, the row counting first. */
@@ -47,9 +59,9 @@ static inline void sums_of_slice(global const element *dy, const index64 dy_row,
                                  const index64 s, const index64 SLICES)
 {
     const index64 begin = slice_start(n, s, SLICES), end = slice_start(n, s + 1, SLICES);
-    real sums[LANES], products[LANES];
-    clear_lanes(sums);
-    clear_lanes(products);
+    partial_sums sums, products;
+    clear_sums(&sums);
+    clear_sums(&products);
     place p = place_of(begin, D, H, W);
     for (index64 e = begin; e < end; p = next_run(p, D, H)) {
         const index64 count = least(end - e, W - p.w);
@@ -57,16 +69,16 @@ static inline void sums_of_slice(global const element *dy, const index64 dy_row,
         const index64 w_at = w_row + PLACE(w, p);
         e += count;
         if (dy_w != 1 || x_w != 1)
-            add_gradient_run(sums, products, dy, dy_at, dy_w, x, x_at, x_w, w, w_at, w_w, weighs, count, mean, r);
+            add_gradient_run(&sums, &products, dy, dy_at, dy_w, x, x_at, x_w, w, w_at, w_w, weighs, count, mean, r);
         else if (!weighs)
-            add_gradient_run(sums, products, dy, dy_at, 1, x, x_at, 1, w, 0, 0, 0, count, mean, r);
+            add_gradient_run(&sums, &products, dy, dy_at, 1, x, x_at, 1, w, 0, 0, 0, count, mean, r);
         else if (w_w == 1)
-            add_gradient_run(sums, products, dy, dy_at, 1, x, x_at, 1, w, w_at, 1, 1, count, mean, r);
+            add_gradient_run(&sums, &products, dy, dy_at, 1, x, x_at, 1, w, w_at, 1, 1, count, mean, r);
         else
-            add_gradient_run(sums, products, dy, dy_at, 1, x, x_at, 1, w, w_at, w_w, 1, count, mean, r);
+            add_gradient_run(&sums, &products, dy, dy_at, 1, x, x_at, 1, w, w_at, w_w, 1, count, mean, r);
     }
-    part[s * ROWS + row] = sum_of_lanes(sums);
-    part[(SLICES + s) * ROWS + row] = sum_of_lanes(products);
+    part[s * ROWS + row] = total(&sums);
+    part[(SLICES + s) * ROWS + row] = total(&products);
 }
 
 /* The means of h and of h * xhat over a row, from its slices' sums; a slice of one of the row's planes, each as long as
@@ -86,31 +98,27 @@ static inline void means_of_row(global const real *part, const index64 row, cons
     *mean_p = p / (real)n;
 }
 
-/* One run of dx = dy*scale - offset - xhat*slope, or dy*scale alone: scale is r*w, offset r*mean(h), slope
- * r*mean(h*xhat). Its elements share a weight... */
-static inline void scaled_input_run(global const element *dy, const index64 dy_at, const index64 dy_w,
-                                    global const element *x, const index64 x_at, const index64 x_w,
-                                    global element *dx, const index64 dx_at, const index64 dx_w,
-                                    const index64 count, const int through_statistics, const real scale,
-                                    const real mean, const real r, const real offset, const real slope)
+/* One run of dx = dy*w*r - offset - xhat*slope, or dy*w*r alone: offset is r*mean(h), slope r*mean(h*xhat). Its elements
+ * share a weight where w_w is 0. The last vector begins early enough to end with the run. */
+static inline void input_run(global const element *dy, const index64 dy_at, const index64 dy_w,
+                             global const element *x, const index64 x_at, const index64 x_w,
+                             global const element *w, const index64 w_at, const index64 w_w, const int has_weight,
+                             global element *dx, const index64 dx_at, const index64 dx_w,
+                             const index64 count, const int through_statistics,
+                             const real mean, const real r, const real offset, const real slope)
 {
-    for (index64 k = 0; k < count; k++) {
-        real value = load(dy, dy_at + k * dy_w) * scale;
-        if (through_statistics) value = value - offset - (load(x, x_at + k * x_w) - mean) * r * slope;
-        store(dx, dx_at + k * dx_w, value);
+    const real shared = has_weight && w_w == 0 ? load(w, w_at) * r : r;
+    const index64 whole = dx_w != 1 || count < LANES ? 0 : count;
+    for (index64 begin = 0; begin < whole; begin += LANES) {
+        const index64 k = least(begin, count - LANES);
+        vector factor = splat(shared);
+        if (has_weight && w_w != 0) factor = lanes_at(w, w_at + k * w_w, w_w) * r;
+        vector value = lanes_at(dy, dy_at + k * dy_w, dy_w) * factor;
+        if (through_statistics) value = value - offset - (lanes_at(x, x_at + k * x_w, x_w) - mean) * r * slope;
+        store_lanes(dx, dx_at + k, value);
     }
-}
-
-/* ... or have their own. */
-static inline void weighted_input_run(global const element *dy, const index64 dy_at, const index64 dy_w,
-                                      global const element *x, const index64 x_at, const index64 x_w,
-                                      global const element *w, const index64 w_at, const index64 w_w,
-                                      global element *dx, const index64 dx_at, const index64 dx_w,
-                                      const index64 count, const int through_statistics,
-                                      const real mean, const real r, const real offset, const real slope)
-{
-    for (index64 k = 0; k < count; k++) {
-        real value = load(dy, dy_at + k * dy_w) * (load(w, w_at + k * w_w) * r);
+    for (index64 k = whole; k < count; k++) {
+        real value = load(dy, dy_at + k * dy_w) * (has_weight && w_w != 0 ? load(w, w_at + k * w_w) * r : shared);
         if (through_statistics) value = value - offset - (load(x, x_at + k * x_w) - mean) * r * slope;
         store(dx, dx_at + k * dx_w, value);
     }
@@ -130,21 +138,16 @@ static inline void input_slice(global const element *dy, const index64 dy_row, A
         const index64 dy_at = dy_row + PLACE(dy, p), x_at = x_row + PLACE(x, p);
         const index64 w_at = w_row + PLACE(w, p), dx_at = dx_row + PLACE(dx, p);
         e += count;
-        const int dense = dy_w == 1 && x_w == 1 && dx_w == 1;
-        if (!has_weight || w_w == 0) {
-            const real scale = has_weight ? load(w, w_at) * r : r;
-            if (dense && through_statistics)
-                scaled_input_run(dy, dy_at, 1, x, x_at, 1, dx, dx_at, 1, count, 1, scale, mean, r, offset, slope);
-            else if (dense)
-                scaled_input_run(dy, dy_at, 1, x, x_at, 1, dx, dx_at, 1, count, 0, scale, 0, r, 0, 0);
-            else
-                scaled_input_run(dy, dy_at, dy_w, x, x_at, x_w, dx, dx_at, dx_w, count, through_statistics, scale,
-                                 mean, r, offset, slope);
-        } else if (dense && w_w == 1 && through_statistics)
-            weighted_input_run(dy, dy_at, 1, x, x_at, 1, w, w_at, 1, dx, dx_at, 1, count, 1, mean, r, offset, slope);
+        const int is_dense = dy_w == 1 && x_w == 1 && dx_w == 1;
+        if (is_dense && (!has_weight || w_w == 0))
+            input_run(dy, dy_at, 1, x, x_at, 1, w, w_at, 0, has_weight, dx, dx_at, 1,
+                      count, through_statistics, mean, r, offset, slope);
+        else if (is_dense && w_w == 1)
+            input_run(dy, dy_at, 1, x, x_at, 1, w, w_at, 1, 1, dx, dx_at, 1,
+                      count, through_statistics, mean, r, offset, slope);
         else
-            weighted_input_run(dy, dy_at, dy_w, x, x_at, x_w, w, w_at, w_w, dx, dx_at, dx_w, count,
-                               through_statistics, mean, r, offset, slope);
+            input_run(dy, dy_at, dy_w, x, x_at, x_w, w, w_at, w_w, has_weight, dx, dx_at, dx_w,
+                      count, through_statistics, mean, r, offset, slope);
     }
 }
 
@@ -153,7 +156,13 @@ static inline void add_weights_run(global const element *dy, const index64 dy_at
                                    const index64 count, const real mean, const real r,
                                    const int is_first, global real *products, global real *sums)
 {
-    for (index64 k = 0; k < count; k++) {
+    index64 k = 0;
+    for (; k + LANES <= count; k += LANES) {
+        const vector gradient = lanes_at(dy, dy_at + k * dy_w, dy_w), product = gradient * NORMALISED_AT(k);
+        store_global(products + k, is_first ? product : load_vector(products + k) + product);
+        store_global(sums + k, is_first ? gradient : load_vector(sums + k) + gradient);
+    }
+    for (; k < count; k++) {
         const real gradient = load(dy, dy_at + k * dy_w);
         const real product = gradient * ((load(x, x_at + k * x_w) - mean) * r);
         products[k] = is_first ? product : products[k] + product;
@@ -183,8 +192,8 @@ static inline void rows_share_of_weights(global const element *dy, const index64
 }
 
 /* All of a row's gradient; `statistics` and `part` get what it is made from. */
-static inline void gradient_of_row(global const element *dy, const index64 dy_row, const index64 dy_next, ALONG_ROW(dy),
-                                   global const element *x, const index64 x_row, const index64 x_next, ALONG_ROW(x),
+static inline void gradient_of_row(global const element *dy, const index64 dy_row, ALONG_ROW(dy),
+                                   global const element *x, const index64 x_row, ALONG_ROW(x),
                                    global const element *w, const index64 w_row, ALONG_ROW(w),
                                    const int has_weight, const int weighs,
                                    global element *dx, const index64 dx_row, ALONG_ROW(dx),
@@ -200,13 +209,8 @@ static inline void gradient_of_row(global const element *dy, const index64 dy_ro
                       n, D, H, W, mean, r, part, row, ROWS, s, SUMS);
     real mean_h, mean_p;
     means_of_row(part, row, ROWS, SUMS, w, w_row, w_a, PLANES, has_weight && !weighs, is_centred, n, &mean_h, &mean_p);
-    for (index64 e = 0; e < n; e += STRIDE_AHEAD) {
-        const index64 end = least(e + STRIDE_AHEAD, n);
-        fetch_slice(x, x_next, e, end, D, H, W, STEPS(x));
-        fetch_slice(dy, dy_next, e, end, D, H, W, STEPS(dy));
-        input_slice(dy, dy_row, STEPS(dy), x, x_row, STEPS(x), w, w_row, STEPS(w), has_weight, dx, dx_row, STEPS(dx),
-                    D, H, W, e, end, 1, mean, r, r * mean_h, r * mean_p);
-    }
+    input_slice(dy, dy_row, STEPS(dy), x, x_row, STEPS(x), w, w_row, STEPS(w), has_weight, dx, dx_row, STEPS(dx),
+                D, H, W, 0, n, 1, mean, r, r * mean_h, r * mean_p);
 }
 
 kernel void norm_bwd_rows(
@@ -218,8 +222,7 @@ kernel void norm_bwd_rows(
 {
     const index64 row = WORK_ITEM_INDEX, ROWS = R * Q, n = A * D * H * W;
     if (row >= ROWS) return;
-    const index64 next = least(row + 1, ROWS - 1);
-    gradient_of_row(dy, ROW(dy, row), ROW(dy, next), STEPS(dy), x, ROW(x, row), ROW(x, next), STEPS(x),
+    gradient_of_row(dy, ROW(dy, row), STEPS(dy), x, ROW(x, row), STEPS(x),
                     w, ROW(w, row), STEPS(w), has_weight, weighs,
                     dx, ROW(dx, row), STEPS(dx), n, D, H, W, is_centred, eps, SLICES, SUMS, PLANES,
                     statistics, part, row, ROWS);
@@ -238,8 +241,7 @@ kernel void norm_bwd_row_slices(
     if (s >= PARTS) return;
     const index64 first = slice_start(ROWS, s, PARTS);
     for (index64 row = first; row < slice_start(ROWS, s + 1, PARTS); row++) {
-        const index64 next = least(row + 1, ROWS - 1);
-        gradient_of_row(dy, ROW(dy, row), ROW(dy, next), STEPS(dy), x, ROW(x, row), ROW(x, next), STEPS(x),
+            gradient_of_row(dy, ROW(dy, row), STEPS(dy), x, ROW(x, row), STEPS(x),
                         w, ROW(w, row), STEPS(w), has_weight, has_weight, dx, ROW(dx, row), STEPS(dx), n, D, H, W, is_centred, eps,
                         SLICES, SUMS, 1, statistics, part, row, ROWS);
         rows_share_of_weights(dy, ROW(dy, row), STEPS(dy), x, ROW(x, row), STEPS(x), D, H, W, 0, n,

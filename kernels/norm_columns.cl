@@ -3,6 +3,7 @@
  * and norm_backward.cl, and so is what is kept in between; a row's elements share a weight.
  */
 #include "norm.h"
+#include "epilogue.h"
 
 #define COLUMNS 64
 
@@ -22,6 +23,12 @@
 static inline void clear(real *values)
 {
     for (int i = 0; i < COLUMNS; i++) values[i] = 0;
+}
+
+/* What a sweep adds up: x itself, or the squares of its distances from a centre. */
+static inline real swept(const int squares, const real x, const real centre)
+{
+    return squares ? (x - centre) * (x - centre) : x;
 }
 
 static inline void add_row(real *sum, global const element *x, const index64 at, const index64 step, const index64 count,
@@ -77,34 +84,42 @@ kernel void columns_moments(
     }
 }
 
-static inline void apply_row(global const element *x, const index64 x_at, const index64 x_step,
-                             global element *y, const index64 y_at, const index64 y_step, const index64 count,
-                             const real *mean, const real *scale, const real *bias)
+/* values[i] = ((x - mean) * r * w + b) * scale + shift of neighbouring rows. */
+static inline void normalise_row(real *values, global const element *x, const index64 x_at, const index64 x_step,
+                                 const int count, const real *mean, const real *weight, const real *bias,
+                                 const int is_scaled, const real *factor, const real *term)
 {
-    for (index64 i = 0; i < count; i++)
-        store(y, y_at + i * y_step, (load(x, x_at + i * x_step) - mean[i]) * scale[i] + bias[i]);
+    for (int i = 0; i < count; i++) values[i] = (load(x, x_at + i * x_step) - mean[i]) * weight[i] + bias[i];
+    if (is_scaled) for (int i = 0; i < count; i++) values[i] = values[i] * factor[i] + term[i];
 }
 
 kernel void columns_apply(
     WORK_ITEM
-    global const element *x, global const element *w, global const element *b, global element *y,
+    global const element *x, global const element *w, global const element *b, EPILOGUE_ARRAYS, global element *y,
     global const real *statistics,
-    ROWS_AND_ELEMENTS, WALK(x), WALK(w), WALK(b), WALK(y), const int has_weight, const int has_bias,
-    const index64 PARTS)
+    ROWS_AND_ELEMENTS, WALK(x), WALK(w), WALK(b), WALK(scale), WALK(shift), WALK(residual), WALK(y),
+    const int has_weight, const int has_bias, FINISHING, const index64 PARTS)
 {
     PART_AND_ROWS(PARTS)
-    real mean[COLUMNS], scale[COLUMNS], bias[COLUMNS];
-    for (index64 i = 0; i < COUNT; i++) {
+    const int count = (int)COUNT, is_scaled = has_scale | has_shift;
+    real mean[COLUMNS], weight[COLUMNS], bias[COLUMNS], factor[COLUMNS], term[COLUMNS], values[COLUMNS];
+    for (int i = 0; i < count; i++) {
         const real r = statistics[ROWS + row + i];
         mean[i] = statistics[row + i];
-        scale[i] = has_weight ? load(w, ROW(w, row + i)) * r : r;
+        weight[i] = has_weight ? load(w, ROW(w, row + i)) * r : r;
         bias[i] = has_bias ? load(b, ROW(b, row + i)) : 0;
+        factor[i] = has_scale ? load(scale, ROW(scale, row + i)) : 1;
+        term[i] = has_shift ? load(shift, ROW(shift, row + i)) : 0;
     }
     place p = place_of(slice_start(n, s, PARTS), D, H, W);
     for (index64 e = slice_start(n, s, PARTS); e < slice_start(n, s + 1, PARTS); e++) {
         const index64 x_at = ROW(x, row) + PLACE(x, p), y_at = ROW(y, row) + PLACE(y, p);
-        if (x_q == 1 && y_q == 1) apply_row(x, x_at, 1, y, y_at, 1, COUNT, mean, scale, bias);
-        else apply_row(x, x_at, x_q, y, y_at, y_q, COUNT, mean, scale, bias);
+        if (x_q == 1) normalise_row(values, x, x_at, 1, count, mean, weight, bias, is_scaled, factor, term);
+        else normalise_row(values, x, x_at, x_q, count, mean, weight, bias, is_scaled, factor, term);
+        if (has_residual | (activation != NO_ACTIVATION))
+            finish_run(values, count, scale, 0, 0, shift, 0, 0, residual, ROW(residual, row) + PLACE(residual, p),
+                       residual_q, has_residual, activation, slope);
+        store_run(y, y_at, y_q, values, count);
         p.w++;
         if (p.w == W) p = next_run(p, D, H);
     }

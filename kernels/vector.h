@@ -1,17 +1,34 @@
-/* Vectors of LANES reals, VECTOR_BYTES wide: the width of the processor's registers. */
+/* Vectors of LANES reals, VECTOR_BYTES wide: the width of the processor's registers, as far as it is known. An OpenCL
+ * driver makes several of a wide vector where registers are narrower.
+ */
 #ifndef CLCONV_VECTOR_H
 #define CLCONV_VECTOR_H
 
 #include "dialect.h"
 
 #ifndef VECTOR_BYTES
+#if defined(__AVX512F__) || defined(__OPENCL_VERSION__) || defined(__OPENCL_C_VERSION__)
 #define VECTOR_BYTES 64
+#elif defined(__AVX__)
+#define VECTOR_BYTES 32
+#else
+#define VECTOR_BYTES 16
+#endif
 #endif
 
 #if ELEMENT == 64
-#define LANES (VECTOR_BYTES / 8)
+#define NARROW (VECTOR_BYTES / 2)
 #else
-#define LANES (VECTOR_BYTES / 4)
+#define NARROW VECTOR_BYTES
+#endif
+#if NARROW == 64
+#define LANES 16
+#elif NARROW == 32
+#define LANES 8
+#elif NARROW == 16
+#define LANES 4
+#else
+#define LANES 2
 #endif
 
 /* The lanes of two vectors in turn, from their first halves and from their second ones; and every second lane of both,
@@ -40,45 +57,64 @@
 
 #if defined(__OPENCL_VERSION__) || defined(__OPENCL_C_VERSION__)
 
-#if ELEMENT == 64 && VECTOR_BYTES == 64
-typedef double8 vector;
-typedef ulong8 lane_numbers;
-#define VLOAD vload8
-#define VSTORE vstore8
-#elif ELEMENT == 64 && VECTOR_BYTES == 32
-typedef double4 vector;
-typedef ulong4 lane_numbers;
-#define VLOAD vload4
-#define VSTORE vstore4
-#elif ELEMENT == 64
-typedef double2 vector;
-typedef ulong2 lane_numbers;
-#define VLOAD vload2
-#define VSTORE vstore2
-#elif VECTOR_BYTES == 64
-typedef float16 vector;
-typedef uint16 lane_numbers;
-#define VLOAD vload16
-#define VSTORE vstore16
-#elif VECTOR_BYTES == 32
-typedef float8 vector;
-typedef uint8 lane_numbers;
-#define VLOAD vload8
-#define VSTORE vstore8
+#define JOINED_NAMES(name, count) name##count
+#define JOINED(name, count) JOINED_NAMES(name, count)
+#define VLOAD JOINED(vload, LANES)
+#define VSTORE JOINED(vstore, LANES)
+
+#if ELEMENT == 64
+typedef JOINED(double, LANES) vector;
+typedef JOINED(long, LANES) integers;
+typedef JOINED(ulong, LANES) lane_numbers;
+#define AS_VECTOR JOINED(as_double, LANES)
+#define AS_INTEGERS JOINED(as_long, LANES)
 #else
-typedef float4 vector;
-typedef uint4 lane_numbers;
-#define VLOAD vload4
-#define VSTORE vstore4
+typedef JOINED(float, LANES) vector;
+typedef JOINED(int, LANES) integers;
+typedef JOINED(uint, LANES) lane_numbers;
+#define AS_VECTOR JOINED(as_float, LANES)
+#define AS_INTEGERS JOINED(as_int, LANES)
+#endif
+
+#if LANES == 16
+#define LANE_NUMBERS (integers)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+#elif LANES == 8
+#define LANE_NUMBERS (integers)(0, 1, 2, 3, 4, 5, 6, 7)
+#elif LANES == 4
+#define LANE_NUMBERS (integers)(0, 1, 2, 3)
+#else
+#define LANE_NUMBERS (integers)(0, 1)
 #endif
 
 #define SHUFFLED(a, b, ...) shuffle2(a, b, (lane_numbers)(__VA_ARGS__))
 
+/* vstoren is taken apart by some drivers that are made of clang, which knows vectors without alignment. */
+#if defined(__clang__)
+typedef vector unaligned_vector __attribute__((aligned(sizeof(real))));
+#define STORE(value, array) (*(global unaligned_vector *)(array) = (value))
+#else
+#define STORE(value, array) VSTORE(value, 0, array)
+#endif
+
 static inline vector splat(const real value) { return (vector)(value); }
 static inline vector load_vector(global const real *array) { return VLOAD(0, array); }
-static inline vector load_private(const real *array) { return VLOAD(0, array); }
 static inline void store_vector(real *array, const vector value) { VSTORE(value, 0, array); }
-static inline void store_global(global real *array, const vector value) { VSTORE(value, 0, array); }
+static inline vector load_private(const real *array) { return VLOAD(0, array); }
+static inline void store_global(global real *array, const vector value) { STORE(value, array); }
+
+#if ELEMENT == 16
+static inline vector load_lanes(global const element *array, const index64 i)
+{
+    return JOINED(vload_half, LANES)(0, array + i);
+}
+static inline void store_lanes(global element *array, const index64 i, const vector v)
+{
+    JOINED(JOINED(vstore_half, LANES), _rte)(v, 0, array + i);
+}
+#else
+static inline vector load_lanes(global const element *array, const index64 i) { return VLOAD(0, array + i); }
+static inline void store_lanes(global element *array, const index64 i, const vector v) { STORE(v, array + i); }
+#endif
 
 #if ELEMENT == 16 && VECTOR_BYTES == 64
 #define LOAD_HALVES vload_half16
@@ -104,6 +140,21 @@ static inline void store_elements(global element *array, const index64 i, const 
 #else /* C */
 
 typedef real vector __attribute__((vector_size(VECTOR_BYTES)));
+#if ELEMENT == 64
+typedef index64 integers __attribute__((vector_size(VECTOR_BYTES)));
+#else
+typedef int32_t integers __attribute__((vector_size(VECTOR_BYTES)));
+#endif
+
+static inline integers numbers_of_lanes(void)
+{
+    integers numbers;
+    for (int i = 0; i < LANES; i++) numbers[i] = i;
+    return numbers;
+}
+#define LANE_NUMBERS numbers_of_lanes()
+#define AS_INTEGERS(value) ((integers)(value))
+#define AS_VECTOR(value) ((vector)(value))
 
 #if defined(__has_builtin)
 #if __has_builtin(__builtin_shufflevector)
@@ -111,12 +162,7 @@ typedef real vector __attribute__((vector_size(VECTOR_BYTES)));
 #endif
 #endif
 #ifndef SHUFFLED /* gcc before 12 */
-#if ELEMENT == 64
-typedef int64_t lane_numbers __attribute__((vector_size(VECTOR_BYTES)));
-#else
-typedef int32_t lane_numbers __attribute__((vector_size(VECTOR_BYTES)));
-#endif
-#define SHUFFLED(a, b, ...) __builtin_shuffle(a, b, (lane_numbers){__VA_ARGS__})
+#define SHUFFLED(a, b, ...) __builtin_shuffle(a, b, (integers){__VA_ARGS__})
 #endif
 
 static inline vector splat(const real value) { return value - (vector){0}; }
@@ -128,9 +174,44 @@ static inline vector load_vector(const real *array)
     return value;
 }
 
-static inline vector load_private(const real *array) { return load_vector(array); }
 static inline void store_vector(real *array, const vector value) { memcpy(array, &value, sizeof value); }
-static inline void store_global(real *array, const vector value) { memcpy(array, &value, sizeof value); }
+static inline vector load_private(const real *array) { return load_vector(array); }
+static inline void store_global(real *array, const vector value) { store_vector(array, value); }
+
+/* LANES neighbouring elements from the i-th on. */
+#if ELEMENT != 16
+static inline vector load_lanes(const element *array, const index64 i) { return load_vector(array + i); }
+static inline void store_lanes(element *array, const index64 i, const vector v) { memcpy(array + i, &v, sizeof v); }
+#elif VECTOR_BYTES == 64 && defined(__AVX512F__)
+static inline vector load_lanes(const element *array, const index64 i)
+{
+    return (vector)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(array + i)));
+}
+static inline void store_lanes(element *array, const index64 i, const vector v)
+{
+    _mm256_storeu_si256((__m256i *)(array + i), _mm512_cvtps_ph((__m512)v, _MM_FROUND_TO_NEAREST_INT));
+}
+#elif VECTOR_BYTES == 32 && defined(__F16C__)
+static inline vector load_lanes(const element *array, const index64 i)
+{
+    return (vector)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(array + i)));
+}
+static inline void store_lanes(element *array, const index64 i, const vector v)
+{
+    _mm_storeu_si128((__m128i *)(array + i), _mm256_cvtps_ph((__m256)v, _MM_FROUND_TO_NEAREST_INT));
+}
+#else
+static inline vector load_lanes(const element *array, const index64 i)
+{
+    vector v;
+    for (int lane = 0; lane < LANES; lane++) v[lane] = load(array, i + lane);
+    return v;
+}
+static inline void store_lanes(element *array, const index64 i, const vector v)
+{
+    for (int lane = 0; lane < LANES; lane++) store(array, i + lane, v[lane]);
+}
+#endif
 
 /* The instructions for halves are called by name: gcc 12 at -O3 mixes up the rows that some loops of conversions read. */
 static inline vector load_elements(const element *array, const index64 i)
@@ -164,6 +245,54 @@ static inline void store_elements(element *array, const index64 i, const vector 
 }
 
 #endif
+
+/* The LANES elements from `at` on, `step` apart. */
+static inline vector lanes_at(global const element *x, const index64 at, const index64 step)
+{
+    if (step == 1) return load_lanes(x, at);
+    real lane[LANES];
+    for (int i = 0; i < LANES; i++) lane[i] = load(x, at + i * step);
+    return load_private(lane);
+}
+
+/* Stores `count` numbers from a private array, `step` elements apart. */
+static inline void store_run(global element *y, const index64 at, const index64 step, const real *values, const int count)
+{
+    int k = 0;
+    if (step == 1)
+        for (; k + LANES <= count; k += LANES) store_lanes(y, at + k, load_private(values + k));
+    for (; k < count; k++) store(y, at + k * step, values[k]);
+}
+
+/* The last `count` lanes; the others are zero, whatever they were. */
+static inline vector last_lanes(const vector v, const index64 count)
+{
+#if ELEMENT == 64
+    const index64 first = LANES - count;
+#else
+    const int first = (int)(LANES - count);
+#endif
+    return AS_VECTOR(AS_INTEGERS(v) & (LANE_NUMBERS >= first));
+}
+
+/* The sum of all lanes, halves added to halves. */
+#define FOLD(width) for (int i = 0; i < (width); i++) lane[i] += lane[i + (width)]
+
+static inline real sum_of_lanes(const vector v)
+{
+    real lane[LANES];
+    store_vector(lane, v);
+#if LANES == 16
+    FOLD(8);
+#endif
+#if LANES >= 8
+    FOLD(4);
+#endif
+#if LANES >= 4
+    FOLD(2);
+#endif
+    return lane[0] + lane[1];
+}
 
 /* Turns COUNT vectors, a power of two, into columns: as reals one after another, what was at [i][lane] is at [lane][i].
  * The index of a real is the bits of i and then those of lane; each round moves its first bit to the end. */

@@ -42,6 +42,16 @@ WITHOUT_WEIGHTS = {
     "adaptive_avg_pool2d": ((2, 3, 8, 6), (2, 3, 2, 3), {"output_size": (2, 3)}),
     "global_avg_pool": ((2, 3, 4, 8), (2, 3, 1, 1), {}),
 }
+# Other arguments of normalisations that halve values of which half are 1 and half -1 in every row.
+NORMALISATIONS = {
+    "batch_norm": {"running_mean": None, "running_var": None, "training": True, "eps": 3.0},
+    "instance_norm": {"eps": 3.0},
+    "group_norm": {"num_groups": 2, "eps": 3.0},
+    "layer_norm": {"normalized_shape": (512,), "eps": 3.0},
+    "rms_norm": {"normalized_shape": (512,), "eps": 3.0},
+    "local_response_norm": {"size": 3, "alpha": 0.0, "beta": 0.5, "k": 4.0},
+}
+HAVE_CHANNELS = [name for name in NORMALISATIONS if "normalized_shape" not in NORMALISATIONS[name]]
 NEUTRAL = (("scale", 1.0), ("shift", 0.0))
 PARTS = [("scale",), ("shift",), ("residual",), ("scale", "shift", "residual")]
 
@@ -99,6 +109,59 @@ def test_scale_shift_and_residual_are_what_numpy_makes_of_any_plain_result(devic
     assert expected.shape == y_shape
     for got in results(operation, device, x, **arguments, epilogue=Epilogue(**given)):
         np.testing.assert_array_equal(got, expected, strict=True)
+
+
+def signs(random, shape):
+    """Draw 1 and -1 in turn along the last axis, the first of them at random."""
+    turns = np.where(np.arange(shape[-1]) % 2, 1, -1)
+    return (random.choice((-1, 1), (*shape[:-1], 1)) * turns).astype("float32")
+
+
+@pytest.mark.parametrize("operation", NORMALISATIONS)
+@pytest.mark.parametrize("parts", PARTS)
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last", "reversed"])
+def test_normalised_values_are_finished(device, operation, parts, layout):
+    random = np.random.default_rng(9)
+    x = laid_out(signs(random, (2, 4, 2, 512)), layout)
+    given, finish = drawn_parts(random, parts if operation in HAVE_CHANNELS else ("residual",), x.shape)
+    if "residual" in given:
+        given["residual"] = laid_out(given["residual"], layout)
+    for got in results(operation, device, x, **NORMALISATIONS[operation], epilogue=Epilogue(**given)):
+        np.testing.assert_array_equal(got, finish(x / 2), strict=True)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("operation", ["batch_norm", "layer_norm", "local_response_norm"])
+def test_normalised_values_are_activated_as_by_the_functions(device, dtype, activation, operation):
+    random = np.random.default_rng(10)
+    x = signs(random, (2, 4, 128)).astype(dtype)
+    arguments = {**NORMALISATIONS[operation]}
+    if operation not in HAVE_CHANNELS:
+        arguments["normalized_shape"] = (128,)
+    residual = integers(random, x.shape, dtype)
+    expected = ACTIVATIONS[activation](x / 2 + residual, device=device)
+    fused = Epilogue(residual=residual, activation=activation, negative_slope=0.25)
+    for got in results(operation, device, x, **arguments, epilogue=fused):
+        np.testing.assert_array_equal(got, expected, strict=True)
+
+
+@pytest.mark.parametrize("operation", ["layer_norm", "rms_norm"])
+@pytest.mark.parametrize("part", ["scale", "shift"])
+def test_rows_without_channels_are_not_scaled(operation, part):
+    x = np.ones((2, 3), "float32")
+    with pytest.raises(ValueError, match=rf"epilogue.{part} takes one value for each output channel, but .* none"):
+        getattr(clconv, operation)(x, (3,), epilogue=Epilogue(**{part: np.ones(3, "float32")}), device="native")
+
+
+def test_running_statistics_are_those_of_the_values_before_the_epilogue(device):
+    random = np.random.default_rng(11)
+    x, residual = signs(random, (2, 4, 30)), integers(random, (2, 4, 30))
+    mean, var = np.zeros(4, "float32"), np.zeros(4, "float32")
+    fused = Epilogue(residual=residual, activation="relu")
+    clconv.batch_norm(x, mean, var, training=True, momentum=1.0, epilogue=fused, device=device)
+    np.testing.assert_array_equal(mean, np.zeros(4))
+    np.testing.assert_allclose(var, np.full(4, 60 / 59), rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])

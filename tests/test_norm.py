@@ -142,6 +142,37 @@ def test_a_mean_of_ten_thousand_costs_no_digits_of_the_variance(device, operatio
     assert np.abs(y - exact).max() <= 4 * np.finfo(dtype).eps * 1e4
 
 
+@pytest.mark.parametrize("first", [1e4, -1e4, 0.0, np.nan])
+@pytest.mark.parametrize("operation", ["layer_norm", "batch_norm"])
+def test_a_row_whose_first_values_say_nothing_of_its_mean(device, record, operation, first):
+    """Where the guess of the mean is wrong by far, the second sweep is about the mean itself."""
+    x = np.random.default_rng(4).standard_normal((3, 2, 700)).astype("float32")
+    x[..., 16:] += 3e3
+    x[..., :16] = first
+    arguments = {"normalized_shape": (700,)} if operation == "layer_norm" else {"training": True}
+    statistics = () if operation == "layer_norm" else (None, None)
+    if np.isnan(first):
+        got = getattr(clconv, operation)(x, *statistics, **arguments, device=device)
+        assert np.isnan(got).all()
+    else:
+        assert_within_bound(operation, device, record, x, *statistics, **arguments)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_responses_of_bases_that_are_no_normal_numbers(device, dtype):
+    """Zero, subnormal, infinite, NaN and negative bases among others, in runs long enough for vectors."""
+    least = np.finfo(dtype).tiny
+    x = np.ones((1, 1, 150), dtype)
+    x[..., 70:75] = 0, np.sqrt(least) / 4, np.inf, np.nan, 1e-3
+    for k in (0.0, -1e-4):
+        got = clconv.local_response_norm(x, 1, alpha=1.0, beta=0.75, k=k, device=device)
+        with np.errstate(all="ignore"):
+            wide = x.astype("float64")
+            expected = wide * (k + wide**2) ** -0.75
+        expected[..., 71] = got[..., 71]  # a device may take subnormal numbers for zero
+        np.testing.assert_allclose(got, expected, rtol=2e-6 if dtype == "float32" else 1e-14)
+
+
 @pytest.mark.parametrize("shape", [(2, 3, 100, 101), (1, 1, 3, 20000)])
 def test_rows_of_many_slices(device, record, shape):
     x, g = (reals(np.random.default_rng(seed), shape, "float32", 1) for seed in range(2))

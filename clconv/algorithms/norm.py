@@ -16,6 +16,7 @@ __all__ = [
     "always",
     "launch",
     "needs_sums",
+    "outputs",
     "plan_bwd",
     "plan_bwd_rows",
     "plan_channels",
@@ -29,8 +30,8 @@ __all__ = [
     "workspace",
 ]
 
-#: Elements of a slice on processors: two sweeps of it stay in the innermost cache.
-_SLICE = 8192
+#: Elements of a slice on processors, which stays in the innermost cache.
+_SLICE = 16384
 #: A row's bytes that stay in a processor's own cache until they are read again.
 _CACHE = 2**19
 #: Fewer rows than these are cut into slices, so that every core has some.
@@ -61,7 +62,7 @@ def plan_rows(problem: NormProblem, traits: Traits) -> Plan:
         "eps": problem.eps,
         "SLICES": _slices(problem, traits),
     }
-    arrays = ("x", "w", "b", "y", "statistics")
+    arrays = outputs(problem)
     rows = launch("norm.cl", "norm_rows", problem, problem.row_count, arrays, numbers, 4, local_size=1)
     return Plan((rows,), workspace(problem, statistics=3)) + plan_running(problem)
 
@@ -72,7 +73,7 @@ def plan_fwd(problem: NormProblem, traits: Traits) -> Plan:
         return Plan(())
     items, chunks = _chunks(problem, traits)
     numbers = {**affine(problem), **chunks}
-    apply = launch("norm.cl", "norm_apply", problem, items, ("x", "w", "b", "y", "statistics"), numbers, 4)
+    apply = launch("norm.cl", "norm_apply", problem, items, outputs(problem), numbers, 4, _group(traits))
     return _plan_statistics(problem, traits) + Plan((apply,)) + plan_running(problem)
 
 
@@ -147,9 +148,8 @@ def _plan_statistics(problem: NormProblem, traits: Traits) -> Plan:
     slices = _slices(problem, traits)
     numbers = {**problem.sizes(), "is_centred": problem.is_centred, "SLICES": slices}
     items = problem.row_count * slices
-    return plan_moments(
-        problem, launch("norm.cl", "norm_moments", problem, items, ("x",), numbers, 4, part="moments"), slices
-    )
+    moments = launch("norm.cl", "norm_moments", problem, items, ("x",), numbers, 4, _group(traits), part="moments")
+    return plan_moments(problem, moments, slices)
 
 
 def plan_running(problem: NormProblem) -> Plan:
@@ -172,7 +172,8 @@ def _plan_sums(problem: NormProblem, traits: Traits) -> Plan:
     numbers = {**problem.sizes(), "weighs": _weighs(problem), "SUMS": sums}
     arrays = ("dy", "x", "w", "statistics")
     items = problem.row_count * sums
-    slices = launch("norm_backward.cl", "norm_bwd_sums", problem, items, arrays, numbers, 4, part="sums")
+    group = _group(traits)
+    slices = launch("norm_backward.cl", "norm_bwd_sums", problem, items, arrays, numbers, 4, group, part="sums")
     return Plan((slices,), workspace(problem, sums=2 * sums))
 
 
@@ -196,7 +197,7 @@ def _plan_input(problem: NormProblem, traits: Traits) -> Plan:
     flags = {"has_weight": problem.has_weight, "through_statistics": not problem.given}
     arrays = ("dy", "x", "w", "dx", "statistics", "means")
     numbers = {**problem.sizes(), **flags, **chunks}
-    gradient = launch("norm_backward.cl", "norm_bwd_input", problem, items, arrays, numbers, 4)
+    gradient = launch("norm_backward.cl", "norm_bwd_input", problem, items, arrays, numbers, 4, _group(traits))
     return Plan((gradient,), workspace(problem, means=2))
 
 
@@ -220,6 +221,7 @@ def _plan_parameters(problem: NormProblem, traits: Traits) -> Plan:
         ("dy", "x", "statistics"),
         {**problem.sizes(), "CHUNK": chunk, "SUMS": parts},
         4,
+        _group(traits),
         part="weights",
     )
     return Plan((part,)) + _plan_elements(problem, parts)
@@ -257,20 +259,33 @@ def launch(
     local_size: int = 64,
     **named: str,
 ) -> Launch:
-    """Return a launch with so many operations for each element of the input."""
-    bound = {**{name: name for name in arrays}, **named}
+    """Return a launch with so many operations for each element of the input; of ``arrays``, those that there are."""
+    _, has_dw, has_db = problem.gradients
+    there = {"w": problem.has_weight, "b": problem.has_bias, "dw": has_dw, "db": has_db}
+    bound = {**{name: name for name in arrays if there.get(name, True)}, **named}
     work = operations * _size(problem)
     return Launch(file, kernel, problem.defines, items, bound, numbers, work, local_size)
 
 
+def outputs(problem: NormProblem) -> tuple[str, ...]:
+    """Return the arrays of the kernels that store outputs."""
+    return ("x", "w", "b", *problem.epilogue.arrays, "y", "statistics")
+
+
 def affine(problem: NormProblem) -> dict[str, float]:
-    """Return the sizes, and which of weight and bias there are."""
-    return {**problem.sizes(), "has_weight": problem.has_weight, "has_bias": problem.has_bias}
+    """Return the sizes, which of weight and bias there are, and what is done to outputs."""
+    flags = {"has_weight": problem.has_weight, "has_bias": problem.has_bias}
+    return {**problem.sizes(), **flags, **problem.epilogue.numbers()}
 
 
 def workspace(problem: NormProblem, **reals_per_row: int) -> dict[str, int]:
     """Return the bytes of arrays with so many numbers for each row."""
     return {name: count * problem.row_count * problem.real_bytes for name, count in reals_per_row.items()}
+
+
+def _group(traits: Traits) -> int:
+    """Return the local size for work-items that have whole slices on processors, and few elements elsewhere."""
+    return 1 if traits.vector_bytes else 64
 
 
 def _size(problem: NormProblem) -> int:

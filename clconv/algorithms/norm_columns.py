@@ -31,8 +31,7 @@ def columns_fit(problem: NormProblem, traits: Traits) -> bool:
 
 def plan_fwd(problem: NormProblem, traits: Traits) -> Plan:
     """Plan the output: operands x, w, b, y, and for running statistics theirs."""
-    arrays = ("x", "w", "b", "y", "statistics")
-    apply = _launch("columns_apply", problem, arrays, {**norm.affine(problem), "PARTS": _parts(problem)})
+    apply = _launch("columns_apply", problem, norm.outputs(problem), {**norm.affine(problem), "PARTS": _parts(problem)})
     return _statistics(problem) + Plan((apply,)) + norm.plan_running(problem)
 
 

@@ -24,8 +24,9 @@ EXPONENTS = ("any", "one half", "three quarters", "odd", "even")
 
 def plan_fwd(problem: ResponseProblem, traits: Traits) -> Plan:
     """Plan the output: operands x, y."""
-    numbers = {**problem.sizes(), **_base(problem)}
-    return Plan((_launch("response_norm", problem, traits, ("x", "y"), numbers),))
+    numbers = {**problem.sizes(), **_base(problem), **problem.epilogue.numbers()}
+    arrays = ("x", *problem.epilogue.arrays, "y")
+    return Plan((_launch("response_norm", problem, traits, arrays, numbers),))
 
 
 def plan_bwd(problem: ResponseProblem, traits: Traits) -> Plan:
@@ -35,7 +36,7 @@ def plan_bwd(problem: ResponseProblem, traits: Traits) -> Plan:
     for first in range(0, problem.N, images):
         some = replace(problem, N=min(images, problem.N - first))
         terms = {**some.sizes(), **_base(some)}
-        factor = {**some.sizes(), "factor": 2 * problem.scale * problem.beta}
+        factor = {**some.sizes(), "factor": 2 * problem.share * problem.beta}
         launches += (
             _launch("response_slopes", some, traits, ("dy", "x", "direct", "slope"), terms, first),
             _launch("response_norm_bwd", some, traits, ("x", "direct", "slope", "dx"), factor, first),
@@ -65,7 +66,7 @@ def _launch(
         {name: name for name in arrays},
         {**numbers, "RUN": run},
         work,
-        walks={name: walk for name in arrays if name in ("dy", "x", "y", "dx")},
+        walks={name: walk for name in arrays if name in ("dy", "x", "residual", "y", "dx")},
     )
 
 
@@ -76,7 +77,7 @@ def _base(problem: ResponseProblem) -> dict[str, float]:
         kind = "one half" if beta == 0.5 else "three quarters"
     else:
         kind = "any" if beta % 1 else "odd" if beta % 2 else "even"
-    return {"scale": problem.scale, "k": problem.k, "beta": beta, "exponent": EXPONENTS.index(kind)}
+    return {"share": problem.share, "k": problem.k, "beta": beta, "exponent": EXPONENTS.index(kind)}
 
 
 def _size(problem: ResponseProblem) -> int:

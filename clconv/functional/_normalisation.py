@@ -11,7 +11,9 @@ from clconv.arrays import check_arrays, check_out, check_written, element_stride
 from clconv.devices import executor_for
 from clconv.executor import Executor, Operand
 from clconv.functional._run import check_shape, empty_like, plan_all, run, usable
+from clconv.functional.epilogue import Epilogue, epilogue_arrays, epilogue_problem
 from clconv.problem import NormAxes, NormProblem
+from clconv.problem.epilogue import NO_EPILOGUE, EpilogueProblem
 from clconv.problem.norm import Arranged
 
 __all__ = ["RUNNING", "NormGradients", "Rule", "backward", "checked_eps", "forward", "given_arrays"]
@@ -53,8 +55,9 @@ def checked_eps(eps: Any) -> float:
     return real(eps, "eps", least=0)
 
 
-def given_arrays(**arrays: Any) -> tuple[dict[str, Any], str]:
+def given_arrays(epilogue: Any = None, **arrays: Any) -> tuple[dict[str, Any], str]:
     """Check the arrays, of which all but the input and the output's gradient may be None; return the dtype, too."""
+    arrays |= epilogue_arrays(epilogue)
     given = {name: array for name, array in arrays.items() if array is not None or name in ("input", "grad_output")}
     checked, dtype = check_arrays(**given)
     return {name: checked.get(name) for name in arrays}, dtype
@@ -67,11 +70,13 @@ def forward(
     dtype: str,
     out: Any,
     device: Any,
+    epilogue: Epilogue | None,
     updated: dict[str, Any] | None = None,
 ) -> Any:
     """Compute the output, and write new running statistics into ``updated``, the caller's own arrays by their names."""
     updated = updated or {}
     _check_parameters(axes, arrays)
+    parts = epilogue_problem(epilogue, arrays, axes.input_shape, None if axes.per_element else 1)
     if out is not None:
         check_out(out, axes.input_shape, dtype, arrays)
     for name, array in updated.items():
@@ -81,7 +86,7 @@ def forward(
     arrays = usable(executor, arrays)
     takes_out = out is not None and executor.writes_in_place(out)
     result = out if takes_out else empty_like(executor, arrays["input"], dtype)
-    problem, operands = _arranged(executor, axes, rule, arrays, {"y": result}, {}, dtype)
+    problem, operands = _arranged(executor, axes, rule, arrays, {"y": result}, {}, dtype, parts)
     for name, array in updated.items():
         # NumPy arrays are updated when all has succeeded; a queue's last kernel writes in place.
         place = array if is_device_array(array) else executor.empty(array.shape, dtype, array)
@@ -115,7 +120,8 @@ def backward(
     gradients = NormGradients(*map(gradient_of, NormGradients._fields, mask))
     if any(gradient is not None for gradient in gradients):
         parameters = {"dw": gradients.weight, "db": gradients.bias}
-        problem, operands = _arranged(executor, axes, rule, arrays, {"dx": gradients.input}, parameters, dtype)
+        results = {"dx": gradients.input}
+        problem, operands = _arranged(executor, axes, rule, arrays, results, parameters, dtype, NO_EPILOGUE)
         executor.run(plan_all(["norm_bwd"], problem, executor), operands)
     return gradients
 
@@ -140,6 +146,7 @@ def _arranged(
     results: dict[str, Any],
     parameters: dict[str, Any],
     dtype: str,
+    epilogue: EpilogueProblem,
 ) -> tuple[NormProblem, dict[str, Operand]]:
     """Return the problem, and every array as the kernels walk it.
 
@@ -147,6 +154,8 @@ def _arranged(
     """
     like_input = {"x": arrays["input"], "dy": arrays.get("grad_output"), **results}
     like_weight = {"w": arrays.get("weight"), "b": arrays.get("bias"), **parameters}
+    for name in epilogue.arrays:
+        (like_input if name == "residual" else like_weight)[name] = arrays[f"epilogue.{name}"]
     keeps_planes = bool(parameters)
     arranged = _arrangement(axes, like_input, like_weight, keeps_planes)
     if arranged is None:  # more axes than kernels know; contiguous arrays have few
@@ -167,10 +176,10 @@ def _arranged(
         share=rule.share,
         gradients=tuple({**results, **parameters}.get(name) is not None for name in ("dx", "dw", "db")),  # type: ignore[arg-type]
         dtype=dtype,
+        epilogue=epilogue,
     )
-    operands = {
-        name: Operand(array, 0, arranged.strides[name]) for name, array in {**like_input, **like_weight}.items()
-    }
+    given = {name: array for name, array in {**like_input, **like_weight}.items() if array is not None}
+    operands = {name: Operand(array, 0, arranged.strides[name]) for name, array in given.items()}
     for name in RUNNING:
         if arrays.get(name) is not None:
             operands[name] = Operand(arrays[name], 0, _along_channels(arrays[name]))

@@ -7,6 +7,7 @@ from typing import Any
 from clconv.arguments import flag, integer, real
 from clconv.functional._normalisation import RUNNING, NormGradients, Rule, backward, checked_eps, forward, given_arrays
 from clconv.functional._run import check_mask
+from clconv.functional.epilogue import Epilogue
 from clconv.problem import NormAxes
 
 __all__ = ["batch_norm", "batch_norm_backward", "instance_norm", "instance_norm_backward"]
@@ -23,6 +24,7 @@ def batch_norm(
     eps: float = 1e-5,
     *,
     num_batches_tracked: Any = None,
+    epilogue: Epilogue | None = None,
     out: Any = None,
     device: Any = None,
 ) -> Any:
@@ -49,6 +51,8 @@ def batch_norm(
         Added to the variance; above 0 in training.
     num_batches_tracked : int, optional
         How many batches the running statistics hold already, for ``momentum=None``. It is not changed.
+    epilogue : clconv.Epilogue, optional
+        What is done to the output before it is stored.
     out, device
         As for :func:`clconv.conv2d`.
 
@@ -75,10 +79,10 @@ def batch_norm(
     (array([4.]), array([3.]))
     """
     arrays, dtype = given_arrays(
-        input=input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
+        epilogue, input=input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
     )
     axes, rule = _batch(arrays, training, momentum, num_batches_tracked, eps)
-    return forward(axes, rule, arrays, dtype, out, device, _updated(rule, running_mean, running_var))
+    return forward(axes, rule, arrays, dtype, out, device, epilogue, _updated(rule, running_mean, running_var))
 
 
 def batch_norm_backward(
@@ -146,6 +150,7 @@ def instance_norm(
     momentum: Any = 0.1,
     eps: float = 1e-5,
     *,
+    epilogue: Epilogue | None = None,
     out: Any = None,
     device: Any = None,
 ) -> Any:
@@ -168,6 +173,8 @@ def instance_norm(
         Their share in the new running statistics.
     eps : float
         Added to the variance.
+    epilogue : clconv.Epilogue, optional
+        What is done to the output before it is stored.
     out, device
         As for :func:`clconv.conv2d`.
 
@@ -191,10 +198,10 @@ def instance_norm(
            [-0.5,  0.5]])
     """
     arrays, dtype = given_arrays(
-        input=input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
+        epilogue, input=input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
     )
     axes, rule = _images(arrays, use_input_stats, momentum, eps)
-    return forward(axes, rule, arrays, dtype, out, device, _updated(rule, running_mean, running_var))
+    return forward(axes, rule, arrays, dtype, out, device, epilogue, _updated(rule, running_mean, running_var))
 
 
 def instance_norm_backward(

@@ -8,6 +8,7 @@ import numpy as np
 
 from clconv.functional._normalisation import NormGradients, Rule, backward, checked_eps, forward, given_arrays
 from clconv.functional._run import check_mask
+from clconv.functional.epilogue import Epilogue
 from clconv.problem import NormAxes
 
 __all__ = [
@@ -35,6 +36,7 @@ def group_norm(
     bias: Any = None,
     eps: float = 1e-5,
     *,
+    epilogue: Epilogue | None = None,
     out: Any = None,
     device: Any = None,
 ) -> Any:
@@ -52,6 +54,8 @@ def group_norm(
     weight, bias : array of shape (C,), optional
     eps : float
         Added to the variance.
+    epilogue : clconv.Epilogue, optional
+        What is done to the output before it is stored.
     out, device
         As for :func:`clconv.conv2d`.
 
@@ -74,9 +78,9 @@ def group_norm(
     >>> group_norm(x, 2, numpy.array([1.0, 2.0, 3.0, 4.0]), eps=3.0)
     array([[-0.5,  1. , -1.5,  2. ]])
     """
-    arrays, dtype = given_arrays(input=input, weight=weight, bias=bias)
+    arrays, dtype = given_arrays(epilogue, input=input, weight=weight, bias=bias)
     axes = _groups(arrays, num_groups)
-    return forward(axes, Rule(checked_eps(eps)), arrays, dtype, out, device)
+    return forward(axes, Rule(checked_eps(eps)), arrays, dtype, out, device, epilogue)
 
 
 def group_norm_backward(
@@ -128,6 +132,7 @@ def layer_norm(
     bias: Any = None,
     eps: float = 1e-5,
     *,
+    epilogue: Epilogue | None = None,
     out: Any = None,
     device: Any = None,
 ) -> Any:
@@ -145,6 +150,8 @@ def layer_norm(
     weight, bias : array of shape ``normalized_shape``, optional
     eps : float
         Added to the variance.
+    epilogue : clconv.Epilogue, optional
+        What is done to the output before it is stored: a residual, an activation. There are no channels to scale.
     out, device
         As for :func:`clconv.conv2d`.
 
@@ -165,9 +172,9 @@ def layer_norm(
     array([[-0.5,  1. ],
            [ 0. ,  0. ]])
     """
-    arrays, dtype = given_arrays(input=input, weight=weight, bias=bias)
+    arrays, dtype = given_arrays(epilogue, input=input, weight=weight, bias=bias)
     axes = NormAxes.of_last(arrays["input"].shape, normalized_shape)
-    return forward(axes, Rule(checked_eps(eps)), arrays, dtype, out, device)
+    return forward(axes, Rule(checked_eps(eps)), arrays, dtype, out, device, epilogue)
 
 
 def layer_norm_backward(
@@ -219,6 +226,7 @@ def rms_norm(
     weight: Any = None,
     eps: float | None = None,
     *,
+    epilogue: Epilogue | None = None,
     out: Any = None,
     device: Any = None,
 ) -> Any:
@@ -236,6 +244,8 @@ def rms_norm(
     eps : float, optional
         Added to the mean square; by default the distance from 1 to the next number in the type of the arithmetic,
         2**-52 for float64 and 2**-23 for float32 and float16.
+    epilogue : clconv.Epilogue, optional
+        What is done to the output before it is stored: a residual, an activation. There are no channels to scale.
     out, device
         As for :func:`clconv.conv2d`.
 
@@ -255,9 +265,9 @@ def rms_norm(
     >>> rms_norm(numpy.array([[1.0, 7.0]]), (2,), numpy.array([1.0, 10.0]), eps=0.0).round(6)
     array([[ 0.2, 14. ]])
     """
-    arrays, dtype = given_arrays(input=input, weight=weight)
+    arrays, dtype = given_arrays(epilogue, input=input, weight=weight)
     axes = NormAxes.of_last(arrays["input"].shape, normalized_shape)
-    return forward(axes, _root_mean_square(eps, dtype), arrays, dtype, out, device)
+    return forward(axes, _root_mean_square(eps, dtype), arrays, dtype, out, device, epilogue)
 
 
 def rms_norm_backward(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from clconv.arrays import check_arrays, check_out, element_strides
 from clconv.devices import executor_for
 from clconv.executor import Operand
-from clconv.functional._run import check_mask, check_shape, plan_all, result_array, run
+from clconv.functional._run import check_mask, check_shape, plan_all, result_array, run, usable
+from clconv.functional.epilogue import Epilogue, epilogue_arrays, epilogue_operands, epilogue_problem
 from clconv.problem import ResponseProblem
 
 __all__ = ["LocalResponseNormGradients", "local_response_norm", "local_response_norm_backward"]
@@ -26,6 +30,7 @@ def local_response_norm(
     beta: float = 0.75,
     k: float = 1.0,
     *,
+    epilogue: Epilogue | None = None,
     out: Any = None,
     device: Any = None,
 ) -> Any:
@@ -42,6 +47,8 @@ def local_response_norm(
     size : int
         Channels of a window.
     alpha, beta, k : float
+    epilogue : clconv.Epilogue, optional
+        What is done to the output before it is stored.
     out, device
         As for :func:`clconv.conv2d`.
 
@@ -62,16 +69,19 @@ def local_response_norm(
     >>> local_response_norm(x, 2, alpha=2.0, beta=1.0, k=0.0).ravel().round(3)
     array([0.5  , 0.2  , 0.115])
     """
-    arrays, dtype = check_arrays(input=input)
+    arrays, dtype = check_arrays(input=input, **epilogue_arrays(epilogue))
     problem = ResponseProblem.from_shape(arrays["input"].shape, size, alpha, beta, k, dtype)
     shape = tuple(arrays["input"].shape)
+    problem = replace(problem, epilogue=epilogue_problem(epilogue, arrays, shape, 1))
     if out is not None:
         check_out(out, shape, dtype, arrays)
     executor = executor_for(device, arrays["input"], dtype)
-    source = executor.usable(arrays["input"])
-    result = result_array(executor, out, shape, dtype, source)
-    operands = _operands(problem, x=source, y=result)
-    problem = problem.merged([operand.strides for operand in operands.values()])
+    arrays = usable(executor, arrays)
+    result = result_array(executor, out, shape, dtype, arrays["input"])
+    operands = _operands(problem, x=arrays["input"], y=result)
+    operands |= epilogue_operands(arrays, functools.partial(_walked, problem))
+    walked = ("x", "y", *(name for name in problem.epilogue.arrays if name == "residual"))
+    problem = problem.merged([operands[name].strides for name in walked])
     return run(executor, plan_all(["response_norm"], problem, executor), operands, result, out)
 
 
@@ -129,12 +139,14 @@ def local_response_norm_backward(
 
 
 def _operands(problem: ResponseProblem, **arrays: Any) -> dict[str, Operand]:
-    """Return arrays as the kernels walk them: batch, channels and three axes of pixels."""
-    operands = {}
-    for name, array in arrays.items():
-        N, C, *pixels = element_strides(array)
-        _, H, W = problem.pixels
-        # An axis that the array lacks has one position: whatever its stride, let it merge.
-        lacking = (H * W * pixels[-1], W * pixels[-1])[: 3 - len(pixels)]
-        operands[name] = Operand(array, 0, (N, C, *lacking, *pixels))
-    return operands
+    """Return arrays as the kernels walk them."""
+    return {name: Operand(array, 0, _walked(problem, element_strides(array))) for name, array in arrays.items()}
+
+
+def _walked(problem: ResponseProblem, strides: Sequence[int]) -> tuple[int, ...]:
+    """Return an array's strides along batch, channels and three axes of pixels."""
+    N, C, *pixels = strides
+    _, H, W = problem.pixels
+    # An axis that the array lacks has one position: whatever its stride, let it merge.
+    lacking = (H * W * pixels[-1], W * pixels[-1])[: 3 - len(pixels)]
+    return (N, C, *lacking, *pixels)

@@ -24,7 +24,6 @@ from clconv.plan import Launch, Plan, Traits
 
 __all__ = ["OpenCLExecutor", "has_double"]
 
-_INTEGERS = {"int": np.int32, "index64": np.int64}
 _NO_MEMORY = ("MEM_OBJECT_ALLOCATION_FAILURE", "OUT_OF_RESOURCES", "OUT_OF_HOST_MEMORY", "INVALID_BUFFER_SIZE")
 
 
@@ -149,14 +148,13 @@ class OpenCLExecutor:
         for launch in launches:
             kernel = self._programs.kernel(launch.file, launch.kernel, launch.defines)
             parameters = kernel_source.signatures(launch.file)[launch.kernel]
-            numbers = {**_INTEGERS, "real": np.float64 if ("ELEMENT", 64) in launch.defines else np.float32}
-            for position, (parameter, value) in enumerate(
-                zip(parameters, ordered_arguments(launch, layouts_of(launch, operands)), strict=True)
-            ):
-                if parameter.is_array:
-                    kernel.set_arg(position, None if value is None else memory[value])
-                else:
-                    kernel.set_arg(position, numbers[parameter.type](value))
+            values = ordered_arguments(launch, layouts_of(launch, operands))
+            kernel.set_args(
+                *(
+                    memory[value] if parameter.is_array and value is not None else value
+                    for parameter, value in zip(parameters, values, strict=True)
+                )
+            )
             most = kernel.get_work_group_info(cl.kernel_work_group_info.WORK_GROUP_SIZE, self.device)
             local = min(launch.local_size, most, self.device.max_work_item_sizes[0])
             size = -(-launch.items // local) * local

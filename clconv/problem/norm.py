@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from clconv.arguments import integer
+from clconv.problem.epilogue import NO_EPILOGUE, EpilogueProblem
 from clconv.problem.shapes import ITEMSIZE, check_elements, element_defines
 
 __all__ = ["NormAxes", "NormProblem"]
@@ -58,6 +59,7 @@ class NormProblem:
     gradients : (bool, bool, bool)
         Whether the gradients of input, weight and bias are wanted; all False forward.
     dtype : str
+    epilogue : EpilogueProblem
     """
 
     rows: tuple[int, int]
@@ -72,6 +74,7 @@ class NormProblem:
     share: float | None
     gradients: tuple[bool, bool, bool]
     dtype: str
+    epilogue: EpilogueProblem = NO_EPILOGUE
 
     @property
     def row_count(self) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from clconv.arguments import integer, real
+from clconv.problem.epilogue import NO_EPILOGUE, EpilogueProblem
 from clconv.problem.shapes import ITEMSIZE, check_elements, element_defines
 
 __all__ = ["ResponseProblem"]
@@ -31,6 +32,7 @@ class ResponseProblem:
     alpha, beta, k : float
         The base is ``k + alpha * mean square``, its exponent ``-beta``.
     dtype : str
+    epilogue : EpilogueProblem
     """
 
     N: int
@@ -41,6 +43,7 @@ class ResponseProblem:
     beta: float
     k: float
     dtype: str
+    epilogue: EpilogueProblem = NO_EPILOGUE
 
     @classmethod
     def from_shape(
@@ -69,7 +72,7 @@ class ResponseProblem:
         return max(ITEMSIZE[self.dtype], 4)
 
     @property
-    def scale(self) -> float:
+    def share(self) -> float:
         """What a window's sum of squares is multiplied with."""
         return self.alpha / self.size
 

@@ -47,6 +47,7 @@ SETTINGS = (*PARTS, "activation", "negative_slope")
 EXACT = ("relu",)  # leaky_relu is so with some slopes only
 SLOPES = (0.01, 0.5, -1.0, 2.0)
 EXACT_SCALES = (1, -1, 2, -2, 0.5)
+NORMALISATIONS = ("batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm", "local_response_norm")
 WITHOUT_CHANNELS = ("layer_norm", "rms_norm")
 NOT_FINISHED = "max_unpool"
 
@@ -325,6 +326,6 @@ def _residual_first(output: Array, parts: Arrays, settings: dict[str, Any], axis
 FORWARD: tuple[Operation, ...] = (
     *(Convolution(rank, transposed) for transposed in (False, True) for rank in (1, 2, 3)),
     *(pooling for pooling in POOLINGS if not pooling.name.startswith(NOT_FINISHED)),
-    *(Normalisation(name) for name in ("batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm")),
+    *(Normalisation(name) for name in NORMALISATIONS),
 )
 FINISHED = tuple(Finished(forward) for forward in FORWARD)
