@@ -227,6 +227,8 @@ def _pays(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
     if not traits.vector_bytes or not this.outputs:
         return False
     channel = _phases(this) * math.prod(_extents(this))
+    if any(window.stride > window.kernel for window in this.windows):  # most of what is copied would not be read
+        return False
     if channel > LARGEST or problem.N * problem.G * this.data_channels * channel > _LARGEST_COPY:
         return False
     tile = _tile(this, problem, traits)
