@@ -88,8 +88,11 @@ class HostBuffers:
         if (first, last) in self._spans and self._spans[first, last] not in [buffer for _, buffer in self._results]:
             return self._spans[first, last]
         overlapping = any(first < other_last and other_first < last for other_first, other_last in self._spans)
-        how = cl.mem_flags.USE_HOST_PTR if self._in_place and not overlapping else cl.mem_flags.COPY_HOST_PTR
-        buffer = cl.Buffer(self._context, cl.mem_flags.READ_ONLY | how, hostbuf=_bytes_at(first, last))
+        # Intel's runtime copies read-only host memory that does not lie at a multiple of 128 bytes, as few arrays do.
+        in_place = cl.mem_flags.READ_WRITE | cl.mem_flags.USE_HOST_PTR
+        copied = cl.mem_flags.READ_ONLY | cl.mem_flags.COPY_HOST_PTR
+        flags = in_place if self._in_place and not overlapping else copied
+        buffer = cl.Buffer(self._context, flags, hostbuf=_bytes_at(first, last))
         self._spans[first, last] = buffer
         return buffer
 
