@@ -123,7 +123,7 @@ kernel void avg_pool_rows_bwd(
     if (WORK_ITEM_INDEX >= N * C * ID * bands_of_plane(IH, IW, BAND, RUN)) return;
     const band b = band_of(WORK_ITEM_INDEX, C, ID, IH, IW, BAND, RUN);
     const windows wd = windows_over(b.d, OD, KD, SD, DD, PD, QD);
-    const int first = windows_over(b.begin, OW, KW, SW, 1, PW, QW).first;
+    const int first = first_window(b.begin, OW, KW, SW, 1, PW, QW);
     const int outputs = larger(windows_over(b.begin + b.count - 1, OW, KW, SW, 1, PW, QW).last - first + 1, 0);
     const int by_taps = QW == 1 && SW <= 2 && outputs;
     /* Positions of the first window that are not of the run; and zeros before the first window, for taps to read. */

@@ -236,32 +236,8 @@ kernel void max_pool_rows_winners(
     }
 }
 
-/* The value, or 0: by its bits, so that compilers see no branch. */
-static inline real given_if(const int is_given, const real value)
-{
-    return real_of(bits_of(value) & (0 - (bits)is_given));
-}
-
-/* Position j*S + phase of the line gets given[o] of every window o whose maximum is there: at its tap k with o*S + k =
- * j*S + phase. The line is kept in S interleaved parts, so that neighbours are neighbours in memory, too. */
-static inline void gather_phase(real *restrict line, const int *restrict tap, const real *restrict given,
-                                const int length, const int K, const int S, const int phase)
-{
-    for (int j = 0; j < whole_blocks(length); j++) {
-        real sum = line[j];
-        for (int k = phase; k < K; k += S) sum += given_if(tap[j - k / S] == k, given[j - k / S]);
-        line[j] = sum;
-    }
-}
-
-static inline void gather_winners(real *restrict line, const int *restrict tap, const real *restrict given,
-                                  const int length, const int K, const int S)
-{
-    gather_phase(line, tap, given, length, K, S, 0);
-    if (S == 2) gather_phase(line + ROOM, tap, given, length, K, S, 1);
-}
-
-kernel void max_pool_rows_bwd(
+/* What windows give, each to the place of its maximum. */
+kernel void max_pool_rows_gather(
     WORK_ITEM
     global const int *winners, global const element *dy, global element *dx,
     POOL_SIZES, VIEW(dy), VIEW(dx), const int BAND, const int RUN)
@@ -270,46 +246,20 @@ kernel void max_pool_rows_bwd(
     const band b = band_of(WORK_ITEM_INDEX, C, ID, IH, IW, BAND, RUN);
     const windows wd = windows_over(b.d, OD, KD, SD, DD, PD, QD);
     const int first = windows_over(b.begin, OW, KW, SW, DW, PW, QW).first;
-    const int outputs = larger(windows_over(b.begin + b.count - 1, OW, KW, SW, DW, PW, QW).last - first + 1, 0);
-    const int by_taps = QW == 1 && SW <= 2 && DW == 1 && outputs;
-    /* Positions of the first window that are not of the run; and windows that are none, for taps to read. */
-    const int before = by_taps ? b.begin + PW - first * SW : 0;
-    const int none = by_taps ? (KW - 1) / SW : 0;
-
-    real line[2 * ROOM], all_given[ROOM];
-    int all_taps[ROOM], offset[ROOM];
-    real *given = all_given + none;
-    int *tap = all_taps + none;
-    fill(all_given, 0, ROOM);
-    for (int i = 0; i < ROOM; i++) {
-        all_taps[i] = -1;
-        offset[i] = i * SW;
-    }
+    const int last = windows_over(b.begin + b.count - 1, OW, KW, SW, DW, PW, QW).last;
+    real line[ROOM];
     for (int ih = b.first_row; ih < b.end_row; ih++) {
         const windows wh = windows_over(ih, OH, KH, SH, DH, PH, QH);
-        const int row = (b.d * IH + ih) * IW + b.begin - before;
-        fill(line, 0, before + b.count + BLOCK);
-        if (by_taps && SW == 2) fill(line + ROOM, 0, (before + b.count) / 2 + BLOCK);
+        const int row = (b.d * IH + ih) * IW + b.begin;
+        fill(line, 0, b.count);
         for (int od = wd.first; od <= wd.last; od++)
             for (int oh = wh.first; oh <= wh.last; oh++) {
-                global const int *winner = winners + (((b.n * C + b.c) * OD + od) * OH + oh) * OW + first;
-                const index64 start = AT(dy, b.n, b.c, od, oh, first);
-                if (by_taps) {
-                    /* How far the winner is from where this row's part of the window begins. One of another row is
-                     * beyond the taps, or leads to a place beyond the image, which is not written. */
-                    for (int o = 0; o < outputs; o++) tap[o] = winner[o] - row - offset[o];
-                    read_row(given, dy, start, dy_w, outputs);
-#define GATHER_WINNERS(K, S) gather_winners(line, tap, given, (before + b.count) / (S) + 1, K, S)
-                    WITH_WINDOW(GATHER_WINNERS, KW, SW);
-                } else {
-                    for (int o = 0; o < outputs; o++) {
-                        const int i = winner[o] - row;
-                        if (i >= 0 && i < b.count) line[i] += load(dy, start + o * dy_w);
-                    }
+                global const int *winner = winners + (((b.n * C + b.c) * OD + od) * OH + oh) * OW;
+                for (int ow = first; ow <= last; ow++) {
+                    const int i = winner[ow] - row;
+                    if (i >= 0 && i < b.count) line[i] += load(dy, AT(dy, b.n, b.c, od, oh, ow));
                 }
             }
-        const index64 target = AT(dx, b.n, b.c, b.d, ih, b.begin);
-        if (by_taps && SW == 2) write_interleaved(dx, target, dx_w, line, before, b.count);
-        else write_row(dx, target, dx_w, line + before, b.count);
+        write_row(dx, AT(dx, b.n, b.c, b.d, ih, b.begin), dx_w, line, b.count);
     }
 }

@@ -75,12 +75,25 @@ static inline span span_of(const band b, const int RUN, const int I, const int K
     return s;
 }
 
+/* The first window over a run that begins at i, or the one before it if that is between windows: it does not begin
+ * after i. */
+static inline int first_window(const int i, const int O, const int K, const int S, const int D, const int P, const int Q)
+{
+    const int over = windows_over(i, O, K, S, D, P, Q).first;
+    return Q == 1 ? smaller(over, quotient(i + P, S)) : over;
+}
+
 /* `count` rounded up, so that loops over a line are whole vectors. */
 static inline int whole_blocks(const int count) { return (count + BLOCK - 1) / BLOCK * BLOCK; }
 
+/* The same in two loops, of which compilers make vectors without a rest. */
+#define EACH_OF_BLOCKS(i, count) \
+    for (int block = 0; block < (count); block += BLOCK) \
+        for (int i = block; i < block + BLOCK; i++)
+
 static inline void fill(real *line, const real value, const int count)
 {
-    for (int i = 0; i < whole_blocks(count); i++) line[i] = value;
+    EACH_OF_BLOCKS(i, count) line[i] = value;
 }
 
 static inline void read_row(

@@ -30,6 +30,7 @@ DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
     "pool_lp.cl": _ELEMENTS,
     "pool_max.cl": _ELEMENTS,
     "pool_max_rows.cl": _ELEMENTS,
+    "pool_max_rows_bwd.cl": _ELEMENTS,
     "pool_unpool.cl": _ELEMENTS,
     "norm.cl": _ELEMENTS,
     "norm_backward.cl": _ELEMENTS,

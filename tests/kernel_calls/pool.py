@@ -78,6 +78,7 @@ CALLS = {
     "max_pool_rows": max_fwd,
     "max_pool_rows_placed": max_fwd,
     "max_pool_rows_winners": max_bwd,
+    "max_pool_rows_gather": max_bwd,
     "max_pool_rows_bwd": max_bwd,
     "max_pool_winners": max_bwd,
     "max_pool_bwd": max_bwd,

@@ -1,0 +1,200 @@
+/* The gradient of max pooling by runs of rows, in one pass, for windows of which few are over any one row.
+ *
+ * A work-item goes down its rows. Of each row of windows that begins there it takes the maxima, and keeps them until the
+ * windows end; a pixel that equals the maximum of a window gets the window's gradient. Values are compared by their
+ * keys, so that one comparison of integers decides.
+ */
+#include "pool_rows.h"
+#include "math.h"
+
+/* The most rows of windows that are kept: clconv.algorithms.pool_rows.KEPT. */
+#define KEPT 9
+
+/* A key is in the order of its values: zeros are equal, and NaN is the largest, whatever its bits. Beyond the image
+ * there is NO_PIXEL, less than every value; a window whose first maximum has been found gets TAKEN, which no value
+ * has either. */
+#define NO_PIXEL ((bits)0)
+#define TAKEN ((bits)1)
+
+static inline bits key_of(const real value)
+{
+    const bits b = bits_of(value + 0);
+    const bits flipped = b ^ ((0 - (b >> (sizeof(bits) * 8 - 1))) | SIGN);
+    return value != value ? ~(bits)0 : flipped;
+}
+
+static inline bits larger_key(const bits a, const bits b) { return a > b ? a : b; }
+
+/* The value, or 0: by its bits, so that compilers see no branch. */
+static inline real given_if(const int is_given, const real value)
+{
+    return real_of(bits_of(value) & (0 - (bits)is_given));
+}
+
+static inline void fill_keys(bits *keys, const bits key, const int count)
+{
+    EACH_OF_BLOCKS(i, count) keys[i] = key;
+}
+
+/* keys[i] = the key of a row's pixel i, or the largest of that and what is there. */
+static inline void read_keys(bits *restrict keys, global const element *restrict x, const index64 start,
+                             const index64 step, const int count, const int magnitudes)
+{
+    if (magnitudes) for (int i = 0; i < count; i++) keys[i] = key_of(magnitude(load(x, start + i * step)));
+    else if (step != 1) for (int i = 0; i < count; i++) keys[i] = key_of(load(x, start + i * step));
+    else for (int i = 0; i < count; i++) keys[i] = key_of(load(x, start + i));
+}
+
+static inline void raise_keys(bits *restrict keys, global const element *restrict x, const index64 start,
+                              const index64 step, const int count, const int magnitudes)
+{
+    if (magnitudes)
+        for (int i = 0; i < count; i++) keys[i] = larger_key(keys[i], key_of(magnitude(load(x, start + i * step))));
+    else if (step != 1)
+        for (int i = 0; i < count; i++) keys[i] = larger_key(keys[i], key_of(load(x, start + i * step)));
+    else
+        for (int i = 0; i < count; i++) keys[i] = larger_key(keys[i], key_of(load(x, start + i)));
+}
+
+/* Loops over windows: over whole blocks of them where the stride is 1 or 2, for which there is room. */
+#define EACH_WINDOW(o, windows) \
+    for (int block = 0; block < (windows); block += BLOCK) \
+        for (int o = block; o < (S <= 2 ? block + BLOCK : smaller(block + BLOCK, windows)); o++)
+
+/* Where the keys of tap k begin, and how far those of neighbouring windows are apart. With a stride of 2, lines are kept
+ * in two parts, their even and their odd places, so that neighbours are neighbours in memory, too. */
+#define TAP(line, k) (S == 2 ? (line) + (k) * D % 2 * ROOM + (k) * D / 2 : (line) + (k) * D)
+#define STEP (S == 2 ? 1 : S)
+
+static inline void part_keys(bits *restrict parts, const bits *restrict keys, const int count)
+{
+    EACH_OF_BLOCKS(i, (count + 1) / 2) {
+        parts[i] = keys[2 * i];
+        parts[ROOM + i] = keys[2 * i + 1];
+    }
+}
+
+/* top[o] = the largest key of window o */
+static inline void top_keys(
+    bits *restrict top, const bits *restrict keys, const int windows, const int K, const int S, const int D)
+{
+    EACH_WINDOW(o, windows) top[o] = keys[o * STEP];
+    for (int k = 1; k < K; k++) {
+        const bits *restrict tap = TAP(keys, k);
+        EACH_WINDOW(o, windows) top[o] = larger_key(top[o], tap[o * STEP]);
+    }
+}
+
+/* count[o] += how many taps of window o in a row have its maximum */
+static inline void count_tops(real *restrict count, const bits *restrict top, const bits *restrict keys,
+                              const int windows, const int K, const int S, const int D)
+{
+    for (int k = 0; k < K; k++) {
+        const bits *restrict tap = TAP(keys, k);
+        EACH_WINDOW(o, windows) count[o] += tap[o * STEP] == top[o] ? (real)1 : (real)0;
+    }
+}
+
+/* Adds to each place of a line what windows give it; with `once`, a window gives to the first place alone. */
+static inline void give(real *restrict line, bits *restrict top, const real *restrict given, const bits *restrict keys,
+                        const int windows, const int K, const int S, const int D, const int once)
+{
+    for (int k = 0; k < K; k++) {
+        const bits *restrict tap = TAP(keys, k);
+        real *restrict to = TAP(line, k);
+        EACH_WINDOW(o, windows) {
+            const int has_top = tap[o * STEP] == top[o];
+            to[o * STEP] += given_if(has_top, given[o]);
+            if (once) top[o] = has_top ? TAKEN : top[o];
+        }
+    }
+}
+
+#define WITH_WINDOWS(call) \
+    do { \
+        if (SW > 2 || DW > 1) call(KW, SW, DW); \
+        else WITH_WINDOW(call##_NEAR, KW, SW); \
+    } while (0)
+
+kernel void max_pool_rows_bwd(
+    WORK_ITEM
+    global const element *x, global const element *dy, global element *dx,
+    POOL_SIZES, VIEW(x), VIEW(dy), VIEW(dx),
+    const int BAND, const int RUN, const int magnitudes, const int once, const int shared)
+{
+    if (WORK_ITEM_INDEX >= N * C * ID * bands_of_plane(IH, IW, BAND, RUN)) return;
+    const band b = band_of(WORK_ITEM_INDEX, C, ID, IH, IW, BAND, RUN);
+    const windows wd = windows_over(b.d, OD, KD, SD, DD, PD, QD);
+    const int first = first_window(b.begin, OW, KW, SW, DW, PW, QW);
+    const int outputs = larger(windows_over(b.begin + b.count - 1, OW, KW, SW, DW, PW, QW).last - first + 1, 0);
+    /* A line goes from where the first window begins; places of the image are begin ... end - 1 of it. */
+    const int origin = first * SW - PW;
+    const int before = b.begin - origin;
+    const int length = larger(outputs ? (outputs - 1) * SW + (KW - 1) * DW + 1 : 0, before + b.count);
+    const int begin = larger(-origin, 0);
+    const int end = smaller(IW - origin, length);
+    const int kept_d = (KD - 1) * DD / SD + 1, kept_h = (KH - 1) * DH / SH + 1;
+
+    real line[2 * ROOM], count[ROOM], given[KEPT][ROOM];
+    bits keys[ROOM], parts[2 * ROOM], tops[KEPT][ROOM];
+    for (int i = 0; i < kept_d * kept_h; i++) fill(given[i], 0, ROOM);
+    fill_keys(keys, NO_PIXEL, ROOM);
+    const bits *taps = SW == 2 ? parts : keys;
+    int opened = 0;
+    for (int ih = b.first_row; ih < b.end_row; ih++) {
+        const windows wh = windows_over(ih, OH, KH, SH, DH, PH, QH);
+        for (int oh = larger(opened, wh.first); oh <= wh.last; oh++)
+            for (int od = wd.first; od <= wd.last; od++) {
+                bits *top = tops[od % kept_d * kept_h + oh % kept_h];
+                real *gives = given[od % kept_d * kept_h + oh % kept_h];
+                const reach rd = reach_of(od, ID, KD, SD, DD, PD, QD);
+                const reach rh = reach_of(oh, IH, KH, SH, DH, PH, QH);
+                fill_keys(keys + begin, NO_PIXEL, end - begin);
+                for (int id = rd.first; id < rd.end; id += DD)
+                    for (int jh = rh.first; jh < rh.end; jh += DH)
+                        raise_keys(keys + begin, x, AT(x, b.n, b.c, id, jh, origin + begin), x_w, end - begin, magnitudes);
+                if (SW == 2) part_keys(parts, keys, length + BLOCK);
+#define TOP(K, S, D) top_keys(top, taps, outputs, K, S, D)
+#define TOP_NEAR(K, S) TOP(K, S, 1)
+                WITH_WINDOWS(TOP);
+                read_row(gives, dy, AT(dy, b.n, b.c, od, oh, first), dy_w, outputs);
+                fill(count, 0, outputs);
+                for (int id = rd.first; id < rd.end; id += DD)
+                    for (int jh = rh.first; jh < rh.end; jh += DH) {
+                        const int is_before = id < b.d || (id == b.d && jh < ih);
+                        if (!(shared || (once && is_before))) continue;
+                        read_keys(keys + begin, x, AT(x, b.n, b.c, id, jh, origin + begin), x_w, end - begin, magnitudes);
+                        if (SW == 2) part_keys(parts, keys, length + BLOCK);
+#define COUNT(K, S, D) count_tops(count, top, taps, outputs, K, S, D)
+#define COUNT_NEAR(K, S) COUNT(K, S, 1)
+                        if (shared) WITH_WINDOWS(COUNT);
+#define GIVE(K, S, D) give(line, top, gives, taps, outputs, K, S, D, once)
+#define GIVE_NEAR(K, S) GIVE(K, S, 1)
+                        else WITH_WINDOWS(GIVE); /* to a line that nobody reads */
+                    }
+                if (shared) for (int o = 0; o < outputs; o++) gives[o] /= count[o];
+            }
+        opened = larger(opened, wh.last + 1);
+
+        read_keys(keys + begin, x, AT(x, b.n, b.c, b.d, ih, origin + begin), x_w, end - begin, magnitudes);
+        if (SW == 2) part_keys(parts, keys, length + BLOCK);
+        fill(line, 0, SW == 2 ? length / 2 + 1 + BLOCK : length + BLOCK);
+        if (SW == 2) fill(line + ROOM, 0, length / 2 + 1 + BLOCK);
+        for (int od = wd.first; od <= wd.last; od++)
+            for (int oh = wh.first; oh <= wh.last; oh++) {
+                if (!is_tap(b.d, od, SD, DD, PD) || !is_tap(ih, oh, SH, DH, PH)) continue;
+                bits *top = tops[od % kept_d * kept_h + oh % kept_h];
+                const real *gives = given[od % kept_d * kept_h + oh % kept_h];
+                WITH_WINDOWS(GIVE);
+            }
+        if (magnitudes) read_row(count, x, AT(x, b.n, b.c, b.d, ih, origin + begin), x_w, end - begin);
+        if (magnitudes)
+            for (int i = 0; i < end - begin; i++) {
+                real *to = SW == 2 ? line + (begin + i) % 2 * ROOM + (begin + i) / 2 : line + begin + i;
+                *to = count[i] > 0 ? *to : count[i] < 0 ? -*to : 0;
+            }
+        const index64 target = AT(dx, b.n, b.c, b.d, ih, b.begin);
+        if (SW == 2) write_interleaved(dx, target, dx_w, line, before, b.count);
+        else write_row(dx, target, dx_w, line + before, b.count);
+    }
+}
