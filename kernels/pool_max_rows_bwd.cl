@@ -56,15 +56,14 @@ static inline void raise_keys(bits *restrict keys, global const element *restric
         for (int i = 0; i < count; i++) keys[i] = larger_key(keys[i], key_of(load(x, start + i)));
 }
 
-/* Loops over windows: over whole blocks of them where the stride is 1 or 2, for which there is room. */
+/* Loops over windows whose taps are `step` apart in a line: over whole blocks if they are neighbours. */
 #define EACH_WINDOW(o, windows) \
     for (int block = 0; block < (windows); block += BLOCK) \
-        for (int o = block; o < (S <= 2 ? block + BLOCK : smaller(block + BLOCK, windows)); o++)
+        for (int o = block; o < (step == 1 ? block + BLOCK : smaller(block + BLOCK, windows)); o++)
 
-/* Where the keys of tap k begin, and how far those of neighbouring windows are apart. With a stride of 2, lines are kept
- * in two parts, their even and their odd places, so that neighbours are neighbours in memory, too. */
-#define TAP(line, k) (S == 2 ? (line) + (k) * D % 2 * ROOM + (k) * D / 2 : (line) + (k) * D)
-#define STEP (S == 2 ? 1 : S)
+/* Where the taps i places after the windows' begin are in a line. With a stride of 2 it is kept in two parts, its even
+ * and its odd places, so that neighbours are neighbours in memory, too. */
+#define TAPS(line, i) (S == 2 ? (line) + (i) % 2 * ROOM + (i) / 2 : (line) + (i))
 
 static inline void part_keys(bits *restrict parts, const bits *restrict keys, const int count)
 {
@@ -75,45 +74,46 @@ static inline void part_keys(bits *restrict parts, const bits *restrict keys, co
 }
 
 /* top[o] = the largest key of window o */
-static inline void top_keys(
-    bits *restrict top, const bits *restrict keys, const int windows, const int K, const int S, const int D)
+static inline void top_keys(bits *restrict top, const bits *restrict keys, const int windows, const int K, const int S,
+                            const int D, const int step)
 {
-    EACH_WINDOW(o, windows) top[o] = keys[o * STEP];
+    EACH_WINDOW(o, windows) top[o] = keys[o * step];
     for (int k = 1; k < K; k++) {
-        const bits *restrict tap = TAP(keys, k);
-        EACH_WINDOW(o, windows) top[o] = larger_key(top[o], tap[o * STEP]);
+        const bits *restrict taps = TAPS(keys, k * D);
+        EACH_WINDOW(o, windows) top[o] = larger_key(top[o], taps[o * step]);
     }
 }
 
 /* count[o] += how many taps of window o in a row have its maximum */
 static inline void count_tops(real *restrict count, const bits *restrict top, const bits *restrict keys,
-                              const int windows, const int K, const int S, const int D)
+                              const int windows, const int K, const int S, const int D, const int step)
 {
     for (int k = 0; k < K; k++) {
-        const bits *restrict tap = TAP(keys, k);
-        EACH_WINDOW(o, windows) count[o] += tap[o * STEP] == top[o] ? (real)1 : (real)0;
+        const bits *restrict taps = TAPS(keys, k * D);
+        EACH_WINDOW(o, windows) count[o] += taps[o * step] == top[o] ? (real)1 : (real)0;
     }
 }
 
 /* Adds to each place of a line what windows give it; with `once`, a window gives to the first place alone. */
 static inline void give(real *restrict line, bits *restrict top, const real *restrict given, const bits *restrict keys,
-                        const int windows, const int K, const int S, const int D, const int once)
+                        const int windows, const int K, const int S, const int D, const int once, const int step)
 {
     for (int k = 0; k < K; k++) {
-        const bits *restrict tap = TAP(keys, k);
-        real *restrict to = TAP(line, k);
+        const bits *restrict taps = TAPS(keys, k * D);
+        real *restrict to = TAPS(line, k * D);
         EACH_WINDOW(o, windows) {
-            const int has_top = tap[o * STEP] == top[o];
-            to[o * STEP] += given_if(has_top, given[o]);
+            const int has_top = taps[o * step] == top[o];
+            to[o * step] += given_if(has_top, given[o]);
             if (once) top[o] = has_top ? TAKEN : top[o];
         }
     }
 }
 
-#define WITH_WINDOWS(call) \
+/* Calls a function with the distance of neighbouring windows' taps in a line. */
+#define WITH_STEP(call) \
     do { \
-        if (SW > 2 || DW > 1) call(KW, SW, DW); \
-        else WITH_WINDOW(call##_NEAR, KW, SW); \
+        if (SW <= 2) call(1); \
+        else call(SW); \
     } while (0)
 
 kernel void max_pool_rows_bwd(
@@ -154,9 +154,8 @@ kernel void max_pool_rows_bwd(
                     for (int jh = rh.first; jh < rh.end; jh += DH)
                         raise_keys(keys + begin, x, AT(x, b.n, b.c, id, jh, origin + begin), x_w, end - begin, magnitudes);
                 if (SW == 2) part_keys(parts, keys, length + BLOCK);
-#define TOP(K, S, D) top_keys(top, taps, outputs, K, S, D)
-#define TOP_NEAR(K, S) TOP(K, S, 1)
-                WITH_WINDOWS(TOP);
+#define TOP(step) top_keys(top, taps, outputs, KW, SW, DW, step)
+                WITH_STEP(TOP);
                 read_row(gives, dy, AT(dy, b.n, b.c, od, oh, first), dy_w, outputs);
                 fill(count, 0, outputs);
                 for (int id = rd.first; id < rd.end; id += DD)
@@ -165,12 +164,10 @@ kernel void max_pool_rows_bwd(
                         if (!(shared || (once && is_before))) continue;
                         read_keys(keys + begin, x, AT(x, b.n, b.c, id, jh, origin + begin), x_w, end - begin, magnitudes);
                         if (SW == 2) part_keys(parts, keys, length + BLOCK);
-#define COUNT(K, S, D) count_tops(count, top, taps, outputs, K, S, D)
-#define COUNT_NEAR(K, S) COUNT(K, S, 1)
-                        if (shared) WITH_WINDOWS(COUNT);
-#define GIVE(K, S, D) give(line, top, gives, taps, outputs, K, S, D, once)
-#define GIVE_NEAR(K, S) GIVE(K, S, 1)
-                        else WITH_WINDOWS(GIVE); /* to a line that nobody reads */
+#define COUNT(step) count_tops(count, top, taps, outputs, KW, SW, DW, step)
+                        if (shared) WITH_STEP(COUNT);
+#define GIVE(step) give(line, top, gives, taps, outputs, KW, SW, DW, once, step)
+                        else WITH_STEP(GIVE); /* to a line that nobody reads */
                     }
                 if (shared) for (int o = 0; o < outputs; o++) gives[o] /= count[o];
             }
@@ -185,7 +182,7 @@ kernel void max_pool_rows_bwd(
                 if (!is_tap(b.d, od, SD, DD, PD) || !is_tap(ih, oh, SH, DH, PH)) continue;
                 bits *top = tops[od % kept_d * kept_h + oh % kept_h];
                 const real *gives = given[od % kept_d * kept_h + oh % kept_h];
-                WITH_WINDOWS(GIVE);
+                WITH_STEP(GIVE);
             }
         if (magnitudes) read_row(count, x, AT(x, b.n, b.c, b.d, ih, origin + begin), x_w, end - begin);
         if (magnitudes)
