@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -57,17 +58,20 @@ def ordered_arguments(launch: Launch, operands: Mapping[str, Operand]) -> list[A
     """Return the kernel's arguments in its order: names of operands or workspace for arrays, and numbers.
 
     Numbers are floats where the kernel takes them as real, else integers. An array parameter ``a`` is followed
-    somewhere by ``a_start`` and the strides ``a_*`` in the order of its axes.
+    somewhere by ``a_start`` and the strides ``a_*`` in the order of its axes: zeros if the launch leaves it out, and
+    then its name is None.
     """
     values: list[Any] = []
-    walks = {
+    walks: dict[str, Iterator[int]] = {
         name: iter(_walk(launch, name, operands[operand]))
         for name, operand in launch.arrays.items()
         if operand in operands
     }
     for kind, name, is_array, _ in kernel_source.signatures(launch.file)[launch.kernel]:
         if is_array:
-            values.append(launch.arrays[name])
+            values.append(launch.arrays.get(name))
+            if name not in launch.arrays:
+                walks[name] = itertools.repeat(0)
         elif name in launch.numbers:
             values.append(float(launch.numbers[name]) if kind == "real" else launch.numbers[name])
         else:

@@ -53,7 +53,8 @@ class Launch:
     items : int
         Number of work-items.
     arrays : mapping of str to str
-        The kernel's array parameters, to names of operands or of the plan's workspace or constants.
+        The kernel's array parameters, to names of operands or of the plan's workspace or constants. Those that are left
+        out, because the kernel is told not to read them, are null pointers.
     numbers : mapping of str to int or float
         The kernel's other parameters; starts and strides, ``NAME_start`` and ``NAME_*``, follow from the arrays.
     operations : int

@@ -102,4 +102,16 @@ static inline real activation_gradient(const real x, const real g, const int fun
     }
 }
 
+/* The same of y = f(x), for functions whose derivative follows from it: relu, leaky_relu with a slope above 0, sigmoid
+ * and tanh. */
+static inline real gradient_by_output(const real y, const real g, const int function, const real slope)
+{
+    switch (function) {
+    case RELU: return y <= 0 ? (real)0 : g;
+    case LEAKY_RELU: return y > 0 ? g : g * slope;
+    case SIGMOID: return g * (y * (1 - y));
+    default: return g * ((1 - y) * (1 + y));
+    }
+}
+
 #endif

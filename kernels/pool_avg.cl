@@ -4,13 +4,16 @@
  *     dx[n, c, i] = sum over the windows o that i is in of dy[n, c, o] / divisor(o)
  *
  * The divisor is the number of taps on the image, or with `count_padding` those on the padding, too, but never those
- * beyond it (ceil_mode); or it is given, for all windows the same. There is no dilation.
+ * beyond it (ceil_mode); or it is given, for all windows the same. There is no dilation. What is stored of y has been
+ * through the epilogue.
  */
 #include "pool_divisor.h"
+#include "epilogue.h"
 
 kernel void avg_pool_fwd(
     WORK_ITEM
-    global const element *x, global element *y, POOL_SIZES, VIEW(x), VIEW(y), DIVISOR)
+    global const element *x, EPILOGUE_ARRAYS, global element *y, POOL_SIZES, VIEW(x), VIEW(y), DIVISOR,
+    EPILOGUE, VIEW(residual))
 {
     if (WORK_ITEM_INDEX >= N * C * OD * OH * OW) return;
     const place at = place_of(WORK_ITEM_INDEX, C, OD, OH, OW);
@@ -23,7 +26,8 @@ kernel void avg_pool_fwd(
             for (int iw = rw.first; iw < rw.end; iw++) sum += load(x, AT(x, at.n, at.c, id, ih, iw));
     const real count = counted(rd, ID, HIGH_D, count_padding) * counted(rh, IH, HIGH_H, count_padding)
         * counted(rw, IW, HIGH_W, count_padding);
-    store(y, AT_PLACE(y, at), sum / (divisor ? (real)divisor : count));
+    const real mean = sum / (divisor ? (real)divisor : count);
+    store(y, AT_PLACE(y, at), FINISHED(mean, at.c, AT_PLACE(residual, at)));
 }
 
 kernel void avg_pool_bwd(

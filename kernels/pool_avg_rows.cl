@@ -1,6 +1,7 @@
 /* Average pooling of runs of rows: the sums and divisors of pool_avg.cl, for processors. */
 #include "pool_rows.h"
 #include "pool_divisor.h"
+#include "epilogue.h"
 
 /* line[i] = the sum of `rows` rows, 1 to ROWS, added to what is there unless the line is fresh. */
 static inline void add_some(real *restrict line, global const element *restrict x, const index64 *restrict start,
@@ -62,7 +63,8 @@ static inline void divide(
 
 kernel void avg_pool_rows(
     WORK_ITEM
-    global const element *x, global element *y, POOL_SIZES, VIEW(x), VIEW(y), DIVISOR, const int BAND, const int RUN)
+    global const element *x, EPILOGUE_ARRAYS, global element *y, POOL_SIZES, VIEW(x), VIEW(y), DIVISOR,
+    EPILOGUE, VIEW(residual), const int BAND, const int RUN)
 {
     if (WORK_ITEM_INDEX >= N * C * OD * bands_of_plane(OH, OW, BAND, RUN)) return;
     const band b = band_of(WORK_ITEM_INDEX, C, OD, OH, OW, BAND, RUN);
@@ -98,6 +100,7 @@ kernel void avg_pool_rows(
                 sum[o] = sum_of(line + rw.start - s.start, rw.taps);
             }
         divide(sum, of_d * counted(rh, IH, HIGH_H, count_padding), taps, divisor, b.count);
+        FINISH_RUN(sum, b.count, b.c, AT(residual, b.n, b.c, b.d, oh, b.begin), residual_w);
         write_row(y, AT(y, b.n, b.c, b.d, oh, b.begin), y_w, sum, b.count);
     }
 }

@@ -10,8 +10,11 @@ import pytest
 import clconv
 from clconv import Epilogue
 from clconv.devices import executor_for
+from clconv.oracle import check
+from clconv.oracle.operations import OPERATIONS as ORACLE
 from clconv.plan import Traits
 from tests.fences import fenced
+from tests.finished import NAMES, finished
 from tests.strategies import laid_out
 
 ACTIVATIONS = {
@@ -31,10 +34,34 @@ OPERATIONS = {
     "conv3d": ((1, 2, 3, 4, 5), (20, 2, 2, 2, 2), (1, 20, 2, 3, 4), {}),
     "conv_transpose2d": ((2, 3, 4, 5), (3, 20, 3, 3), (2, 20, 6, 7), {}),
 }
+# Input and output of an operation without weights, and its other arguments: all exact on integers.
+WITHOUT_WEIGHTS = {
+    "avg_pool1d": ((2, 3, 70), (2, 3, 35), {"kernel_size": 2}),
+    "avg_pool2d": ((2, 3, 7, 20), (2, 3, 4, 10), {"kernel_size": 2, "ceil_mode": True, "count_include_pad": False}),
+    "avg_pool3d": ((1, 2, 4, 4, 6), (1, 2, 2, 2, 3), {"kernel_size": 2}),
+    "adaptive_avg_pool2d": ((2, 3, 8, 6), (2, 3, 2, 3), {"output_size": (2, 3)}),
+    "global_avg_pool": ((2, 3, 4, 8), (2, 3, 1, 1), {}),
+}
+NEUTRAL = (("scale", 1.0), ("shift", 0.0))
+PARTS = [("scale",), ("shift",), ("residual",), ("scale", "shift", "residual")]
 
 
 def integers(random, shape, dtype="float32"):
     return random.integers(-2, 3, shape).astype(dtype)
+
+
+def drawn_parts(random, parts, y_shape):
+    """Draw the arrays of an epilogue, and return them beside what they make of a plain result."""
+    channels = y_shape[1:2]
+    given = {"scale": integers(random, channels), "shift": integers(random, channels)}
+    given = {name: array for name, array in {**given, "residual": integers(random, y_shape)}.items() if name in parts}
+
+    def finish(plain):
+        column = (-1, *[1] * (len(y_shape) - 2))
+        scale, shift = (given.get(name, np.full(channels, other)).reshape(column) for name, other in NEUTRAL)
+        return (plain * scale + shift + given.get("residual", 0)).astype("float32")
+
+    return given, finish
 
 
 def results(operation, device, *arrays, **arguments):
@@ -50,21 +77,54 @@ def results(operation, device, *arrays, **arguments):
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-@pytest.mark.parametrize("parts", [("scale",), ("shift",), ("residual",), ("scale", "shift", "residual")])
-def test_scale_shift_and_residual_are_what_numpy_makes_of_the_plain_result(device, operation, parts):
+@pytest.mark.parametrize("parts", PARTS)
+def test_scale_shift_and_residual_are_what_numpy_makes_of_a_plain_convolution(device, operation, parts):
     random = np.random.default_rng(1)
     x_shape, w_shape, y_shape, arguments = OPERATIONS[operation]
     x, w, b = integers(random, x_shape), integers(random, w_shape), integers(random, (20,))
-    given = {"scale": integers(random, (20,)), "shift": integers(random, (20,)), "residual": integers(random, y_shape)}
-    given = {name: given[name] for name in parts}
-    column = (20, *[1] * (len(y_shape) - 2))
-    plain = getattr(clconv, operation)(x, w, b, **arguments, device=device)
-    expected = plain * given.get("scale", np.ones(20)).reshape(column) + given.get("shift", np.zeros(20)).reshape(
-        column
-    )
-    expected += given.get("residual", 0)
+    given, finish = drawn_parts(random, parts, y_shape)
+    expected = finish(getattr(clconv, operation)(x, w, b, **arguments, device=device))
     for got in results(operation, device, x, w, b, **arguments, epilogue=Epilogue(**given)):
-        np.testing.assert_array_equal(got, expected.astype("float32"), strict=True)
+        np.testing.assert_array_equal(got, expected, strict=True)
+
+
+@pytest.mark.parametrize("operation", WITHOUT_WEIGHTS)
+@pytest.mark.parametrize("parts", PARTS)
+def test_scale_shift_and_residual_are_what_numpy_makes_of_any_plain_result(device, operation, parts):
+    random = np.random.default_rng(6)
+    x_shape, y_shape, arguments = WITHOUT_WEIGHTS[operation]
+    x = 4 * integers(random, x_shape)
+    given, finish = drawn_parts(random, parts, y_shape)
+    expected = finish(getattr(clconv, operation)(x, **arguments, device=device))
+    assert expected.shape == y_shape
+    for got in results(operation, device, x, **arguments, epilogue=Epilogue(**given)):
+        np.testing.assert_array_equal(got, expected, strict=True)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("operation", WITHOUT_WEIGHTS)
+def test_runs_are_activated_as_by_the_functions(device, dtype, activation, operation):
+    random = np.random.default_rng(7)
+    x_shape, y_shape, arguments = WITHOUT_WEIGHTS[operation]
+    x, residual = integers(random, x_shape, dtype), integers(random, y_shape, dtype)
+    before = getattr(clconv, operation)(x, **arguments, epilogue=Epilogue(residual=residual), device=device)
+    expected = ACTIVATIONS[activation](before, device=device)
+    fused = Epilogue(residual=residual, activation=activation, negative_slope=0.25)
+    for got in results(operation, device, x, **arguments, epilogue=fused):
+        np.testing.assert_array_equal(got, expected, strict=True)
+
+
+@pytest.mark.parametrize("layout", ["channels_last", "reversed", "sliced", "broadcast", "misaligned"])
+@pytest.mark.parametrize("operation", ["avg_pool2d"])
+def test_runs_take_residuals_in_any_layout(device, layout, operation):
+    random = np.random.default_rng(8)
+    x_shape, y_shape, arguments = WITHOUT_WEIGHTS[operation]
+    x = 4 * integers(random, x_shape)
+    shift, residual = laid_out(integers(random, (3,)), layout), laid_out(integers(random, y_shape), layout)
+    expected = getattr(clconv, operation)(x, **arguments, device=device) + shift[:, None, None] + residual
+    for got in results(operation, device, x, **arguments, epilogue=Epilogue(shift=shift, residual=residual)):
+        np.testing.assert_array_equal(got, expected)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
@@ -145,3 +205,10 @@ def test_another_epilogue_and_an_out_that_is_the_residual_are_refused():
         ValueError, match=r"out must not overlap an input, but it shares memory with epilogue\.residual"
     ):
         clconv.conv1d(x, w, epilogue=Epilogue(residual=residual), out=residual)
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * ("pool1d" not in n)) for n in NAMES])
+def test_epilogues_pass_before_the_oracle(device, name):
+    report = check(finished(name, device), op=name, features=ORACLE[name].features, max_examples=10)
+    assert report.passed, str(report)
+    assert not report.not_tested

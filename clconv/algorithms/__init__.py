@@ -15,6 +15,7 @@ from clconv.algorithms import (
     cross_entropy,
     deform,
     dropout,
+    epilogue_backward,
     grid_sample,
     norm,
     norm_columns,
@@ -70,6 +71,7 @@ ALGORITHMS: dict[str, tuple[Algorithm, ...]] = {
     **norm_response.ALGORITHMS,
     **cross_entropy.ALGORITHMS,
     **dropout.ALGORITHMS,
+    **epilogue_backward.ALGORITHMS,
     **softmax.ALGORITHMS,
 }
 

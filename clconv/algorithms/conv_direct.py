@@ -9,7 +9,6 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from clconv.algorithms.conv_portable import EPILOGUE
 from clconv.plan import Launch, Plan, Traits, Walk
 from clconv.problem import ConvProblem, EpilogueProblem
 from clconv.problem.epilogue import NO_EPILOGUE
@@ -182,12 +181,13 @@ def _plan(problem: ConvProblem, traits: Traits, this: _Pass) -> Plan:
         "has_bias": int(this.has_bias),
         **this.epilogue.numbers(),
     }
+    bias = ("b",) if this.has_bias else ()
     direct = Launch(
         "conv_direct.cl",
         "conv_direct",
         defines,
         rows,
-        {"x": data, "packed": name, "b": "b", **dict(zip(EPILOGUE, EPILOGUE, strict=True)), "y": result},
+        {"x": data, "packed": name, **{given: given for given in (*bias, *this.epilogue.arrays)}, "y": result},
         numbers,
         2 * problem.macs,
         local_size=1,

@@ -8,10 +8,7 @@ from collections.abc import Mapping
 from clconv.plan import Launch, Plan
 from clconv.problem import ConvProblem
 
-__all__ = ["EPILOGUE", "plan_bwd_bias", "plan_bwd_data", "plan_bwd_weights", "plan_fwd"]
-
-#: The arrays of an epilogue, in kernels and as operands.
-EPILOGUE = ("scale", "shift", "residual")
+__all__ = ["plan_bwd_bias", "plan_bwd_data", "plan_bwd_weights", "plan_fwd"]
 
 #: A sum with fewer terms than this is not worth cutting in two.
 _TERMS_PER_PART = 256
@@ -27,7 +24,8 @@ def plan_fwd(problem: ConvProblem) -> Plan:
         "has_bias": int(problem.bias and not problem.transposed),
         **problem.epilogue.numbers(),
     }
-    return Plan((_launch("conv.cl", "conv_fwd", problem, items, ("x", "w", "b", *EPILOGUE, "y"), numbers),))
+    arrays = ("x", "w", *_bias(numbers), *problem.epilogue.arrays, "y")
+    return Plan((_launch("conv.cl", "conv_fwd", problem, items, arrays, numbers),))
 
 
 def plan_bwd_data(problem: ConvProblem) -> Plan:
@@ -38,7 +36,8 @@ def plan_bwd_data(problem: ConvProblem) -> Plan:
         "has_bias": int(problem.bias and problem.transposed),
         **problem.epilogue.numbers(),
     }
-    return Plan((_launch("conv.cl", "conv_bwd_data", problem, items, ("dy", "w", "b", *EPILOGUE, "dx"), numbers),))
+    arrays = ("dy", "w", *_bias(numbers), *problem.epilogue.arrays, "dx")
+    return Plan((_launch("conv.cl", "conv_bwd_data", problem, items, arrays, numbers),))
 
 
 def plan_bwd_weights(problem: ConvProblem) -> Plan:
@@ -95,6 +94,11 @@ def _launch(
 ) -> Launch:
     bound = {**{name: name for name in arrays}, **named}
     return Launch(file, kernel, problem.defines, items, bound, numbers, 2 * problem.macs)
+
+
+def _bias(numbers: Mapping[str, float]) -> tuple[str, ...]:
+    """Return the array of the bias, if a launch with these numbers reads one."""
+    return ("b",) if numbers["has_bias"] else ()
 
 
 def _parts(terms: int, sums: int) -> int:

@@ -27,7 +27,8 @@ _INDEX_BYTES = 8
 def plan_max_fwd(problem: MaxPoolProblem) -> Plan:
     """Plan the maxima and, where wanted, their places: operands x, y, indices."""
     numbers = {"has_indices": int(problem.indices), "magnitudes": int(problem.magnitudes)}
-    return Plan((launch("pool_max.cl", "max_pool_fwd", problem, problem.outputs, ("x", "y", "indices"), numbers),))
+    arrays = ("x", "y", "indices") if problem.indices else ("x", "y")
+    return Plan((launch("pool_max.cl", "max_pool_fwd", problem, problem.outputs, arrays, numbers),))
 
 
 def plan_max_bwd(problem: MaxPoolProblem) -> Plan:
@@ -57,9 +58,10 @@ def _all_get_it(problem: MaxPoolProblem) -> Plan:
 
 
 def plan_avg_fwd(problem: AvgPoolProblem) -> Plan:
-    """Plan the means: operands x, y."""
-    numbers = divisor_numbers(problem)
-    return Plan((launch("pool_avg.cl", "avg_pool_fwd", problem, problem.outputs, ("x", "y"), numbers),))
+    """Plan the means: operands x, those of the epilogue, y."""
+    arrays = ("x", *problem.epilogue.arrays, "y")
+    numbers = {**divisor_numbers(problem), **problem.epilogue.numbers()}
+    return Plan((launch("pool_avg.cl", "avg_pool_fwd", problem, problem.outputs, arrays, numbers),))
 
 
 def plan_avg_bwd(problem: AvgPoolProblem) -> Plan:

@@ -127,8 +127,10 @@ def plan_max_bwd(problem: MaxPoolProblem, traits: Traits) -> Plan:
 
 
 def plan_avg_fwd(problem: AvgPoolProblem, traits: Traits) -> Plan:
-    """Plan the means: operands x, y."""
-    return Plan((_by_outputs(_AVG_FILE, "avg_pool_rows", problem, ("x", "y"), divisor_numbers(problem)),))
+    """Plan the means: operands x, those of the epilogue, y."""
+    arrays = ("x", *problem.epilogue.arrays, "y")
+    numbers = {**divisor_numbers(problem), **problem.epilogue.numbers()}
+    return Plan((_by_outputs(_AVG_FILE, "avg_pool_rows", problem, arrays, numbers),))
 
 
 def plan_avg_bwd(problem: AvgPoolProblem, traits: Traits) -> Plan:

@@ -41,6 +41,7 @@ from clconv.functional.dropout import (
     flatten_backward,
 )
 from clconv.functional.epilogue import Epilogue
+from clconv.functional.epilogue_backward import EpilogueGradients, epilogue_backward
 from clconv.functional.grid_sample import GridSampleGradients, grid_sample, grid_sample_backward
 from clconv.functional.interpolate import (
     InterpolateGradients,
@@ -143,6 +144,7 @@ __all__ = [
     "DeformConvGradients",
     "DropoutGradients",
     "Epilogue",
+    "EpilogueGradients",
     "FlattenGradients",
     "FoldGradients",
     "GridSampleGradients",
@@ -197,6 +199,7 @@ __all__ = [
     "deform_conv2d_backward",
     "dropout",
     "dropout_backward",
+    "epilogue_backward",
     "flatten",
     "flatten_backward",
     "fold",

@@ -120,8 +120,6 @@ def backward(
         "dy": activation(problem, arrays[result]),
         "a": activation(problem, arrays["grad_output"]),
         "w": weight(problem, arrays["weight"]),
-        "b": Operand(None, 0, (0,)),
-        **epilogue_operands({}, problem.activation_strides),
     }
     passes = []
     if gradients.input is not None:

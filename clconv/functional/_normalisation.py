@@ -10,7 +10,7 @@ from clconv.arguments import real
 from clconv.arrays import check_arrays, check_out, check_written, element_strides, is_device_array
 from clconv.devices import executor_for
 from clconv.executor import Executor, Operand
-from clconv.functional._run import check_shape, plan_all, run, usable
+from clconv.functional._run import check_shape, empty_like, plan_all, run, usable
 from clconv.problem import NormAxes, NormProblem
 from clconv.problem.norm import Arranged
 
@@ -80,7 +80,7 @@ def forward(
     executor = executor_for(device, arrays["input"], dtype)
     arrays = usable(executor, arrays)
     takes_out = out is not None and executor.writes_in_place(out)
-    result = out if takes_out else _empty_like(executor, arrays["input"], dtype)
+    result = out if takes_out else empty_like(executor, arrays["input"], dtype)
     problem, operands = _arranged(executor, axes, rule, arrays, {"y": result}, {}, dtype)
     for name, array in updated.items():
         # NumPy arrays are updated when all has succeeded; a queue's last kernel writes in place.
@@ -110,7 +110,7 @@ def backward(
 
     def gradient_of(name: str, wanted: bool) -> Any:
         array = arrays.get(name)
-        return _empty_like(executor, array, dtype) if wanted and array is not None else None
+        return empty_like(executor, array, dtype) if wanted and array is not None else None
 
     gradients = NormGradients(*map(gradient_of, NormGradients._fields, mask))
     if any(gradient is not None for gradient in gradients):
@@ -118,19 +118,6 @@ def backward(
         problem, operands = _arranged(executor, axes, rule, arrays, {"dx": gradients.input}, parameters, dtype)
         executor.run(plan_all(["norm_bwd"], problem, executor), operands)
     return gradients
-
-
-def _empty_like(executor: Executor, array: Any, dtype: str) -> Any:
-    """Return a new array whose axes lie in memory in the order of another one's, so that both are walked alike.
-
-    A pyopencl array is contiguous: its ``get`` takes no other.
-    """
-    strides = element_strides(array)
-    order = sorted(range(len(strides)), key=lambda axis: -abs(strides[axis]))
-    if order == sorted(order) or 0 in strides or is_device_array(array):  # a repeating axis says nothing of an order
-        return executor.empty(tuple(array.shape), dtype, array)
-    result = executor.empty(tuple(array.shape[axis] for axis in order), dtype, array)
-    return result.transpose(tuple(order.index(axis) for axis in range(len(order))))
 
 
 def _along_channels(array: Any) -> tuple[int, ...]:

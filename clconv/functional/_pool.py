@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from clconv.algorithms import plan_for
 from clconv.arrays import check_arrays, check_out, element_strides
 from clconv.devices import executor_for
 from clconv.executor import Executor, Operand
-from clconv.functional._run import check_mask, check_shape, result_array, run
+from clconv.functional._run import check_mask, check_shape, result_array, run, usable
+from clconv.functional.epilogue import Epilogue, epilogue_arrays, epilogue_operands, epilogue_problem
 from clconv.problem import MaxPoolProblem, PoolProblem, UnpoolProblem
 
 __all__ = ["PoolGradients", "checked", "checked_pair", "gradient", "maxima", "operand", "reduced"]
@@ -20,10 +23,9 @@ class PoolGradients(NamedTuple):
     input: Any
 
 
-def checked(input: Any) -> tuple[Any, str]:
-    """Return the input in native byte order, and its dtype."""
-    arrays, dtype = check_arrays(input=input)
-    return arrays["input"], dtype
+def checked(input: Any, epilogue: Epilogue | None = None) -> tuple[dict[str, Any], str]:
+    """Return the input and an epilogue's arrays in native byte order, by name, and their dtype."""
+    return check_arrays(input=input, **epilogue_arrays(epilogue))
 
 
 def checked_pair(grad_output: Any, input: Any) -> tuple[Any, Any, str]:
@@ -37,20 +39,23 @@ def operand(problem: PoolProblem | UnpoolProblem, array: Any) -> Operand:
     return Operand(array, 0, problem.strides(element_strides(array)))
 
 
-def reduced(operation: str, problem: PoolProblem, input: Any, out: Any, device: Any) -> Any:
-    """Return what each window is reduced to."""
-    executor, x, y = _forward_arrays(problem, input, out, device)
-    operands = {"x": operand(problem, x), "y": operand(problem, y)}
-    return run(executor, plan_for(operation, problem, executor.traits), operands, y, out)
+def reduced(
+    operation: str, problem: PoolProblem, arrays: Mapping[str, Any], out: Any, device: Any, epilogue: Any = None
+) -> Any:
+    """Return what each window is reduced to, after the epilogue."""
+    problem = _finished(problem, arrays, epilogue)
+    executor, operands = _forward_operands(problem, arrays, out, device)
+    return run(executor, plan_for(operation, problem, executor.traits), operands, operands["y"].array, out)
 
 
-def maxima(problem: MaxPoolProblem, input: Any, out: Any, device: Any) -> Any:
+def maxima(problem: MaxPoolProblem, arrays: Mapping[str, Any], out: Any, device: Any) -> Any:
     """Return the maximum of each window, in a tuple with the maxima's places where they are wanted."""
-    executor, x, y = _forward_arrays(problem, input, out, device)
-    indices = executor.empty(problem.output_shape, "int64", x) if problem.indices else None
-    places = Operand(None, 0, (0,) * 5) if indices is None else operand(problem, indices)
-    operands = {"x": operand(problem, x), "y": operand(problem, y), "indices": places}
-    result = run(executor, plan_for("max_pool_fwd", problem, executor.traits), operands, y, out)
+    executor, operands = _forward_operands(problem, arrays, out, device)
+    if problem.indices:
+        indices = executor.empty(problem.output_shape, "int64", operands["x"].array)
+        operands["indices"] = operand(problem, indices)
+    plan = plan_for("max_pool_fwd", problem, executor.traits)
+    result = run(executor, plan, operands, operands["y"].array, out)
     return (result, indices) if problem.indices else result
 
 
@@ -70,10 +75,21 @@ def gradient(
     return PoolGradients(dx)
 
 
-def _forward_arrays(problem: PoolProblem, input: Any, out: Any, device: Any) -> tuple[Executor, Any, Any]:
-    """Return the device, the input as it can walk it, and the array that it writes."""
+def _finished(problem: PoolProblem, arrays: Mapping[str, Any], epilogue: Epilogue | None) -> PoolProblem:
+    """Return the problem with the parts that the epilogue has."""
+    channel_axis = int(problem.batched)
+    return replace(problem, epilogue=epilogue_problem(epilogue, arrays, problem.output_shape, channel_axis))
+
+
+def _forward_operands(
+    problem: PoolProblem, arrays: Mapping[str, Any], out: Any, device: Any
+) -> tuple[Executor, dict[str, Operand]]:
+    """Return the device, and what it reads and writes: x, the epilogue's arrays and y."""
     if out is not None:
-        check_out(out, problem.output_shape, problem.dtype, {"input": input})
-    executor = executor_for(device, input, problem.dtype)
-    x = executor.usable(input)
-    return executor, x, result_array(executor, out, problem.output_shape, problem.dtype, x)
+        check_out(out, problem.output_shape, problem.dtype, dict(arrays))
+    executor = executor_for(device, arrays["input"], problem.dtype)
+    arrays = usable(executor, arrays)
+    y = result_array(executor, out, problem.output_shape, problem.dtype, arrays["input"])
+    named = {"x": arrays["input"], "y": y}
+    operands = {name: operand(problem, array) for name, array in named.items()}
+    return executor, {**operands, **epilogue_operands(arrays, problem.strides)}

@@ -7,12 +7,23 @@ from typing import Any
 
 from clconv.algorithms import plan_for
 from clconv.arguments import flag
-from clconv.arrays import element_strides
+from clconv.arrays import element_strides, is_device_array
 from clconv.executor import Executor, Operand
 from clconv.plan import Plan
 from clconv.problem import ConvProblem
 
-__all__ = ["activation", "check_mask", "check_shape", "plan_all", "result_array", "run", "usable", "vector", "weight"]
+__all__ = [
+    "activation",
+    "check_mask",
+    "check_shape",
+    "empty_like",
+    "plan_all",
+    "result_array",
+    "run",
+    "usable",
+    "vector",
+    "weight",
+]
 
 
 def check_shape(name: str, array: Any, shape: tuple[int, ...], rule: str) -> None:
@@ -55,6 +66,19 @@ def result_array(executor: Executor, out: Any, shape: tuple[int, ...], dtype: st
     if out is not None and executor.writes_in_place(out):
         return out
     return executor.empty(shape, dtype, like)
+
+
+def empty_like(executor: Executor, array: Any, dtype: str) -> Any:
+    """Return a new array whose axes lie in memory in the order of another one's, so that both are walked alike.
+
+    A pyopencl array is contiguous: its ``get`` takes no other.
+    """
+    strides = element_strides(array)
+    order = sorted(range(len(strides)), key=lambda axis: -abs(strides[axis]))
+    if order == sorted(order) or 0 in strides or is_device_array(array):  # a repeating axis says nothing of an order
+        return executor.empty(tuple(array.shape), dtype, array)
+    result = executor.empty(tuple(array.shape[axis] for axis in order), dtype, array)
+    return result.transpose(tuple(order.index(axis) for axis in range(len(order))))
 
 
 def run(executor: Executor, plan: Plan, operands: Mapping[str, Operand], result: Any, out: Any) -> Any:

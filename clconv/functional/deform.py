@@ -8,7 +8,6 @@ from clconv.arrays import check_arrays, check_out, element_strides
 from clconv.devices import executor_for
 from clconv.executor import Executor, Operand
 from clconv.functional._run import activation, check_mask, check_shape, plan_all, result_array, run, usable, vector
-from clconv.functional.epilogue import epilogue_operands
 from clconv.plan import Plan
 from clconv.problem import DeformProblem
 
@@ -241,7 +240,6 @@ def _operands(problem: DeformProblem, arrays: dict[str, Any]) -> dict[str, Opera
         "mask": _plane(arrays["mask"]),
         "w": _kernel(arrays["weight"]),
         "b": vector(arrays["bias"]),
-        **epilogue_operands({}, problem.convolution.activation_strides),
     }
 
 

@@ -78,19 +78,25 @@ def epilogue_arrays(epilogue: Any) -> dict[str, Any]:
 
 
 def epilogue_problem(
-    epilogue: Epilogue | None, arrays: Mapping[str, Any], output_shape: tuple[int, ...], channel_axis: int
+    epilogue: Epilogue | None, arrays: Mapping[str, Any], output_shape: tuple[int, ...], channel_axis: int | None
 ) -> EpilogueProblem:
-    """Check the shapes of an epilogue's arrays, and return which parts it has."""
+    """Check the shapes of an epilogue's arrays, and return which parts it has.
+
+    ``channel_axis`` is that of the output's axes along which scale and shift have their values, None if there is none.
+    """
     if epilogue is None:
         return NO_EPILOGUE
-    channels = output_shape[channel_axis : channel_axis + 1]
-    for name, shape, rule in (
-        ("epilogue.scale", channels, "one value for each output channel, shape"),
-        ("epilogue.shift", channels, "one value for each output channel, shape"),
-        ("epilogue.residual", output_shape, "the output's shape"),
-    ):
-        if name in arrays:
-            check_shape(name, arrays[name], shape, rule)
+    for name in ("epilogue.scale", "epilogue.shift"):
+        if name in arrays and channel_axis is None:
+            raise ValueError(
+                f"{name} takes one value for each output channel, but this operation's output has none: its weight and "
+                f"bias scale and shift it; {name}.shape={tuple(arrays[name].shape)}"
+            )
+        if name in arrays and channel_axis is not None:
+            channels = (output_shape[channel_axis],)
+            check_shape(name, arrays[name], channels, "one value for each output channel, shape")
+    if "epilogue.residual" in arrays:
+        check_shape("epilogue.residual", arrays["epilogue.residual"], output_shape, "the output's shape")
     parts = {name: f"epilogue.{name}" in arrays for name in _ARRAYS}
     slope = float(epilogue.negative_slope) if epilogue.activation == "leaky_relu" else 0.0
     return EpilogueProblem(**parts, activation=epilogue.activation, slope=slope)
@@ -98,10 +104,8 @@ def epilogue_problem(
 
 def epilogue_operands(arrays: Mapping[str, Any], walk: Any) -> dict[str, Operand]:
     """Return the operands of an epilogue, or of none; ``walk`` turns an output's strides into a kernel's."""
-    residual = arrays.get("epilogue.residual")
-    strides = walk(element_strides(residual)) if residual is not None else (0,) * 5
+    given = {name: arrays[f"epilogue.{name}"] for name in _ARRAYS if f"epilogue.{name}" in arrays}
     return {
-        "scale": vector(arrays.get("epilogue.scale")),
-        "shift": vector(arrays.get("epilogue.shift")),
-        "residual": Operand(residual, 0, strides),
+        name: Operand(array, 0, walk(element_strides(array))) if name == "residual" else vector(array)
+        for name, array in given.items()
     }

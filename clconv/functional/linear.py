@@ -11,7 +11,6 @@ from clconv.devices import executor_for
 from clconv.executor import Operand
 from clconv.functional._elementwise import without_gaps
 from clconv.functional._run import check_mask, check_shape, plan_all, result_array, run, usable, vector
-from clconv.functional.epilogue import epilogue_operands
 from clconv.problem import ConvProblem
 from clconv.problem.elementwise import CommonWalk
 
@@ -110,7 +109,7 @@ def linear_backward(
         rows["dx"] = gradients.input
         passes.append("conv_bwd_data")
     problem, operands = _problem(arrays, dtype, rows)
-    operands |= {"a": operands["dy"], "b": Operand(None, 0, (0,))}
+    operands["a"] = operands["dy"]
     if gradients.weight is not None:
         operands["dw"] = _matrix(gradients.weight)
         passes.append("conv_bwd_weights")
@@ -159,7 +158,6 @@ def _problem(arrays: dict[str, Any], dtype: str, rows: dict[str, Any]) -> tuple[
         **operands,
         "w": _matrix(w),
         "b": vector(b) if b is None or b.shape else Operand(b, 0, (0,)),
-        **epilogue_operands({}, problem.activation_strides),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from clconv.functional._pool import PoolGradients, checked, checked_pair, gradient, maxima, reduced
+from clconv.functional.epilogue import Epilogue
 from clconv.problem import AvgPoolProblem, MaxPoolProblem
 
 __all__ = [
@@ -23,7 +24,14 @@ __all__ = [
 ]
 
 
-def adaptive_avg_pool1d(input: Any, output_size: Any, *, out: Any = None, device: Any = None) -> Any:
+def adaptive_avg_pool1d(
+    input: Any,
+    output_size: Any,
+    *,
+    epilogue: Epilogue | None = None,
+    out: Any = None,
+    device: Any = None,
+) -> Any:
     """Take the mean of each share of a signal: :func:`adaptive_avg_pool2d` with one spatial axis.
 
     Examples
@@ -32,10 +40,17 @@ def adaptive_avg_pool1d(input: Any, output_size: Any, *, out: Any = None, device
     >>> adaptive_avg_pool1d(numpy.array([[1, 3, 5, 9]], "float32"), 3)
     array([[2., 4., 7.]], dtype=float32)
     """
-    return _average(1, input, output_size, out, device)
+    return _average(1, input, output_size, epilogue, out, device)
 
 
-def adaptive_avg_pool2d(input: Any, output_size: Any, *, out: Any = None, device: Any = None) -> Any:
+def adaptive_avg_pool2d(
+    input: Any,
+    output_size: Any,
+    *,
+    epilogue: Epilogue | None = None,
+    out: Any = None,
+    device: Any = None,
+) -> Any:
     """Take the mean of each share of an image.
 
     Along each axis, share ``o`` of ``O`` is the pixels from ``floor(o*I / O)`` to ``ceil((o + 1)*I / O)``, the end
@@ -47,8 +62,8 @@ def adaptive_avg_pool2d(input: Any, output_size: Any, *, out: Any = None, device
         Shape (N, C, IH, IW), or (C, IH, IW) without a batch. float16, float32 or float64, any strides.
     output_size : int or sequence of int or None
         Outputs per axis; None in a sequence stands for the input's extent, 0 gives an empty output.
-    out, device
-        As for :func:`max_pool2d`.
+    epilogue, out, device
+        As for :func:`avg_pool2d`.
 
     Returns
     -------
@@ -67,10 +82,17 @@ def adaptive_avg_pool2d(input: Any, output_size: Any, *, out: Any = None, device
     array([[[1.5, 4. ],
             [3.5, 6. ]]], dtype=float32)
     """
-    return _average(2, input, output_size, out, device)
+    return _average(2, input, output_size, epilogue, out, device)
 
 
-def adaptive_avg_pool3d(input: Any, output_size: Any, *, out: Any = None, device: Any = None) -> Any:
+def adaptive_avg_pool3d(
+    input: Any,
+    output_size: Any,
+    *,
+    epilogue: Epilogue | None = None,
+    out: Any = None,
+    device: Any = None,
+) -> Any:
     """Take the mean of each share of a volume: :func:`adaptive_avg_pool2d` with three spatial axes.
 
     Examples
@@ -80,7 +102,7 @@ def adaptive_avg_pool3d(input: Any, output_size: Any, *, out: Any = None, device
     array([[[[2.5],
              [4.5]]]], dtype=float32)
     """
-    return _average(3, input, output_size, out, device)
+    return _average(3, input, output_size, epilogue, out, device)
 
 
 def adaptive_max_pool1d(
@@ -288,9 +310,10 @@ def adaptive_max_pool3d_backward(
     return _maximum_backward(3, grad_output, input, output_size, return_indices, output_mask, device)
 
 
-def _average(rank: int, input: Any, output_size: Any, out: Any, device: Any) -> Any:
-    x, dtype = checked(input)
-    return reduced("avg_pool_fwd", AvgPoolProblem.sharing(rank, x.shape, output_size, dtype=dtype), x, out, device)
+def _average(rank: int, input: Any, output_size: Any, epilogue: Epilogue | None, out: Any, device: Any) -> Any:
+    arrays, dtype = checked(input, epilogue)
+    problem = AvgPoolProblem.sharing(rank, arrays["input"].shape, output_size, dtype=dtype)
+    return reduced("avg_pool_fwd", problem, arrays, out, device, epilogue)
 
 
 def _average_backward(
@@ -302,8 +325,9 @@ def _average_backward(
 
 
 def _maximum(rank: int, input: Any, output_size: Any, return_indices: Any, out: Any, device: Any) -> Any:
-    x, dtype = checked(input)
-    return maxima(_shares_with_maxima(rank, x, output_size, return_indices, dtype), x, out, device)
+    arrays, dtype = checked(input)
+    problem = _shares_with_maxima(rank, arrays["input"], output_size, return_indices, dtype)
+    return maxima(problem, arrays, out, device)
 
 
 def _maximum_backward(

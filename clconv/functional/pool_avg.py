@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from clconv.functional._pool import PoolGradients, checked, checked_pair, gradient, reduced
+from clconv.functional.epilogue import Epilogue
 from clconv.problem import AvgPoolProblem
 
 __all__ = [
@@ -25,6 +26,7 @@ def avg_pool1d(
     ceil_mode: Any = False,
     count_include_pad: Any = True,
     *,
+    epilogue: Epilogue | None = None,
     out: Any = None,
     device: Any = None,
 ) -> Any:
@@ -37,7 +39,7 @@ def avg_pool1d(
     array([[1. , 5. , 4.5]], dtype=float32)
     """
     window = (kernel_size, stride, padding, 1, ceil_mode)
-    return _forward(1, input, window, count_include_pad, None, out, device)
+    return _forward(1, input, window, count_include_pad, None, epilogue, out, device)
 
 
 def avg_pool2d(
@@ -49,6 +51,7 @@ def avg_pool2d(
     count_include_pad: Any = True,
     divisor_override: Any = None,
     *,
+    epilogue: Epilogue | None = None,
     out: Any = None,
     device: Any = None,
 ) -> Any:
@@ -65,6 +68,8 @@ def avg_pool2d(
         Whether the divisor counts the taps on the padding, or those on the image alone.
     divisor_override : int, optional
         What every sum is divided by instead; not 0.
+    epilogue : clconv.Epilogue, optional
+        What is done to the means before they are stored: scale, shift, a residual, an activation.
     input, kernel_size, stride, padding, out, device
         As for :func:`max_pool2d`.
 
@@ -89,7 +94,7 @@ def avg_pool2d(
             [4. , 5.5]]], dtype=float32)
     """
     window = (kernel_size, stride, padding, 1, ceil_mode)
-    return _forward(2, input, window, count_include_pad, divisor_override, out, device)
+    return _forward(2, input, window, count_include_pad, divisor_override, epilogue, out, device)
 
 
 def avg_pool3d(
@@ -101,6 +106,7 @@ def avg_pool3d(
     count_include_pad: Any = True,
     divisor_override: Any = None,
     *,
+    epilogue: Epilogue | None = None,
     out: Any = None,
     device: Any = None,
 ) -> Any:
@@ -113,7 +119,7 @@ def avg_pool3d(
     array([[[[7.]]]], dtype=float32)
     """
     window = (kernel_size, stride, padding, 1, ceil_mode)
-    return _forward(3, input, window, count_include_pad, divisor_override, out, device)
+    return _forward(3, input, window, count_include_pad, divisor_override, epilogue, out, device)
 
 
 def avg_pool1d_backward(
@@ -209,11 +215,19 @@ def avg_pool3d_backward(
 
 
 def _forward(
-    rank: int, input: Any, window: tuple[Any, ...], count_include_pad: Any, divisor: Any, out: Any, device: Any
+    rank: int,
+    input: Any,
+    window: tuple[Any, ...],
+    count_include_pad: Any,
+    divisor: Any,
+    epilogue: Epilogue | None,
+    out: Any,
+    device: Any,
 ) -> Any:
-    x, dtype = checked(input)
+    arrays, dtype = checked(input, epilogue)
     rule = {"count_include_pad": count_include_pad, "divisor": divisor}
-    return reduced("avg_pool_fwd", AvgPoolProblem.sliding(rank, x.shape, *window, dtype=dtype, **rule), x, out, device)
+    problem = AvgPoolProblem.sliding(rank, arrays["input"].shape, *window, dtype=dtype, **rule)
+    return reduced("avg_pool_fwd", problem, arrays, out, device, epilogue)
 
 
 def _backward(

@@ -5,21 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from clconv.functional._pool import PoolGradients, checked, checked_pair, gradient, maxima, reduced
+from clconv.functional.epilogue import Epilogue
 from clconv.problem import AvgPoolProblem, MaxPoolProblem
 from clconv.problem.window import AXES
 
 __all__ = ["global_avg_pool", "global_avg_pool_backward", "global_max_pool", "global_max_pool_backward"]
 
 
-def global_avg_pool(input: Any, *, out: Any = None, device: Any = None) -> Any:
+def global_avg_pool(input: Any, *, epilogue: Epilogue | None = None, out: Any = None, device: Any = None) -> Any:
     """Take the mean over all spatial axes, which stay with one position: ONNX's GlobalAveragePool.
 
     Parameters
     ----------
     input : numpy.ndarray or pyopencl.array.Array
         Shape (N, C, *spatial) with one to three spatial axes; always with a batch.
-    out, device
-        As for :func:`max_pool2d`.
+    epilogue, out, device
+        As for :func:`avg_pool2d`.
 
     Returns
     -------
@@ -39,8 +40,10 @@ def global_avg_pool(input: Any, *, out: Any = None, device: Any = None) -> Any:
     <BLANKLINE>
             [[5.5]]]], dtype=float32)
     """
-    x, dtype = checked(input)
-    return reduced("avg_pool_fwd", AvgPoolProblem.sharing(_rank(x), x.shape, 1, dtype=dtype), x, out, device)
+    arrays, dtype = checked(input, epilogue)
+    x = arrays["input"]
+    problem = AvgPoolProblem.sharing(_rank(x), x.shape, 1, dtype=dtype)
+    return reduced("avg_pool_fwd", problem, arrays, out, device, epilogue)
 
 
 def global_max_pool(input: Any, *, out: Any = None, device: Any = None) -> Any:
@@ -54,8 +57,10 @@ def global_max_pool(input: Any, *, out: Any = None, device: Any = None) -> Any:
     >>> global_max_pool(numpy.array([[[3, 1, 2]]], "float32"))
     array([[[3.]]], dtype=float32)
     """
-    x, dtype = checked(input)
-    return maxima(MaxPoolProblem.sharing(_rank(x), x.shape, 1, dtype=dtype, needs_channels=True), x, out, device)
+    arrays, dtype = checked(input)
+    x = arrays["input"]
+    problem = MaxPoolProblem.sharing(_rank(x), x.shape, 1, dtype=dtype, needs_channels=True)
+    return maxima(problem, arrays, out, device)
 
 
 def global_avg_pool_backward(

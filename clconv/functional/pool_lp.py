@@ -189,11 +189,11 @@ def lp_pool3d_backward(
 
 
 def _forward(rank: int, input: Any, norm_type: float, window: tuple[Any, ...], out: Any, device: Any) -> Any:
-    x, dtype = checked(input)
-    problem = _problem(rank, x, norm_type, window, dtype)
+    arrays, dtype = checked(input)
+    problem = _problem(rank, arrays["input"], norm_type, window, dtype)
     if isinstance(problem, MaxPoolProblem):
-        return maxima(problem, x, out, device)
-    return reduced("lp_pool_fwd", problem, x, out, device)
+        return maxima(problem, arrays, out, device)
+    return reduced("lp_pool_fwd", problem, arrays, out, device)
 
 
 def _backward(

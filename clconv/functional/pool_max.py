@@ -241,9 +241,10 @@ def max_pool3d_backward(
 def _forward(
     rank: int, input: Any, window: tuple[Any, ...], return_indices: Any, ties: str, out: Any, device: Any
 ) -> Any:
-    x, dtype = checked(input)
-    problem = MaxPoolProblem.sliding(rank, x.shape, *window, dtype=dtype, indices=return_indices, ties=ties)
-    return maxima(problem, x, out, device)
+    arrays, dtype = checked(input)
+    shape = arrays["input"].shape
+    problem = MaxPoolProblem.sliding(rank, shape, *window, dtype=dtype, indices=return_indices, ties=ties)
+    return maxima(problem, arrays, out, device)
 
 
 def _backward(

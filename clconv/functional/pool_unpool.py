@@ -210,7 +210,8 @@ def max_unpool3d_backward(
 
 
 def _forward(rank: int, input: Any, indices: Any, window: tuple[Any, ...], out: Any, device: Any) -> Any:
-    x, dtype = checked(input)
+    arrays, dtype = checked(input)
+    x = arrays["input"]
     problem = UnpoolProblem.from_shape(rank, x.shape, *window, dtype=dtype)
     indices = _checked_indices(indices, x, problem)
     if out is not None:

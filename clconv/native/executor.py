@@ -145,14 +145,16 @@ class NativeExecutor:
     def run(self, plan: Plan, operands: Mapping[str, Operand]) -> None:
         """Run all launches, on more than one thread where there is enough to do."""
         workspace = {name: empty((size,), "uint8") for name, size in plan.workspace.items() if name not in operands}
-        addresses = {name: _address(operand.array) for name, operand in operands.items()}
+        addresses: dict[str | None, int] = {None: 0}
+        addresses |= {name: _address(operand.array) for name, operand in operands.items()}
         addresses |= {name: _address(array) for name, array in workspace.items()}
         addresses |= {name: _address(np.frombuffer(content, "uint8")) for name, content in plan.constants.items()}
         for launch in plan.launches:
             if launch.items == 0:
                 continue
             arguments = [
-                addresses[value] if isinstance(value, str) else value for value in ordered_arguments(launch, operands)
+                value if isinstance(value, (int, float)) else addresses[value]
+                for value in ordered_arguments(launch, operands)
             ]
             index = self._kernels[f"{launch.file} {launch.kernel} {defines_text(launch.defines)}"]
             threads = get_num_threads() if launch.operations > _OPERATIONS_WORTH_THREADS else 1

@@ -38,6 +38,7 @@ DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
     "norm_response.cl": _ELEMENTS,
     "cross_entropy.cl": _ELEMENTS,
     "dropout.cl": _ELEMENTS,
+    "epilogue_backward.cl": _ELEMENTS,
     "softmax.cl": _ELEMENTS,
     "sums.cl": _ELEMENTS,
     "unfold.cl": _ELEMENTS,

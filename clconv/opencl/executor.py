@@ -128,7 +128,7 @@ class OpenCLExecutor:
             )
             for name, array in arrays.items()
         }
-        memory = {name: array.base_data if array is not None and array.size else None for name, array in arrays.items()}
+        memory = {name: array.base_data if array.size else None for name, array in given.items()}
         memory |= self._shared(plan, memory)
         events = [event for array in given.values() for event in array.events]
         event = self._enqueue(queue, launches, walked, memory, events)
@@ -153,7 +153,10 @@ class OpenCLExecutor:
             for position, (parameter, value) in enumerate(
                 zip(parameters, ordered_arguments(launch, operands), strict=True)
             ):
-                kernel.set_arg(position, memory[value] if parameter.is_array else numbers[parameter.type](value))
+                if parameter.is_array:
+                    kernel.set_arg(position, None if value is None else memory[value])
+                else:
+                    kernel.set_arg(position, numbers[parameter.type](value))
             most = kernel.get_work_group_info(cl.kernel_work_group_info.WORK_GROUP_SIZE, self.device)
             local = min(launch.local_size, most, self.device.max_work_item_sizes[0])
             size = -(-launch.items // local) * local
@@ -201,7 +204,7 @@ def _vector_loops(device: Any) -> bool:
 def _written(launch: Launch) -> Iterator[str]:
     """Return the names of the operands and workspace that a launch writes."""
     for parameter in kernel_source.signatures(launch.file)[launch.kernel]:
-        if parameter.is_written:
+        if parameter.is_written and parameter.name in launch.arrays:
             yield launch.arrays[parameter.name]
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clconv.arguments import LARGEST, choice, flag, per_axis
+from clconv.problem.epilogue import NO_EPILOGUE, EpilogueProblem
 from clconv.problem.shapes import canonical_strides, check_elements, element_defines, joined_shape, split_shape
 from clconv.problem.window import AXES, resolved_padding
 
@@ -127,6 +128,8 @@ class PoolProblem:
         The user's number of spatial axes.
     batched : bool
         Whether the user's arrays have a batch axis.
+    epilogue : EpilogueProblem
+        What is done to the output on its way to memory.
 
     Examples
     --------
@@ -143,6 +146,7 @@ class PoolProblem:
     dtype: str
     rank: int
     batched: bool
+    epilogue: EpilogueProblem = NO_EPILOGUE
 
     @classmethod
     def sliding(

@@ -27,6 +27,9 @@ Gradients:
   by 16 u |w| v: ``|g| (10 + |x w'| ((17 t^2 + 3) + (8 |w| + 10) v)) u``.
 - **hardswish**: ``|g| (2 |x| + 2) u`` between the ends.
 
+An argument may itself be off, as that of an epilogue's activation is. rho falls as x grows, and every other factor
+grows or falls with |x|: so the formulas hold with each factor at that end of the interval where it is largest.
+
 Every product may underflow: eta, or lambda where subnormal numbers are flushed, for each of eight operations, times the
 factors that follow. The reference has the same errors with the u of float64, by better functions.
 """
@@ -45,14 +48,14 @@ from clconv.oracle.reference.activation import ActivationGradients
 from clconv.oracle.reference.activation_functions import CUBE, activation_of, density, logistic, tanh_argument
 from clconv.oracle.reference.geometry import FloatArray, requested
 
-__all__ = ["BOUNDS"]
+__all__ = ["BOUNDS", "Machine", "machines", "peak", "slope_error", "value_error"]
 
 Arguments = dict[str, Any]
 NAMES = ("relu", "leaky_relu", "sigmoid", "tanh", "silu", "gelu", "hardswish")
 CUBE_ROOM = 0.04  # gelu's approximation computes x**3, which may overflow where the result does not
 
 
-class _Machine(NamedTuple):
+class Machine(NamedTuple):
     """What the formulas need to know of a type."""
 
     u: float
@@ -64,49 +67,52 @@ class _Machine(NamedTuple):
         return ((8 + 2 * np.abs(x)) * logistic(-x) + 8) * self.u
 
 
-def _values(name: str, x: FloatArray, y: FloatArray, m: _Machine) -> FloatArray:
-    """Bound the error of a function's values y at x."""
+def value_error(name: str, x: FloatArray, y: FloatArray, m: Machine, off: FloatArray | float = 0.0) -> FloatArray:
+    """Bound the error of a function's values of at most |y|, computed anywhere between x - off and x + off."""
     u, size = m.u, np.abs(y)
+    nearest, farthest = np.maximum(np.abs(x) - off, 0.0), np.abs(x) + off
     if name == "relu":
         return np.zeros(x.shape)
     if name == "leaky_relu":
-        return np.where(x > 0, 0.0, 3 * u * size + 2 * m.tiny)
+        return np.where(x - off > 0, 0.0, 3 * u * size + 2 * m.tiny)
     if name == "sigmoid":
-        return size * m.rho(x) + m.least
+        return size * m.rho(x - off) + m.least
     if name == "tanh":
         return 12 * u * size + 8 * m.tiny
     if name == "silu":
-        return size * (m.rho(x) + 2 * u) + np.abs(x) * m.least + 8 * m.tiny
+        return size * (m.rho(x - off) + 2 * u) + farthest * m.least + 8 * m.tiny
     if name == "hardswish":
-        return np.where(x > -4, 8 * u * size + np.where(np.abs(x) < 4, 4 * u * np.abs(x), 0.0) + 8 * m.tiny, 0.0)
-    return 20 * u * np.abs(x) + 4 * u * size + 8 * m.tiny * (1 + np.abs(x))
+        of_sum = np.where(nearest < 4, 4 * u * np.minimum(farthest, 4), 0.0)
+        return np.where(x + off > -4, 8 * u * size + of_sum + 8 * m.tiny, 0.0)
+    return 20 * u * farthest + 4 * u * size + 8 * m.tiny * (1 + farthest)
 
 
-def _slopes(name: str, x: FloatArray, m: _Machine) -> FloatArray:
-    """Bound the error of a derivative at x."""
-    u, size = m.u, np.abs(x)
-    s, rest, rho = logistic(x), logistic(-x), m.rho(x)
+def slope_error(name: str, x: FloatArray, m: Machine, off: FloatArray | float = 0.0) -> FloatArray:
+    """Bound the error of a derivative that is computed anywhere between x - off and x + off."""
+    u, nearest, farthest = m.u, np.maximum(np.abs(x) - off, 0.0), np.abs(x) + off
+    s, rest, rho = logistic(x + off), logistic(off - x), m.rho(x - off)
     if name == "sigmoid":
         return s * (2 * rho + 4 * u) + 4 * m.least
     if name == "tanh":
-        return (26 * np.tanh(x) ** 2 + 6) * u
+        return (26 * np.tanh(farthest) ** 2 + 6) * u
     if name == "silu":
-        return (rho + 8 * u) * s * (1 + size * rest) + s * size * (s * rho + 2 * u) + 4 * (1 + size) * m.least
+        inner = (rho + 8 * u) * s * (1 + farthest * rest)
+        return inner + s * farthest * (s * rho + 2 * u) + 4 * (1 + farthest) * m.least
     if name == "gelu":
-        return (22 + size * density(x) * (2 * x * x + 16)) * u
+        return (22 + farthest * density(nearest) * (2 * farthest**2 + 16)) * u
     if name == "gelu_tanh":
-        w, t = tanh_argument(x), np.tanh(tanh_argument(x))
-        inner = np.sqrt(2 / np.pi) * (1 + 3 * CUBE * x * x)
-        falling = 4 * logistic(2 * w) * logistic(-2 * w)
-        return np.asarray((10 + size * inner * (17 * t * t + 3 + (8 * np.abs(w) + 10) * falling)) * u)
-    return np.where(size < 3, (2 * size + 2) * u, 0.0)
+        w, least = tanh_argument(farthest), tanh_argument(nearest)
+        t, inner = np.tanh(w), np.sqrt(2 / np.pi) * (1 + 3 * CUBE * farthest**2)
+        falling = 4 * logistic(2 * least) * logistic(-2 * least)
+        return np.asarray((10 + farthest * inner * (17 * t * t + 3 + (8 * w + 10) * falling)) * u)
+    return np.where(nearest < 3, (2 * np.minimum(farthest, 3) + 2) * u, 0.0)
 
 
-def _machines(rounding: Rounding) -> tuple[_Machine, _Machine]:
+def machines(rounding: Rounding) -> tuple[Machine, Machine]:
     """Return the implementation's type and the reference's."""
 
-    def machine(dtype: Any, flushed: float) -> _Machine:
-        return _Machine(unit_roundoff(dtype), max(smallest_subnormal(dtype), flushed), smallest_normal(dtype))
+    def machine(dtype: Any, flushed: float) -> Machine:
+        return Machine(unit_roundoff(dtype), max(smallest_subnormal(dtype), flushed), smallest_normal(dtype))
 
     return machine(rounding.summed, rounding.flush_cost), machine(FLOAT64, 0.0)
 
@@ -120,15 +126,15 @@ def _forward(name: str, arguments: Arguments, rounding: Rounding) -> FloatArray:
     x = arguments["input"]
     y = activation_of(name, arguments).values(x)
     known = _known_as(name, arguments)
-    error, reference_error = (_values(known, x, y, m) for m in _machines(rounding))
+    error, reference_error = (value_error(known, x, y, m) for m in machines(rounding))
     copied = (error == 0) & (y == np.where(x > 0, x, 0.0))
     if name == "relu" and rounding.flushes:
         copied, error = np.zeros(x.shape, bool), np.full(x.shape, rounding.flush_cost)
-    limit = rounding.limit(y, error, reference_error, _peak(known, x))
+    limit = rounding.limit(y, error, reference_error, peak(known, x))
     return np.where(copied, 0.0, limit)
 
 
-def _peak(name: str, x: FloatArray) -> FloatArray:
+def peak(name: str, x: FloatArray) -> FloatArray:
     """Return the largest number on the way to a value."""
     size = np.abs(x)
     return {"hardswish": 6 * size + 18, "gelu_tanh": size + 2 * CUBE_ROOM * size**3}.get(name, 2 * size + 2)
@@ -143,20 +149,20 @@ def _backward(name: str, arguments: Arguments, rounding: Rounding) -> Activation
     size = np.abs(g)
     dx = g * slopes
 
-    def error(m: _Machine) -> FloatArray:
+    def error(m: Machine) -> FloatArray:
         rounded = 4 * m.u * np.abs(dx) + 8 * m.tiny * (1 + size)
         if known in ("relu", "leaky_relu"):
             return np.where((slopes == 0) | (slopes == 1), 0.0, rounded)
-        total = size * _slopes(known, x, m) * (1 + 8 * m.u) + rounded
+        total = size * slope_error(known, x, m) * (1 + 8 * m.u) + rounded
         return np.where(np.abs(x) >= 3, 0.0, total) if known == "hardswish" else total
 
-    own, of_reference = (error(m) for m in _machines(rounding))
+    own, of_reference = (error(m) for m in machines(rounding))
     copied = (own == 0) & ((slopes == 0) | (slopes == 1))
     if copied.any() and rounding.flushes:
         own = np.where(copied, rounding.flush_cost, own)
         copied = np.zeros(x.shape, bool)
-    peak = np.maximum(size, 1.0) * (2 + np.abs(x) * (2 + CUBE_ROOM * 4 * x * x * (known == "gelu_tanh")))
-    limit = rounding.limit(dx, own, of_reference, peak)
+    most = np.maximum(size, 1.0) * (2 + np.abs(x) * (2 + CUBE_ROOM * 4 * x * x * (known == "gelu_tanh")))
+    limit = rounding.limit(dx, own, of_reference, most)
     return ActivationGradients(np.where(copied, 0.0, limit))
 
 

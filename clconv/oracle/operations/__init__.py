@@ -9,6 +9,7 @@ from .conv import CONVOLUTIONS
 from .cross_entropy import CROSS_ENTROPIES
 from .deform import DEFORMABLE
 from .dropout import DROPOUTS
+from .epilogue import FINISHED
 from .grid_sample import GRID_SAMPLERS
 from .linear import LINEAR
 from .norm import NORMS
@@ -35,6 +36,7 @@ OPERATIONS: dict[str, Operation] = {
         SOFTMAXES,
         CROSS_ENTROPIES,
         DROPOUTS,
+        FINISHED,
     )
     for operation in family
 }

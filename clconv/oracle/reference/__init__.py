@@ -61,6 +61,7 @@ from clconv.oracle.reference.conv_transpose import (
 from clconv.oracle.reference.cross_entropy import CrossEntropyGradients, cross_entropy, cross_entropy_backward
 from clconv.oracle.reference.deform import DeformConvGradients, deform_conv2d, deform_conv2d_backward
 from clconv.oracle.reference.dropout import DropoutGradients, dropout, dropout_backward
+from clconv.oracle.reference.epilogue import EpilogueGradients, epilogue, epilogue_backward
 from clconv.oracle.reference.grid_sample import GridSampleGradients, grid_sample, grid_sample_backward
 from clconv.oracle.reference.group_norm import (
     RMSNormGradients,
@@ -168,6 +169,7 @@ __all__ = [
     "CrossEntropyGradients",
     "DeformConvGradients",
     "DropoutGradients",
+    "EpilogueGradients",
     "FoldGradients",
     "GridSampleGradients",
     "InterpolateGradients",
@@ -223,6 +225,8 @@ __all__ = [
     "deform_conv2d_backward",
     "dropout",
     "dropout_backward",
+    "epilogue",
+    "epilogue_backward",
     "fold",
     "fold_backward",
     "gelu",

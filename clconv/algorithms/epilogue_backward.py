@@ -1,0 +1,76 @@
+"""The gradients of an epilogue (kernels/epilogue_backward.cl): one pass over memory, then the channels' sums."""
+
+from __future__ import annotations
+
+from clconv.algorithms.algorithm import Algorithm
+from clconv.plan import Launch, Plan, Traits
+from clconv.problem.epilogue import EpilogueBackwardProblem
+
+__all__ = ["ALGORITHMS"]
+
+#: The longest run of a work-item: LINE in kernels/epilogue_backward.cl.
+_LINE = 256
+#: Positions that are a share's at a time: along a row, or with runs across channels.
+_CHUNK, _CHUNK_ACROSS = 4096, 64
+#: Work-items that keep a large device busy.
+_WORK_ITEMS = 8192
+#: Rough count of operations for an element: memory takes longer than arithmetic.
+_OPERATIONS = 6
+
+
+def plan(problem: EpilogueBackwardProblem, traits: Traits) -> Plan:
+    """Plan the gradients that are wanted: operands g, v, scale, shift, residual, dv, dscale, dshift, dr."""
+    wants_value, wants_scale, wants_shift, wants_residual = problem.gradients
+    in_runs = traits.vector_bytes > 0
+    width = _LINE if in_runs else 1
+    chunk = (_CHUNK_ACROSS if problem.across else _CHUNK) if in_runs else 1
+    blocks = -(-problem.channels // width) if problem.across else problem.channels
+    parts = min(-(-problem.positions // chunk), -(-_WORK_ITEMS // max(blocks, 1)))
+    N, D, H, W = problem.extents
+    numbers = {
+        **dict(zip("NCDHW", (N, problem.channels, D, H, W), strict=True)),
+        **problem.epilogue.numbers(),
+        "by_output": problem.by_output,
+        "wants_value": wants_value,
+        "wants_scale": wants_scale,
+        "wants_shift": wants_shift,
+        "wants_residual": wants_residual,
+        "across": problem.across,
+        "WIDTH": width,
+        "CHUNK": chunk,
+        "PARTS": parts,
+    }
+    read = (*(("v",) if wants_scale or problem.epilogue.activation else ()), *problem.epilogue.arrays)
+    written = {"dv": wants_value, "dr": wants_residual, "scale_part": wants_scale, "shift_part": wants_shift}
+    arrays = ("g", *read, *(name for name, wanted in written.items() if wanted))
+    operations = _OPERATIONS * problem.channels * problem.positions
+    gradients = Launch(
+        "epilogue_backward.cl",
+        "epilogue_backward",
+        problem.defines,
+        blocks * parts,
+        {name: name for name in arrays},
+        numbers,
+        operations,
+        local_size=1 if traits.vector_loops else 64,
+    )
+    whole = Plan((gradients,))
+    for name, wanted in (("scale", wants_scale), ("shift", wants_shift)):
+        if wanted:
+            whole += _summed(problem, f"{name}_part", f"d{name}", parts)
+    return whole
+
+
+def _summed(problem: EpilogueBackwardProblem, part: str, result: str, parts: int) -> Plan:
+    """Return the plan that adds up the channels' sums."""
+    C = problem.channels
+    numbers = {"N": 1, "C": C, "D": 1, "H": 1, "W": 1, "PARTS": parts}
+    total = Launch("sums.cl", "sum_parts", problem.defines, C, {"part": part, "sum": result}, numbers, parts * C)
+    return Plan((total,), {part: parts * C * problem.real_bytes})
+
+
+def _always(problem: EpilogueBackwardProblem, traits: Traits) -> bool:
+    return True
+
+
+ALGORITHMS = {"epilogue_backward": (Algorithm("portable", _always, plan),)}
