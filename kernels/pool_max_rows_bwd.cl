@@ -56,18 +56,9 @@ static inline void raise_keys(bits *restrict keys, global const element *restric
         for (int i = 0; i < count; i++) keys[i] = larger_key(keys[i], key_of(load(x, start + i)));
 }
 
-/* Loops over windows whose taps are `step` apart in a line: over whole blocks if they are neighbours. */
-#define EACH_WINDOW(o, windows) \
-    for (int block = 0; block < (windows); block += BLOCK) \
-        for (int o = block; o < (step == 1 ? block + BLOCK : smaller(block + BLOCK, windows)); o++)
-
-/* Where the taps i places after the windows' begin are in a line. With a stride of 2 it is kept in two parts, its even
- * and its odd places, so that neighbours are neighbours in memory, too. */
-#define TAPS(line, i) (S == 2 ? (line) + (i) % 2 * ROOM + (i) / 2 : (line) + (i))
-
-static inline void part_keys(bits *restrict parts, const bits *restrict keys, const int count)
+static inline void part_keys(bits *restrict parts, const bits *restrict keys, const int length)
 {
-    EACH_OF_BLOCKS(i, (count + 1) / 2) {
+    EACH_OF_BLOCKS(i, length / 2 + 1) {
         parts[i] = keys[2 * i];
         parts[ROOM + i] = keys[2 * i + 1];
     }
@@ -109,13 +100,6 @@ static inline void give(real *restrict line, bits *restrict top, const real *res
     }
 }
 
-/* Calls a function with the distance of neighbouring windows' taps in a line. */
-#define WITH_STEP(call) \
-    do { \
-        if (SW <= 2) call(1); \
-        else call(SW); \
-    } while (0)
-
 kernel void max_pool_rows_bwd(
     WORK_ITEM
     global const element *x, global const element *dy, global element *dx,
@@ -125,14 +109,7 @@ kernel void max_pool_rows_bwd(
     if (WORK_ITEM_INDEX >= N * C * ID * bands_of_plane(IH, IW, BAND, RUN)) return;
     const band b = band_of(WORK_ITEM_INDEX, C, ID, IH, IW, BAND, RUN);
     const windows wd = windows_over(b.d, OD, KD, SD, DD, PD, QD);
-    const int first = first_window(b.begin, OW, KW, SW, DW, PW, QW);
-    const int outputs = larger(windows_over(b.begin + b.count - 1, OW, KW, SW, DW, PW, QW).last - first + 1, 0);
-    /* A line goes from where the first window begins; places of the image are begin ... end - 1 of it. */
-    const int origin = first * SW - PW;
-    const int before = b.begin - origin;
-    const int length = larger(outputs ? (outputs - 1) * SW + (KW - 1) * DW + 1 : 0, before + b.count);
-    const int begin = larger(-origin, 0);
-    const int end = smaller(IW - origin, length);
+    const window_line l = line_under(b, IW, OW, KW, SW, DW, PW);
     const int kept_d = (KD - 1) * DD / SD + 1, kept_h = (KH - 1) * DH / SH + 1;
 
     real line[2 * ROOM], count[ROOM], given[KEPT][ROOM];
@@ -149,34 +126,34 @@ kernel void max_pool_rows_bwd(
                 real *gives = given[od % kept_d * kept_h + oh % kept_h];
                 const reach rd = reach_of(od, ID, KD, SD, DD, PD, QD);
                 const reach rh = reach_of(oh, IH, KH, SH, DH, PH, QH);
-                fill_keys(keys + begin, NO_PIXEL, end - begin);
+                fill_keys(keys + l.begin, NO_PIXEL, l.end - l.begin);
                 for (int id = rd.first; id < rd.end; id += DD)
                     for (int jh = rh.first; jh < rh.end; jh += DH)
-                        raise_keys(keys + begin, x, AT(x, b.n, b.c, id, jh, origin + begin), x_w, end - begin, magnitudes);
-                if (SW == 2) part_keys(parts, keys, length + BLOCK);
-#define TOP(step) top_keys(top, taps, outputs, KW, SW, DW, step)
+                        raise_keys(keys + l.begin, x, AT(x, b.n, b.c, id, jh, l.origin + l.begin), x_w, l.end - l.begin, magnitudes);
+                if (SW == 2) part_keys(parts, keys, l.length);
+#define TOP(step) top_keys(top, taps, l.count, KW, SW, DW, step)
                 WITH_STEP(TOP);
-                read_row(gives, dy, AT(dy, b.n, b.c, od, oh, first), dy_w, outputs);
-                fill(count, 0, outputs);
+                read_row(gives, dy, AT(dy, b.n, b.c, od, oh, l.first), dy_w, l.count);
+                fill(count, 0, l.count);
                 for (int id = rd.first; id < rd.end; id += DD)
                     for (int jh = rh.first; jh < rh.end; jh += DH) {
                         const int is_before = id < b.d || (id == b.d && jh < ih);
                         if (!(shared || (once && is_before))) continue;
-                        read_keys(keys + begin, x, AT(x, b.n, b.c, id, jh, origin + begin), x_w, end - begin, magnitudes);
-                        if (SW == 2) part_keys(parts, keys, length + BLOCK);
-#define COUNT(step) count_tops(count, top, taps, outputs, KW, SW, DW, step)
+                        read_keys(keys + l.begin, x, AT(x, b.n, b.c, id, jh, l.origin + l.begin), x_w, l.end - l.begin, magnitudes);
+                        if (SW == 2) part_keys(parts, keys, l.length);
+#define COUNT(step) count_tops(count, top, taps, l.count, KW, SW, DW, step)
                         if (shared) WITH_STEP(COUNT);
-#define GIVE(step) give(line, top, gives, taps, outputs, KW, SW, DW, once, step)
+#define GIVE(step) give(line, top, gives, taps, l.count, KW, SW, DW, once, step)
                         else WITH_STEP(GIVE); /* to a line that nobody reads */
                     }
-                if (shared) for (int o = 0; o < outputs; o++) gives[o] /= count[o];
+                if (shared) for (int o = 0; o < l.count; o++) gives[o] /= count[o];
             }
         opened = larger(opened, wh.last + 1);
 
-        read_keys(keys + begin, x, AT(x, b.n, b.c, b.d, ih, origin + begin), x_w, end - begin, magnitudes);
-        if (SW == 2) part_keys(parts, keys, length + BLOCK);
-        fill(line, 0, SW == 2 ? length / 2 + 1 + BLOCK : length + BLOCK);
-        if (SW == 2) fill(line + ROOM, 0, length / 2 + 1 + BLOCK);
+        read_keys(keys + l.begin, x, AT(x, b.n, b.c, b.d, ih, l.origin + l.begin), x_w, l.end - l.begin, magnitudes);
+        if (SW == 2) part_keys(parts, keys, l.length);
+        fill(line, 0, SW == 2 ? l.length / 2 + 1 + BLOCK : l.length + BLOCK);
+        if (SW == 2) fill(line + ROOM, 0, l.length / 2 + 1 + BLOCK);
         for (int od = wd.first; od <= wd.last; od++)
             for (int oh = wh.first; oh <= wh.last; oh++) {
                 if (!is_tap(b.d, od, SD, DD, PD) || !is_tap(ih, oh, SH, DH, PH)) continue;
@@ -184,14 +161,14 @@ kernel void max_pool_rows_bwd(
                 const real *gives = given[od % kept_d * kept_h + oh % kept_h];
                 WITH_STEP(GIVE);
             }
-        if (magnitudes) read_row(count, x, AT(x, b.n, b.c, b.d, ih, origin + begin), x_w, end - begin);
+        if (magnitudes) read_row(count, x, AT(x, b.n, b.c, b.d, ih, l.origin + l.begin), x_w, l.end - l.begin);
         if (magnitudes)
-            for (int i = 0; i < end - begin; i++) {
-                real *to = SW == 2 ? line + (begin + i) % 2 * ROOM + (begin + i) / 2 : line + begin + i;
+            for (int i = 0; i < l.end - l.begin; i++) {
+                real *to = SW == 2 ? line + (l.begin + i) % 2 * ROOM + (l.begin + i) / 2 : line + l.begin + i;
                 *to = count[i] > 0 ? *to : count[i] < 0 ? -*to : 0;
             }
         const index64 target = AT(dx, b.n, b.c, b.d, ih, b.begin);
-        if (SW == 2) write_interleaved(dx, target, dx_w, line, before, b.count);
-        else write_row(dx, target, dx_w, line + before, b.count);
+        if (SW == 2) write_interleaved(dx, target, dx_w, line, l.before, b.count);
+        else write_row(dx, target, dx_w, line + l.before, b.count);
     }
 }

@@ -110,6 +110,50 @@ static inline void write_row(
     else for (int i = 0; i < count; i++) store(y, start + i * step, line[i]);
 }
 
+/* The windows over a run of positions, first ... first + count - 1, and the line from where the first one begins:
+ * `length` positions from `origin` on, of which begin ... end - 1 are on the image, and those of the run come after
+ * `before` others. */
+typedef struct { int first, count, origin, before, length, begin, end; } window_line;
+
+static inline window_line line_under(const band b, const int I, const int O, const int K, const int S, const int D,
+                                     const int P)
+{
+    window_line l;
+    l.first = first_window(b.begin, O, K, S, D, P, 1);
+    l.count = larger(windows_over(b.begin + b.count - 1, O, K, S, D, P, 1).last - l.first + 1, 0);
+    l.origin = l.first * S - P;
+    l.before = b.begin - l.origin;
+    l.length = larger(l.count ? (l.count - 1) * S + (K - 1) * D + 1 : 0, l.before + b.count);
+    l.begin = larger(-l.origin, 0);
+    l.end = smaller(I - l.origin, l.length);
+    return l;
+}
+
+/* Loops over windows whose taps are `step` apart in a line: over whole blocks if they are neighbours. */
+#define EACH_WINDOW(o, windows) \
+    for (int block = 0; block < (windows); block += BLOCK) \
+        for (int o = block; o < (step == 1 ? block + BLOCK : smaller(block + BLOCK, windows)); o++)
+
+/* Where the taps i places after the windows' begin are in a line. With a stride of 2 it is kept in two parts, its even
+ * and its odd places, so that neighbours are neighbours in memory, too. */
+#define TAPS(line, i) (S == 2 ? (line) + (i) % 2 * ROOM + (i) / 2 : (line) + (i))
+
+/* Calls a function with the distance of neighbouring windows' taps in a line. */
+#define WITH_STEP(call) \
+    do { \
+        if (SW <= 2) call(1); \
+        else call(SW); \
+    } while (0)
+
+/* Takes a line in its two parts; it has room for another block of positions. */
+static inline void part(real *restrict parts, const real *restrict line, const int length)
+{
+    EACH_OF_BLOCKS(i, length / 2 + 1) {
+        parts[i] = line[2 * i];
+        parts[ROOM + i] = line[2 * i + 1];
+    }
+}
+
 /* The same of a line that is kept in two parts, ROOM apart: its even and its odd positions, from position `from` on. */
 static inline void write_interleaved(
     global element *restrict y, const index64 start, const index64 step, const real *restrict line, const int from,

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from clconv.algorithms.algorithm import Algorithm
-from clconv.algorithms.pool_portable import divisor_numbers, launch
+from clconv.algorithms.pool_portable import divisor_numbers, launch, real_bytes
 from clconv.plan import Launch, Plan, Traits
-from clconv.problem import AvgPoolProblem, MaxPoolProblem, PoolProblem
+from clconv.problem import AvgPoolProblem, LpPoolProblem, MaxPoolProblem, PoolProblem
 from clconv.problem.pool import PoolAxis
 
-__all__ = ["AVG_BWD", "AVG_FWD", "LINE", "MAX_BWD", "MAX_BWD_KEPT", "MAX_FWD"]
+__all__ = ["AVG_BWD", "AVG_FWD", "LINE", "LP_BWD", "LP_FWD", "MAX_BWD", "MAX_BWD_KEPT", "MAX_FWD"]
 
 #: The most positions of a row that a work-item keeps: kernels/pool_rows.h.
 LINE = 256
@@ -22,6 +22,7 @@ _WINNER_BYTES = 4
 #: Enough for all the threads of a processor; beyond that, rows of one plane are the work of one work-item.
 _WORK_ITEMS = 256
 _MAX_FILE, _MAX_BWD_FILE, _AVG_FILE = "pool_max_rows.cl", "pool_max_rows_bwd.cl", "pool_avg_rows.cl"
+_LP_FILE = "pool_lp_rows.cl"
 #: The most rows of windows that a work-item keeps: kernels/pool_max_rows_bwd.cl.
 _KEPT = 9
 
@@ -138,6 +139,27 @@ def plan_avg_bwd(problem: AvgPoolProblem, traits: Traits) -> Plan:
     return Plan((_by_inputs(_AVG_FILE, "avg_pool_rows_bwd", problem, ("dy", "dx"), divisor_numbers(problem)),))
 
 
+def _lp_applies(problem: LpPoolProblem, traits: Traits) -> bool:
+    return traits.vector_bytes > 0 and problem.axes[-1].span <= LINE and _kept_run(problem.axes[-1]) > 0
+
+
+def plan_lp_fwd(problem: LpPoolProblem, traits: Traits) -> Plan:
+    """Plan the norms: operands x, those of the epilogue, y."""
+    arrays = ("x", *problem.epilogue.arrays, "y")
+    numbers = {"p": problem.norm_type, **problem.epilogue.numbers()}
+    return Plan((_by_outputs(_LP_FILE, "lp_pool_rows", problem, arrays, numbers),))
+
+
+def plan_lp_bwd(problem: LpPoolProblem, traits: Traits) -> Plan:
+    """Plan the gradient of the norms: operands x, dy, dx."""
+    order = {"p": problem.norm_type}
+    norms = _by_outputs(_LP_FILE, "lp_pool_rows_norms", problem, ("x", "norms"), order)
+    arrays = ("x", "norms", "dy", "dx")
+    run = _kept_run(problem.axes[-1])
+    gathered = _by_bands(_LP_FILE, "lp_pool_rows_bwd", problem, _extents(problem), run, arrays, order)
+    return Plan((norms, gathered), {"norms": real_bytes(problem) * problem.outputs})
+
+
 def _by_outputs(
     file: str, kernel: str, problem: PoolProblem, arrays: tuple[str, ...], numbers: Mapping[str, float]
 ) -> Launch:
@@ -181,3 +203,5 @@ MAX_BWD_KEPT = Algorithm("rows at once", _max_bwd_kept_applies, plan_max_bwd_kep
 MAX_BWD = Algorithm("rows", _max_bwd_applies, plan_max_bwd)
 AVG_FWD = Algorithm("rows", _forward_applies, plan_avg_fwd)
 AVG_BWD = Algorithm("rows", _backward_applies, plan_avg_bwd)
+LP_FWD = Algorithm("rows", _lp_applies, plan_lp_fwd)
+LP_BWD = Algorithm("rows", _lp_applies, plan_lp_bwd)

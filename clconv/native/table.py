@@ -28,6 +28,7 @@ DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
     "pool_avg.cl": _ELEMENTS,
     "pool_avg_rows.cl": _ELEMENTS,
     "pool_lp.cl": _ELEMENTS,
+    "pool_lp_rows.cl": _ELEMENTS,
     "pool_max.cl": _ELEMENTS,
     "pool_max_rows.cl": _ELEMENTS,
     "pool_max_rows_bwd.cl": _ELEMENTS,
