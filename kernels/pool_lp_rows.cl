@@ -82,9 +82,9 @@ static inline void norms_of_run(
 #define ADD_TAPS(step) add_taps(norm, taps, b.count, KW, SW, step)
     WITH_STEP(ADD_TAPS);
 
-    int rest = 0;
-    for (int o = 0; o < b.count; o++) rest |= !(norm[o] >= LEAST_SUM && norm[o] < infinity());
-    if (!rest || p == 1) {
+    int inexact = 0;
+    for (int o = 0; o < b.count; o++) inexact |= !((norm[o] >= LEAST_SUM) & (norm[o] < infinity()));
+    if (!inexact || p == 1) {
         take_roots(norm, b.count, p);
         return;
     }

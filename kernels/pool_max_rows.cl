@@ -10,13 +10,20 @@ static inline real larger_of(const real best, const real value)
     return ((value > best) | (value != value)) ? value : best;
 }
 
+/* The same where the best is in memory: chosen by bits, as compilers would make a branch of a store that leaves it. */
+static inline real raised(const real best, const real value)
+{
+    const bits wins = 0 - (bits)((value > best) | (value != value));
+    return real_of((bits_of(value) & wins) | (bits_of(best) & ~wins));
+}
+
 /* line[i] = the largest of `rows` rows, 1 to ROWS, and of what is there unless the line is fresh. */
 static inline void raise_some(real *restrict line, global const element *restrict x, const index64 *restrict start,
                               const index64 step, const int count, const int rows, const int fresh)
 {
     for (int i = 0; i < count; i++) {
         real best = load(x, start[0] + i * step);
-        if (!fresh) best = larger_of(line[i], best);
+        if (!fresh) best = raised(line[i], best);
         if (rows > 1) best = larger_of(best, load(x, start[1] + i * step));
         if (rows > 2) best = larger_of(best, load(x, start[2] + i * step));
         line[i] = best;
@@ -35,21 +42,49 @@ static inline void raise_rows(real *restrict line, global const element *restric
     else raise_some(line, x, start, 1, count, 1, 0);
 }
 
-/* best[o] = the largest of line[o*S] to line[o*S + K - 1] */
-static inline void raise_taps(real *restrict best, const real *restrict line, const int count, const int K, const int S)
+/* best[o] = the largest tap of window o; taps lie as TAPS says for step = 1. */
+static inline void raise_taps(real *restrict best, const real *restrict line, const int windows, const int K,
+                              const int S, const int D, const int step)
 {
-    for (int o = 0; o < whole_blocks(count); o++) {
-        real top = line[o * S];
-        for (int k = 1; k < K; k++) top = larger_of(top, line[o * S + k]);
-        best[o] = top;
+    const real *restrict second = step == 2 ? line + 1 : TAPS(line, D);
+    const real *restrict third = TAPS(line, 2 * D);
+    if (K == 1) EACH_OF_BLOCKS(o, windows) best[o] = line[o];
+    else if (K == 2) EACH_OF_BLOCKS(o, windows) best[o] = larger_of(line[o * step], second[o * step]);
+    else EACH_OF_BLOCKS(o, windows) best[o] = larger_of(larger_of(line[o], second[o]), third[o]);
+    for (int k = 3; k < K; k++) {
+        const real *restrict taps = TAPS(line, k * D);
+        EACH_OF_BLOCKS(o, windows) best[o] = raised(best[o], taps[o]);
     }
 }
 
-static inline real largest_of(const real *line, const int count, const int D)
+/* Returns a line whose places have the largest of `width` places of the given one, D apart, from their own on; that is
+ * the largest power of two that is not above `least`. Lines are doubled in turn. */
+typedef struct { const real *line; int width; } widened;
+
+static inline void raise_pairs(real *restrict to, const real *restrict from, const int count, const int distance)
 {
-    real best = line[0];
-    for (int i = 1; i < count; i++) best = larger_of(best, line[i * D]);
-    return best;
+    EACH_OF_BLOCKS(i, count) to[i] = larger_of(from[i], from[i + distance]);
+}
+
+static inline widened widen(real *line, real *spare, const int length, const int least, const int D)
+{
+    int width = 1;
+    for (; 2 * width <= least; width *= 2) {
+        raise_pairs(spare, line, length - width * D, width * D);
+        real *other = line;
+        line = spare;
+        spare = other;
+    }
+    const widened w = {line, width};
+    return w;
+}
+
+/* The largest of `taps` places from `start` on: of stretches, the last of which may overlap the one before it. */
+static inline real largest_of(const widened w, const int start, const int taps, const int D)
+{
+    real best = w.line[start];
+    for (int k = w.width; k + w.width <= taps; k += w.width) best = larger_of(best, w.line[start + k * D]);
+    return larger_of(best, w.line[start + (taps - w.width) * D]);
 }
 
 kernel void max_pool_rows(
@@ -61,7 +96,8 @@ kernel void max_pool_rows(
     const span s = span_of(b, RUN, IW, KW, SW, DW, PW, QW);
     const reach rd = reach_of(b.d, ID, KD, SD, DD, PD, QD);
 
-    real line[ROOM], best[ROOM];
+    const int folds = RUN == 1 && DW == 1;
+    real line[ROOM], best[ROOM], parts[2 * ROOM];
     fill(line, -infinity(), ROOM); /* what rows leave of it stays the padding's */
     for (int oh = b.first_row; oh < b.end_row; oh++) {
         const reach rh = reach_of(oh, IH, KH, SH, DH, PH, QH);
@@ -76,16 +112,21 @@ kernel void max_pool_rows(
                     rows = fresh = 0;
                 }
 
-#define RAISE_TAPS(K, S) raise_taps(best, line, b.count, K, S)
-        if (RUN == 1 && DW == 1)
-            best[0] = largest_of(line, s.length, 1);
-        else if (QW == 1 && SW <= 2 && DW == 1)
-            WITH_WINDOW(RAISE_TAPS, KW, SW);
-        else
+        if (QW == 1 && SW <= 2 && !folds) {
+            if (SW == 2 && KW == 2 && DW == 1) {
+                raise_taps(best, line, b.count, 2, 2, 1, 2);
+            } else {
+                if (SW == 2) part(parts, line, s.length);
+                raise_taps(best, SW == 2 ? parts : line, b.count, KW, SW, DW, 1);
+            }
+        } else {
+            const widened w = widen(line, parts, s.length, folds ? s.length : KW / QW, DW);
             for (int o = 0; o < b.count; o++) {
                 const reach rw = reach_of(b.begin + o, IW, KW, SW, DW, PW, QW);
-                best[o] = largest_of(line + rw.start - s.start, rw.taps, DW);
+                best[o] = largest_of(w, folds ? 0 : rw.start - s.start, folds ? s.length : rw.taps, DW);
             }
+            fill(line, -infinity(), ROOM);
+        }
         write_row(y, AT(y, b.n, b.c, b.d, oh, b.begin), y_w, best, b.count);
     }
 }

@@ -86,10 +86,7 @@ static inline int first_window(const int i, const int O, const int K, const int 
 /* `count` rounded up, so that loops over a line are whole vectors. */
 static inline int whole_blocks(const int count) { return (count + BLOCK - 1) / BLOCK * BLOCK; }
 
-/* The same in two loops, of which compilers make vectors without a rest. */
-#define EACH_OF_BLOCKS(i, count) \
-    for (int block = 0; block < (count); block += BLOCK) \
-        for (int i = block; i < block + BLOCK; i++)
+#define EACH_OF_BLOCKS(i, count) for (int i = 0; i < whole_blocks(count); i++)
 
 static inline void fill(real *line, const real value, const int count)
 {
@@ -130,9 +127,7 @@ static inline window_line line_under(const band b, const int I, const int O, con
 }
 
 /* Loops over windows whose taps are `step` apart in a line: over whole blocks if they are neighbours. */
-#define EACH_WINDOW(o, windows) \
-    for (int block = 0; block < (windows); block += BLOCK) \
-        for (int o = block; o < (step == 1 ? block + BLOCK : smaller(block + BLOCK, windows)); o++)
+#define EACH_WINDOW(o, windows) for (int o = 0; o < (step == 1 ? whole_blocks(windows) : (windows)); o++)
 
 /* Where the taps i places after the windows' begin are in a line. With a stride of 2 it is kept in two parts, its even
  * and its odd places, so that neighbours are neighbours in memory, too. */
