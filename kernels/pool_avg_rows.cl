@@ -89,6 +89,7 @@ kernel void avg_pool_rows(
             for (int id = rd.first; id < rd.end; id++)
                 for (int ih = rh.first; ih < rh.end; ih++) {
                     start[rows++] = AT(x, b.n, b.c, id, ih, iw);
+                    fetch_ahead(x, start[rows - 1], x_w, smaller(s.end - iw, LINE));
                     if (rows < ROWS && (ih + 1 < rh.end || id + 1 < rd.end)) continue;
                     add_rows(line + (iw - s.start) % LINE, x, start, x_w, smaller(s.end - iw, LINE), rows, fresh);
                     rows = fresh = 0;

@@ -74,6 +74,7 @@ static inline void norms_of_run(
     for (int id = rd.first; id < rd.end; id++)
         for (int ih = rh.first; ih < rh.end; ih++) {
             const index64 start = AT(x, b.n, b.c, id, ih, s.first);
+            fetch_ahead(x, start, x_w, s.end - s.first);
 #define ADD_POWERS(p) add_powers(line + s.first - s.start, x, start, x_w, s.end - s.first, p)
             WITH_ORDER(ADD_POWERS, p);
         }
@@ -163,7 +164,9 @@ kernel void lp_pool_rows_bwd(
     fill(pixels, 0, ROOM);
     for (int ih = b.first_row; ih < b.end_row; ih++) {
         const windows wh = windows_over(ih, OH, KH, SH, DH, PH, QH);
-        read_row(pixels + l.begin, x, AT(x, b.n, b.c, b.d, ih, l.origin + l.begin), x_w, l.end - l.begin);
+        const index64 row = AT(x, b.n, b.c, b.d, ih, l.origin + l.begin);
+        fetch_ahead(x, row, x_w, l.end - l.begin);
+        read_row(pixels + l.begin, x, row, x_w, l.end - l.begin);
         if (SW == 2) part(x_parts, pixels, l.length);
         const real *taps = SW == 2 ? x_parts : pixels;
         const int places = SW == 2 ? l.length / 2 + 1 : l.length;

@@ -3,6 +3,7 @@
  * Places are counted through the plane in an int: planes have less than 2^31 positions here.
  */
 #include "pool_rows.h"
+#include "epilogue.h"
 #include "math.h"
 
 static inline real larger_of(const real best, const real value)
@@ -89,7 +90,8 @@ static inline real largest_of(const widened w, const int start, const int taps, 
 
 kernel void max_pool_rows(
     WORK_ITEM
-    global const element *x, global element *y, POOL_SIZES, VIEW(x), VIEW(y), const int BAND, const int RUN)
+    global const element *x, EPILOGUE_ARRAYS, global element *y, POOL_SIZES, VIEW(x), VIEW(y),
+    EPILOGUE, VIEW(residual), const int BAND, const int RUN)
 {
     if (WORK_ITEM_INDEX >= N * C * OD * bands_of_plane(OH, OW, BAND, RUN)) return;
     const band b = band_of(WORK_ITEM_INDEX, C, OD, OH, OW, BAND, RUN);
@@ -107,6 +109,7 @@ kernel void max_pool_rows(
             for (int id = rd.first; id < rd.end; id += DD)
                 for (int ih = rh.first; ih < rh.end; ih += DH) {
                     start[rows++] = AT(x, b.n, b.c, id, ih, iw);
+                    fetch_ahead(x, start[rows - 1], x_w, smaller(s.end - iw, LINE));
                     if (rows < ROWS && (ih + DH < rh.end || id + DD < rd.end)) continue;
                     raise_rows(line + (iw - s.start) % LINE, x, start, x_w, smaller(s.end - iw, LINE), rows, fresh);
                     rows = fresh = 0;
@@ -127,6 +130,7 @@ kernel void max_pool_rows(
             }
             fill(line, -infinity(), ROOM);
         }
+        FINISH_RUN(best, b.count, b.c, AT(residual, b.n, b.c, b.d, oh, b.begin), residual_w);
         write_row(y, AT(y, b.n, b.c, b.d, oh, b.begin), y_w, best, b.count);
     }
 }
@@ -213,6 +217,7 @@ static inline void placed_maxima(
         for (int ih = rh.first; ih < rh.end; ih += DH)
             for (int iw = s.first; iw < s.end; iw += LINE) {
                 start[rows] = AT(x, b.n, b.c, id, ih, iw);
+                fetch_ahead(x, start[rows], x_w, smaller(s.end - iw, LINE));
                 index[rows++] = (id * IH + ih) * IW + iw;
                 const int is_last = ih + DH >= rh.end && id + DD >= rd.end;
                 if (rows < ROWS && !is_last && s.end - s.first <= LINE) continue;
@@ -241,8 +246,8 @@ static inline void placed_maxima(
 
 kernel void max_pool_rows_placed(
     WORK_ITEM
-    global const element *x, global element *y, global index64 *indices,
-    POOL_SIZES, VIEW(x), VIEW(y), VIEW(indices), const int BAND, const int RUN)
+    global const element *x, EPILOGUE_ARRAYS, global element *y, global index64 *indices,
+    POOL_SIZES, VIEW(x), VIEW(y), VIEW(indices), EPILOGUE, VIEW(residual), const int BAND, const int RUN)
 {
     if (WORK_ITEM_INDEX >= N * C * OD * bands_of_plane(OH, OW, BAND, RUN)) return;
     const band b = band_of(WORK_ITEM_INDEX, C, OD, OH, OW, BAND, RUN);
@@ -252,6 +257,7 @@ kernel void max_pool_rows_placed(
     clear(line, where);
     for (int oh = b.first_row; oh < b.end_row; oh++) {
         placed_maxima(best, place_of_best, line, where, x, b, s, oh, ALL_SIZES, RUN);
+        FINISH_RUN(best, b.count, b.c, AT(residual, b.n, b.c, b.d, oh, b.begin), residual_w);
         write_row(y, AT(y, b.n, b.c, b.d, oh, b.begin), y_w, best, b.count);
         const index64 target = AT(indices, b.n, b.c, b.d, oh, b.begin);
         if (indices_w == 1) for (int o = 0; o < b.count; o++) indices[target + o] = place_of_best[o];

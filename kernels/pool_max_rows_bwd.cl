@@ -128,8 +128,11 @@ kernel void max_pool_rows_bwd(
                 const reach rh = reach_of(oh, IH, KH, SH, DH, PH, QH);
                 fill_keys(keys + l.begin, NO_PIXEL, l.end - l.begin);
                 for (int id = rd.first; id < rd.end; id += DD)
-                    for (int jh = rh.first; jh < rh.end; jh += DH)
-                        raise_keys(keys + l.begin, x, AT(x, b.n, b.c, id, jh, l.origin + l.begin), x_w, l.end - l.begin, magnitudes);
+                    for (int jh = rh.first; jh < rh.end; jh += DH) {
+                        const index64 row = AT(x, b.n, b.c, id, jh, l.origin + l.begin);
+                        fetch_ahead(x, row, x_w, l.end - l.begin);
+                        raise_keys(keys + l.begin, x, row, x_w, l.end - l.begin, magnitudes);
+                    }
                 if (SW == 2) part_keys(parts, keys, l.length);
 #define TOP(step) top_keys(top, taps, l.count, KW, SW, DW, step)
                 WITH_STEP(TOP);
@@ -139,7 +142,8 @@ kernel void max_pool_rows_bwd(
                     for (int jh = rh.first; jh < rh.end; jh += DH) {
                         const int is_before = id < b.d || (id == b.d && jh < ih);
                         if (!(shared || (once && is_before))) continue;
-                        read_keys(keys + l.begin, x, AT(x, b.n, b.c, id, jh, l.origin + l.begin), x_w, l.end - l.begin, magnitudes);
+                        const index64 row = AT(x, b.n, b.c, id, jh, l.origin + l.begin);
+                        read_keys(keys + l.begin, x, row, x_w, l.end - l.begin, magnitudes);
                         if (SW == 2) part_keys(parts, keys, l.length);
 #define COUNT(step) count_tops(count, top, taps, l.count, KW, SW, DW, step)
                         if (shared) WITH_STEP(COUNT);
@@ -150,7 +154,8 @@ kernel void max_pool_rows_bwd(
             }
         opened = larger(opened, wh.last + 1);
 
-        read_keys(keys + l.begin, x, AT(x, b.n, b.c, b.d, ih, l.origin + l.begin), x_w, l.end - l.begin, magnitudes);
+        const index64 row = AT(x, b.n, b.c, b.d, ih, l.origin + l.begin);
+        read_keys(keys + l.begin, x, row, x_w, l.end - l.begin, magnitudes);
         if (SW == 2) part_keys(parts, keys, l.length);
         fill(line, 0, SW == 2 ? l.length / 2 + 1 + BLOCK : l.length + BLOCK);
         if (SW == 2) fill(line + ROOM, 0, l.length / 2 + 1 + BLOCK);
@@ -161,7 +166,7 @@ kernel void max_pool_rows_bwd(
                 const real *gives = given[od % kept_d * kept_h + oh % kept_h];
                 WITH_STEP(GIVE);
             }
-        if (magnitudes) read_row(count, x, AT(x, b.n, b.c, b.d, ih, l.origin + l.begin), x_w, l.end - l.begin);
+        if (magnitudes) read_row(count, x, row, x_w, l.end - l.begin);
         if (magnitudes)
             for (int i = 0; i < l.end - l.begin; i++) {
                 real *to = SW == 2 ? line + (l.begin + i) % 2 * ROOM + (l.begin + i) / 2 : line + l.begin + i;

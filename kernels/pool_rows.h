@@ -93,6 +93,15 @@ static inline void fill(real *line, const real value, const int count)
     EACH_OF_BLOCKS(i, count) line[i] = value;
 }
 
+/* Asks for the memory some rows further on: processors do not foresee reads that go to and fro between rows. */
+#define AHEAD (2048 / (int)sizeof(element))
+
+static inline void fetch_ahead(global const element *x, const index64 start, const index64 step, const int count)
+{
+    if (step == 1)
+        for (int i = 0; i < count; i += 64 / (int)sizeof(element)) FETCH_AHEAD(x, start + AHEAD + i);
+}
+
 static inline void read_row(
     real *restrict line, global const element *restrict x, const index64 start, const index64 step, const int count)
 {

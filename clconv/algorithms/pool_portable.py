@@ -26,9 +26,10 @@ _INDEX_BYTES = 8
 
 
 def plan_max_fwd(problem: MaxPoolProblem) -> Plan:
-    """Plan the maxima and, where wanted, their places: operands x, y, indices."""
-    numbers = {"has_indices": int(problem.indices), "magnitudes": int(problem.magnitudes)}
-    arrays = ("x", "y", "indices") if problem.indices else ("x", "y")
+    """Plan the maxima and, where wanted, their places: operands x, those of the epilogue, y, indices."""
+    rule = {"has_indices": int(problem.indices), "magnitudes": int(problem.magnitudes)}
+    arrays = ("x", *problem.epilogue.arrays, "y", *(["indices"] if problem.indices else []))
+    numbers = {**rule, **problem.epilogue.numbers()}
     return Plan((launch("pool_max.cl", "max_pool_fwd", problem, problem.outputs, arrays, numbers),))
 
 

@@ -85,10 +85,12 @@ def _max_bwd_applies(problem: MaxPoolProblem, traits: Traits) -> bool:
 
 
 def plan_max_fwd(problem: MaxPoolProblem, traits: Traits) -> Plan:
-    """Plan the maxima and, where wanted, their places: operands x, y, indices."""
+    """Plan the maxima and, where wanted, their places: operands x, those of the epilogue, y, indices."""
+    arrays = ("x", *problem.epilogue.arrays, "y")
+    numbers = problem.epilogue.numbers()
     if problem.indices:
-        return Plan((_by_outputs(_MAX_FILE, "max_pool_rows_placed", problem, ("x", "y", "indices"), {}),))
-    return Plan((_by_outputs(_MAX_FILE, "max_pool_rows", problem, ("x", "y"), {}),))
+        return Plan((_by_outputs(_MAX_FILE, "max_pool_rows_placed", problem, (*arrays, "indices"), numbers),))
+    return Plan((_by_outputs(_MAX_FILE, "max_pool_rows", problem, arrays, numbers),))
 
 
 def _kept(problem: PoolProblem) -> int:

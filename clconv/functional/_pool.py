@@ -40,7 +40,12 @@ def operand(problem: PoolProblem | UnpoolProblem, array: Any) -> Operand:
 
 
 def reduced(
-    operation: str, problem: PoolProblem, arrays: Mapping[str, Any], out: Any, device: Any, epilogue: Any = None
+    operation: str,
+    problem: PoolProblem,
+    arrays: Mapping[str, Any],
+    out: Any,
+    device: Any,
+    epilogue: Epilogue | None = None,
 ) -> Any:
     """Return what each window is reduced to, after the epilogue."""
     problem = _finished(problem, arrays, epilogue)
@@ -48,8 +53,11 @@ def reduced(
     return run(executor, plan_for(operation, problem, executor.traits), operands, operands["y"].array, out)
 
 
-def maxima(problem: MaxPoolProblem, arrays: Mapping[str, Any], out: Any, device: Any) -> Any:
-    """Return the maximum of each window, in a tuple with the maxima's places where they are wanted."""
+def maxima(
+    problem: MaxPoolProblem, arrays: Mapping[str, Any], out: Any, device: Any, epilogue: Epilogue | None = None
+) -> Any:
+    """Return the maximum of each window, after the epilogue, in a tuple with the maxima's places where wanted."""
+    problem = _finished(problem, arrays, epilogue)
     executor, operands = _forward_operands(problem, arrays, out, device)
     if problem.indices:
         indices = executor.empty(problem.output_shape, "int64", operands["x"].array)
