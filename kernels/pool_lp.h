@@ -22,6 +22,7 @@ static inline real power_of(const real t, const real p)
     if (p == 0) return 1;
     if (p == 1) return t;
     if (p == 2) return t * t;
+    if (p == 3) return t * t * t;
     return power(t, p);
 }
 

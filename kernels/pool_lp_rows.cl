@@ -7,23 +7,30 @@
 #include "pool_lp.h"
 #include "epilogue.h"
 
-/* Calls a function with the order as literal where powers need no logarithm. */
+/* Calls a function with the order as literal where powers need no logarithm, and else with DRAWN. */
+#define DRAWN (-1)
 #define WITH_ORDER(call, p) \
     do { \
         if ((p) == 0) call(0); \
         else if ((p) == 1) call(1); \
         else if ((p) == 2) call(2); \
-        else call(p); \
+        else if ((p) == 3) call(3); \
+        else call(DRAWN); \
     } while (0)
+
+static inline real power_by(const int known, const real t, const real p)
+{
+    return known == DRAWN ? power(t, p) : power_of(t, (real)known);
+}
 
 /* A sum of powers from here on is exact to rounding: what subnormal powers have lost is nothing beside it. */
 #define LEAST_SUM (SMALLEST_NORMAL * (real)((bits)1 << DIGITS))
 
 static inline void add_powers(real *restrict line, global const element *restrict x, const index64 start,
-                              const index64 step, const int count, const real p)
+                              const index64 step, const int count, const real p, const int known)
 {
-    if (step == 1) for (int i = 0; i < count; i++) line[i] += power_of(magnitude(load(x, start + i)), p);
-    else for (int i = 0; i < count; i++) line[i] += power_of(magnitude(load(x, start + i * step)), p);
+    if (step == 1) for (int i = 0; i < count; i++) line[i] += power_by(known, magnitude(load(x, start + i)), p);
+    else for (int i = 0; i < count; i++) line[i] += power_by(known, magnitude(load(x, start + i * step)), p);
 }
 
 /* sum[o] = the sum of the taps of window o */
@@ -75,7 +82,7 @@ static inline void norms_of_run(
         for (int ih = rh.first; ih < rh.end; ih++) {
             const index64 start = AT(x, b.n, b.c, id, ih, s.first);
             fetch_ahead(x, start, x_w, s.end - s.first);
-#define ADD_POWERS(p) add_powers(line + s.first - s.start, x, start, x_w, s.end - s.first, p)
+#define ADD_POWERS(known) add_powers(line + s.first - s.start, x, start, x_w, s.end - s.first, p, known)
             WITH_ORDER(ADD_POWERS, p);
         }
     if (SW == 2) part(parts, line, s.length);
@@ -132,14 +139,14 @@ kernel void lp_pool_rows_norms(
 /* Adds to each place of a line what windows give it: given (size / norm)^(p-1), `order` being p - 1. */
 static inline void give_parts(real *restrict line, const real *restrict x, global const real *restrict norm,
                               const real *restrict given, const int windows, const int K, const int S,
-                              const real order, const int step)
+                              const real order, const int known, const int step)
 {
     for (int k = 0; k < K; k++) {
         const real *restrict taps = TAPS(x, k);
         real *restrict to = TAPS(line, k);
         for (int o = 0; o < windows; o++) {
             const real size = magnitude(taps[o * step]);
-            to[o * step] += given[o] * (order == 0 ? (real)1 : power_of(size / norm[o], order));
+            to[o * step] += given[o] * (known == 0 ? (real)1 : power_by(known, size / norm[o], order));
         }
     }
 }
@@ -176,9 +183,9 @@ kernel void lp_pool_rows_bwd(
             for (int oh = wh.first; oh <= wh.last; oh++) {
                 global const real *norm = norms + (((b.n * C + b.c) * OD + od) * OH + oh) * OW + l.first;
                 read_row(given, dy, AT(dy, b.n, b.c, od, oh, l.first), dy_w, l.count);
-#define GIVE_1(step, order) give_parts(line, taps, norm, given, l.count, KW, SW, order, step)
-#define GIVE_NEAR(order) GIVE_1(1, order)
-#define GIVE_FAR(order) GIVE_1(SW, order)
+#define GIVE(known, step) give_parts(line, taps, norm, given, l.count, KW, SW, p - 1, known, step)
+#define GIVE_NEAR(known) GIVE(known, 1)
+#define GIVE_FAR(known) GIVE(known, SW)
                 if (SW <= 2) WITH_ORDER(GIVE_NEAR, p - 1);
                 else WITH_ORDER(GIVE_FAR, p - 1);
             }

@@ -4,7 +4,7 @@
  */
 #include "pool_rows.h"
 #include "epilogue.h"
-#include "math.h"
+#include "pool_magnitude.h"
 
 static inline real larger_of(const real best, const real value)
 {
@@ -20,27 +20,27 @@ static inline real raised(const real best, const real value)
 
 /* line[i] = the largest of `rows` rows, 1 to ROWS, and of what is there unless the line is fresh. */
 static inline void raise_some(real *restrict line, global const element *restrict x, const index64 *restrict start,
-                              const index64 step, const int count, const int rows, const int fresh)
+                              const index64 step, const int count, const int rows, const int fresh, const bits kept)
 {
     for (int i = 0; i < count; i++) {
-        real best = load(x, start[0] + i * step);
+        real best = masked(load(x, start[0] + i * step), kept);
         if (!fresh) best = raised(line[i], best);
-        if (rows > 1) best = larger_of(best, load(x, start[1] + i * step));
-        if (rows > 2) best = larger_of(best, load(x, start[2] + i * step));
+        if (rows > 1) best = larger_of(best, masked(load(x, start[1] + i * step), kept));
+        if (rows > 2) best = larger_of(best, masked(load(x, start[2] + i * step), kept));
         line[i] = best;
     }
 }
 
 static inline void raise_rows(real *restrict line, global const element *restrict x, const index64 *restrict start,
-                              const index64 step, const int count, const int rows, const int fresh)
+                              const index64 step, const int count, const int rows, const int fresh, const bits kept)
 {
-    if (step != 1) raise_some(line, x, start, step, count, rows, fresh);
-    else if (rows == 3 && fresh) raise_some(line, x, start, 1, count, 3, 1);
-    else if (rows == 2 && fresh) raise_some(line, x, start, 1, count, 2, 1);
-    else if (fresh) raise_some(line, x, start, 1, count, 1, 1);
-    else if (rows == 3) raise_some(line, x, start, 1, count, 3, 0);
-    else if (rows == 2) raise_some(line, x, start, 1, count, 2, 0);
-    else raise_some(line, x, start, 1, count, 1, 0);
+    if (step != 1) raise_some(line, x, start, step, count, rows, fresh, kept);
+    else if (rows == 3 && fresh) raise_some(line, x, start, 1, count, 3, 1, kept);
+    else if (rows == 2 && fresh) raise_some(line, x, start, 1, count, 2, 1, kept);
+    else if (fresh) raise_some(line, x, start, 1, count, 1, 1, kept);
+    else if (rows == 3) raise_some(line, x, start, 1, count, 3, 0, kept);
+    else if (rows == 2) raise_some(line, x, start, 1, count, 2, 0, kept);
+    else raise_some(line, x, start, 1, count, 1, 0, kept);
 }
 
 /* best[o] = the largest tap of window o; taps lie as TAPS says for step = 1. */
@@ -91,7 +91,7 @@ static inline real largest_of(const widened w, const int start, const int taps, 
 kernel void max_pool_rows(
     WORK_ITEM
     global const element *x, EPILOGUE_ARRAYS, global element *y, POOL_SIZES, VIEW(x), VIEW(y),
-    EPILOGUE, VIEW(residual), const int BAND, const int RUN)
+    EPILOGUE, VIEW(residual), const int BAND, const int RUN, const int magnitudes)
 {
     if (WORK_ITEM_INDEX >= N * C * OD * bands_of_plane(OH, OW, BAND, RUN)) return;
     const band b = band_of(WORK_ITEM_INDEX, C, OD, OH, OW, BAND, RUN);
@@ -99,6 +99,7 @@ kernel void max_pool_rows(
     const reach rd = reach_of(b.d, ID, KD, SD, DD, PD, QD);
 
     const int folds = RUN == 1 && DW == 1;
+    const bits kept = kept_bits(magnitudes);
     real line[ROOM], best[ROOM], parts[2 * ROOM];
     fill(line, -infinity(), ROOM); /* what rows leave of it stays the padding's */
     for (int oh = b.first_row; oh < b.end_row; oh++) {
@@ -111,7 +112,7 @@ kernel void max_pool_rows(
                     start[rows++] = AT(x, b.n, b.c, id, ih, iw);
                     fetch_ahead(x, start[rows - 1], x_w, smaller(s.end - iw, LINE));
                     if (rows < ROWS && (ih + DH < rh.end || id + DD < rd.end)) continue;
-                    raise_rows(line + (iw - s.start) % LINE, x, start, x_w, smaller(s.end - iw, LINE), rows, fresh);
+                    raise_rows(line + (iw - s.start) % LINE, x, start, x_w, smaller(s.end - iw, LINE), rows, fresh, kept);
                     rows = fresh = 0;
                 }
 
@@ -149,12 +150,12 @@ static inline int place_if_top(const int index, const real value, const real top
  * values. */
 static inline void raise_some_placed(real *restrict line, int *restrict where, global const element *restrict x,
                                      const index64 *restrict start, const index64 step, const int *restrict index,
-                                     const int count, const int rows, const int fresh)
+                                     const int count, const int rows, const int fresh, const bits kept)
 {
     for (int i = 0; i < count; i++) {
-        const real first = load(x, start[0] + i * step);
-        const real second = rows > 1 ? load(x, start[1] + i * step) : first;
-        const real third = rows > 2 ? load(x, start[2] + i * step) : first;
+        const real first = masked(load(x, start[0] + i * step), kept);
+        const real second = rows > 1 ? masked(load(x, start[1] + i * step), kept) : first;
+        const real third = rows > 2 ? masked(load(x, start[2] + i * step), kept) : first;
         real top = fresh ? first : larger_of(line[i], first);
         if (rows > 1) top = larger_of(top, second);
         if (rows > 2) top = larger_of(top, third);
@@ -169,15 +170,15 @@ static inline void raise_some_placed(real *restrict line, int *restrict where, g
 
 static inline void raise_rows_placed(real *restrict line, int *restrict where, global const element *restrict x,
                                      const index64 *restrict start, const index64 step, const int *restrict index,
-                                     const int count, const int rows, const int fresh)
+                                     const int count, const int rows, const int fresh, const bits kept)
 {
-    if (step != 1) raise_some_placed(line, where, x, start, step, index, count, rows, fresh);
-    else if (rows == 3 && fresh) raise_some_placed(line, where, x, start, 1, index, count, 3, 1);
-    else if (rows == 2 && fresh) raise_some_placed(line, where, x, start, 1, index, count, 2, 1);
-    else if (fresh) raise_some_placed(line, where, x, start, 1, index, count, 1, 1);
-    else if (rows == 3) raise_some_placed(line, where, x, start, 1, index, count, 3, 0);
-    else if (rows == 2) raise_some_placed(line, where, x, start, 1, index, count, 2, 0);
-    else raise_some_placed(line, where, x, start, 1, index, count, 1, 0);
+    if (step != 1) raise_some_placed(line, where, x, start, step, index, count, rows, fresh, kept);
+    else if (rows == 3 && fresh) raise_some_placed(line, where, x, start, 1, index, count, 3, 1, kept);
+    else if (rows == 2 && fresh) raise_some_placed(line, where, x, start, 1, index, count, 2, 1, kept);
+    else if (fresh) raise_some_placed(line, where, x, start, 1, index, count, 1, 1, kept);
+    else if (rows == 3) raise_some_placed(line, where, x, start, 1, index, count, 3, 0, kept);
+    else if (rows == 2) raise_some_placed(line, where, x, start, 1, index, count, 2, 0, kept);
+    else raise_some_placed(line, where, x, start, 1, index, count, 1, 0, kept);
 }
 
 static inline void raise_window_placed(real *restrict best, int *restrict place_of_best, const real *restrict line,
@@ -207,7 +208,7 @@ static inline void clear(real *restrict line, int *restrict where)
 /* The maxima of a run of windows in row oh, and their places. */
 static inline void placed_maxima(
     real *restrict best, int *restrict place_of_best, real *restrict line, int *restrict where,
-    global const element *restrict x, const band b, const span s, const int oh, POOL_SIZES, VIEW(x), const int RUN)
+    global const element *restrict x, const band b, const span s, const int oh, POOL_SIZES, VIEW(x), const int RUN, const bits kept)
 {
     const reach rd = reach_of(b.d, ID, KD, SD, DD, PD, QD);
     const reach rh = reach_of(oh, IH, KH, SH, DH, PH, QH);
@@ -222,7 +223,7 @@ static inline void placed_maxima(
                 const int is_last = ih + DH >= rh.end && id + DD >= rd.end;
                 if (rows < ROWS && !is_last && s.end - s.first <= LINE) continue;
                 const int i = (iw - s.start) % LINE;
-                raise_rows_placed(line + i, where + i, x, start, x_w, index, smaller(s.end - iw, LINE), rows, fresh);
+                raise_rows_placed(line + i, where + i, x, start, x_w, index, smaller(s.end - iw, LINE), rows, fresh, kept);
                 rows = fresh = 0;
             }
 
@@ -247,7 +248,7 @@ static inline void placed_maxima(
 kernel void max_pool_rows_placed(
     WORK_ITEM
     global const element *x, EPILOGUE_ARRAYS, global element *y, global index64 *indices,
-    POOL_SIZES, VIEW(x), VIEW(y), VIEW(indices), EPILOGUE, VIEW(residual), const int BAND, const int RUN)
+    POOL_SIZES, VIEW(x), VIEW(y), VIEW(indices), EPILOGUE, VIEW(residual), const int BAND, const int RUN, const int magnitudes)
 {
     if (WORK_ITEM_INDEX >= N * C * OD * bands_of_plane(OH, OW, BAND, RUN)) return;
     const band b = band_of(WORK_ITEM_INDEX, C, OD, OH, OW, BAND, RUN);
@@ -256,7 +257,7 @@ kernel void max_pool_rows_placed(
     int where[ROOM], place_of_best[ROOM];
     clear(line, where);
     for (int oh = b.first_row; oh < b.end_row; oh++) {
-        placed_maxima(best, place_of_best, line, where, x, b, s, oh, ALL_SIZES, RUN);
+        placed_maxima(best, place_of_best, line, where, x, b, s, oh, ALL_SIZES, RUN, kept_bits(magnitudes));
         FINISH_RUN(best, b.count, b.c, AT(residual, b.n, b.c, b.d, oh, b.begin), residual_w);
         write_row(y, AT(y, b.n, b.c, b.d, oh, b.begin), y_w, best, b.count);
         const index64 target = AT(indices, b.n, b.c, b.d, oh, b.begin);
@@ -268,7 +269,8 @@ kernel void max_pool_rows_placed(
 /* The places alone, for the gradient. */
 kernel void max_pool_rows_winners(
     WORK_ITEM
-    global const element *x, global int *winners, POOL_SIZES, VIEW(x), const int BAND, const int RUN)
+    global const element *x, global int *winners, POOL_SIZES, VIEW(x), const int BAND, const int RUN,
+    const int magnitudes)
 {
     if (WORK_ITEM_INDEX >= N * C * OD * bands_of_plane(OH, OW, BAND, RUN)) return;
     const band b = band_of(WORK_ITEM_INDEX, C, OD, OH, OW, BAND, RUN);
@@ -277,7 +279,7 @@ kernel void max_pool_rows_winners(
     int where[ROOM], place_of_best[ROOM];
     clear(line, where);
     for (int oh = b.first_row; oh < b.end_row; oh++) {
-        placed_maxima(best, place_of_best, line, where, x, b, s, oh, ALL_SIZES, RUN);
+        placed_maxima(best, place_of_best, line, where, x, b, s, oh, ALL_SIZES, RUN, kept_bits(magnitudes));
         global int *target = winners + (((b.n * C + b.c) * OD + b.d) * OH + oh) * OW + b.begin;
         for (int o = 0; o < b.count; o++) target[o] = place_of_best[o];
     }

@@ -5,7 +5,7 @@
  * keys, so that one comparison of integers decides.
  */
 #include "pool_rows.h"
-#include "math.h"
+#include "pool_magnitude.h"
 
 /* The most rows of windows that are kept: clconv.algorithms.pool_rows.KEPT. */
 #define KEPT 9
@@ -36,24 +36,22 @@ static inline void fill_keys(bits *keys, const bits key, const int count)
     EACH_OF_BLOCKS(i, count) keys[i] = key;
 }
 
-/* keys[i] = the key of a row's pixel i, or the largest of that and what is there. */
+/* keys[i] = the key of a row's pixel i, or the largest of that and what is there. Of the pixel, the `kept` bits count:
+ * all of them, or all but the sign. */
 static inline void read_keys(bits *restrict keys, global const element *restrict x, const index64 start,
-                             const index64 step, const int count, const int magnitudes)
+                             const index64 step, const int count, const bits kept)
 {
-    if (magnitudes) for (int i = 0; i < count; i++) keys[i] = key_of(magnitude(load(x, start + i * step)));
-    else if (step != 1) for (int i = 0; i < count; i++) keys[i] = key_of(load(x, start + i * step));
-    else for (int i = 0; i < count; i++) keys[i] = key_of(load(x, start + i));
+    if (step == 1) for (int i = 0; i < count; i++) keys[i] = key_of(masked(load(x, start + i), kept));
+    else for (int i = 0; i < count; i++) keys[i] = key_of(masked(load(x, start + i * step), kept));
 }
 
 static inline void raise_keys(bits *restrict keys, global const element *restrict x, const index64 start,
-                              const index64 step, const int count, const int magnitudes)
+                              const index64 step, const int count, const bits kept)
 {
-    if (magnitudes)
-        for (int i = 0; i < count; i++) keys[i] = larger_key(keys[i], key_of(magnitude(load(x, start + i * step))));
-    else if (step != 1)
-        for (int i = 0; i < count; i++) keys[i] = larger_key(keys[i], key_of(load(x, start + i * step)));
+    if (step == 1)
+        for (int i = 0; i < count; i++) keys[i] = larger_key(keys[i], key_of(masked(load(x, start + i), kept)));
     else
-        for (int i = 0; i < count; i++) keys[i] = larger_key(keys[i], key_of(load(x, start + i)));
+        for (int i = 0; i < count; i++) keys[i] = larger_key(keys[i], key_of(masked(load(x, start + i * step), kept)));
 }
 
 static inline void part_keys(bits *restrict parts, const bits *restrict keys, const int length)
@@ -100,6 +98,15 @@ static inline void give(real *restrict line, bits *restrict top, const real *res
     }
 }
 
+/* Gradients of magnitudes get the pixels' signs. */
+static inline void sign_as(real *restrict line, const real *restrict pixels, const int count)
+{
+    EACH_OF_BLOCKS(i, count) {
+        const real negative = pixels[i] < 0 ? -line[i] : 0;
+        line[i] = pixels[i] > 0 ? line[i] : negative;
+    }
+}
+
 kernel void max_pool_rows_bwd(
     WORK_ITEM
     global const element *x, global const element *dy, global element *dx,
@@ -112,11 +119,13 @@ kernel void max_pool_rows_bwd(
     const window_line l = line_under(b, IW, OW, KW, SW, DW, PW);
     const int kept_d = (KD - 1) * DD / SD + 1, kept_h = (KH - 1) * DH / SH + 1;
 
-    real line[2 * ROOM], count[ROOM], given[KEPT][ROOM];
+    real line[2 * ROOM], count[ROOM], given[KEPT][ROOM], pixels[ROOM], parted[2 * ROOM];
     bits keys[ROOM], parts[2 * ROOM], tops[KEPT][ROOM];
     for (int i = 0; i < kept_d * kept_h; i++) fill(given[i], 0, ROOM);
     fill_keys(keys, NO_PIXEL, ROOM);
+    if (magnitudes) fill(pixels, 0, ROOM);
     const bits *taps = SW == 2 ? parts : keys;
+    const bits kept = kept_bits(magnitudes);
     int opened = 0;
     for (int ih = b.first_row; ih < b.end_row; ih++) {
         const windows wh = windows_over(ih, OH, KH, SH, DH, PH, QH);
@@ -131,7 +140,7 @@ kernel void max_pool_rows_bwd(
                     for (int jh = rh.first; jh < rh.end; jh += DH) {
                         const index64 row = AT(x, b.n, b.c, id, jh, l.origin + l.begin);
                         fetch_ahead(x, row, x_w, l.end - l.begin);
-                        raise_keys(keys + l.begin, x, row, x_w, l.end - l.begin, magnitudes);
+                        raise_keys(keys + l.begin, x, row, x_w, l.end - l.begin, kept);
                     }
                 if (SW == 2) part_keys(parts, keys, l.length);
 #define TOP(step) top_keys(top, taps, l.count, KW, SW, DW, step)
@@ -143,7 +152,7 @@ kernel void max_pool_rows_bwd(
                         const int is_before = id < b.d || (id == b.d && jh < ih);
                         if (!(shared || (once && is_before))) continue;
                         const index64 row = AT(x, b.n, b.c, id, jh, l.origin + l.begin);
-                        read_keys(keys + l.begin, x, row, x_w, l.end - l.begin, magnitudes);
+                        read_keys(keys + l.begin, x, row, x_w, l.end - l.begin, kept);
                         if (SW == 2) part_keys(parts, keys, l.length);
 #define COUNT(step) count_tops(count, top, taps, l.count, KW, SW, DW, step)
                         if (shared) WITH_STEP(COUNT);
@@ -155,7 +164,7 @@ kernel void max_pool_rows_bwd(
         opened = larger(opened, wh.last + 1);
 
         const index64 row = AT(x, b.n, b.c, b.d, ih, l.origin + l.begin);
-        read_keys(keys + l.begin, x, row, x_w, l.end - l.begin, magnitudes);
+        read_keys(keys + l.begin, x, row, x_w, l.end - l.begin, kept);
         if (SW == 2) part_keys(parts, keys, l.length);
         fill(line, 0, SW == 2 ? l.length / 2 + 1 + BLOCK : l.length + BLOCK);
         if (SW == 2) fill(line + ROOM, 0, l.length / 2 + 1 + BLOCK);
@@ -166,12 +175,13 @@ kernel void max_pool_rows_bwd(
                 const real *gives = given[od % kept_d * kept_h + oh % kept_h];
                 WITH_STEP(GIVE);
             }
-        if (magnitudes) read_row(count, x, row, x_w, l.end - l.begin);
-        if (magnitudes)
-            for (int i = 0; i < l.end - l.begin; i++) {
-                real *to = SW == 2 ? line + (l.begin + i) % 2 * ROOM + (l.begin + i) / 2 : line + l.begin + i;
-                *to = count[i] > 0 ? *to : count[i] < 0 ? -*to : 0;
-            }
+        if (magnitudes) {
+            read_row(pixels + l.begin, x, row, x_w, l.end - l.begin);
+            if (SW == 2) part(parted, pixels, l.length);
+            const int places = SW == 2 ? l.length / 2 + 1 : l.length;
+            sign_as(line, SW == 2 ? parted : pixels, places);
+            if (SW == 2) sign_as(line + ROOM, parted + ROOM, places);
+        }
         const index64 target = AT(dx, b.n, b.c, b.d, ih, b.begin);
         if (SW == 2) write_interleaved(dx, target, dx_w, line, l.before, b.count);
         else write_row(dx, target, dx_w, line + l.before, b.count);

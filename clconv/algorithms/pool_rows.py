@@ -76,7 +76,7 @@ def _backward_applies(problem: PoolProblem, traits: Traits) -> bool:
 
 def _max_fwd_applies(problem: MaxPoolProblem, traits: Traits) -> bool:
     has_room = _is_small(problem) or not problem.indices
-    return _forward_applies(problem, traits) and has_room and not problem.magnitudes
+    return _forward_applies(problem, traits) and has_room
 
 
 def _max_bwd_applies(problem: MaxPoolProblem, traits: Traits) -> bool:
@@ -87,7 +87,7 @@ def _max_bwd_applies(problem: MaxPoolProblem, traits: Traits) -> bool:
 def plan_max_fwd(problem: MaxPoolProblem, traits: Traits) -> Plan:
     """Plan the maxima and, where wanted, their places: operands x, those of the epilogue, y, indices."""
     arrays = ("x", *problem.epilogue.arrays, "y")
-    numbers = problem.epilogue.numbers()
+    numbers = {"magnitudes": int(problem.magnitudes), **problem.epilogue.numbers()}
     if problem.indices:
         return Plan((_by_outputs(_MAX_FILE, "max_pool_rows_placed", problem, (*arrays, "indices"), numbers),))
     return Plan((_by_outputs(_MAX_FILE, "max_pool_rows", problem, arrays, numbers),))
@@ -124,7 +124,7 @@ def plan_max_bwd_kept(problem: MaxPoolProblem, traits: Traits) -> Plan:
 
 def plan_max_bwd(problem: MaxPoolProblem, traits: Traits) -> Plan:
     """Plan the gradient of the maxima: operands x, dy, dx."""
-    winners = _by_outputs(_MAX_FILE, "max_pool_rows_winners", problem, ("x", "winners"), {})
+    winners = _by_outputs(_MAX_FILE, "max_pool_rows_winners", problem, ("x", "winners"), {"magnitudes": 0})
     gathered = _by_inputs(_MAX_FILE, "max_pool_rows_gather", problem, ("winners", "dy", "dx"), {})
     return Plan((winners, gathered), {"winners": _WINNER_BYTES * problem.outputs})
 
