@@ -1,7 +1,7 @@
 /* Lp pooling of runs of rows, for processors: the norms and gradients of pool_lp.cl.
  *
- * Powers are taken of |x| as it is, and added up along columns first. Where a sum of them is so small or so large that a
- * power may have been rounded to nothing or to infinity, the norm of the window is computed again, with a scale.
+ * Powers are taken of |x| as it is, and added up along columns first. Where a sum of them is so small or so large that
+ * a power may have been rounded to nothing or to infinity, the norm of the window is computed again, with a scale.
  */
 #include "pool_rows.h"
 #include "pool_lp.h"

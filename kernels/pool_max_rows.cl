@@ -112,7 +112,8 @@ kernel void max_pool_rows(
                     start[rows++] = AT(x, b.n, b.c, id, ih, iw);
                     fetch_ahead(x, start[rows - 1], x_w, smaller(s.end - iw, LINE));
                     if (rows < ROWS && (ih + DH < rh.end || id + DD < rd.end)) continue;
-                    raise_rows(line + (iw - s.start) % LINE, x, start, x_w, smaller(s.end - iw, LINE), rows, fresh, kept);
+                    raise_rows(
+                        line + (iw - s.start) % LINE, x, start, x_w, smaller(s.end - iw, LINE), rows, fresh, kept);
                     rows = fresh = 0;
                 }
 
@@ -208,7 +209,8 @@ static inline void clear(real *restrict line, int *restrict where)
 /* The maxima of a run of windows in row oh, and their places. */
 static inline void placed_maxima(
     real *restrict best, int *restrict place_of_best, real *restrict line, int *restrict where,
-    global const element *restrict x, const band b, const span s, const int oh, POOL_SIZES, VIEW(x), const int RUN, const bits kept)
+    global const element *restrict x, const band b, const span s, const int oh, POOL_SIZES, VIEW(x), const int RUN,
+    const bits kept)
 {
     const reach rd = reach_of(b.d, ID, KD, SD, DD, PD, QD);
     const reach rh = reach_of(oh, IH, KH, SH, DH, PH, QH);
@@ -223,7 +225,8 @@ static inline void placed_maxima(
                 const int is_last = ih + DH >= rh.end && id + DD >= rd.end;
                 if (rows < ROWS && !is_last && s.end - s.first <= LINE) continue;
                 const int i = (iw - s.start) % LINE;
-                raise_rows_placed(line + i, where + i, x, start, x_w, index, smaller(s.end - iw, LINE), rows, fresh, kept);
+                raise_rows_placed(
+                    line + i, where + i, x, start, x_w, index, smaller(s.end - iw, LINE), rows, fresh, kept);
                 rows = fresh = 0;
             }
 
@@ -248,7 +251,8 @@ static inline void placed_maxima(
 kernel void max_pool_rows_placed(
     WORK_ITEM
     global const element *x, EPILOGUE_ARRAYS, global element *y, global index64 *indices,
-    POOL_SIZES, VIEW(x), VIEW(y), VIEW(indices), EPILOGUE, VIEW(residual), const int BAND, const int RUN, const int magnitudes)
+    POOL_SIZES, VIEW(x), VIEW(y), VIEW(indices), EPILOGUE, VIEW(residual),
+    const int BAND, const int RUN, const int magnitudes)
 {
     if (WORK_ITEM_INDEX >= N * C * OD * bands_of_plane(OH, OW, BAND, RUN)) return;
     const band b = band_of(WORK_ITEM_INDEX, C, OD, OH, OW, BAND, RUN);

@@ -1,8 +1,8 @@
 /* The gradient of max pooling by runs of rows, in one pass, for windows of which few are over any one row.
  *
- * A work-item goes down its rows. Of each row of windows that begins there it takes the maxima, and keeps them until the
- * windows end; a pixel that equals the maximum of a window gets the window's gradient. Values are compared by their
- * keys, so that one comparison of integers decides.
+ * A work-item goes down its rows. Of each row of windows that begins there it takes the maxima, and keeps them until
+ * the windows end; a pixel that equals the maximum of a window gets the window's gradient. Values are compared by
+ * their keys, so that one comparison of integers decides.
  */
 #include "pool_rows.h"
 #include "pool_magnitude.h"

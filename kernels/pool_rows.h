@@ -77,7 +77,8 @@ static inline span span_of(const band b, const int RUN, const int I, const int K
 
 /* The first window over a run that begins at i, or the one before it if that is between windows: it does not begin
  * after i. */
-static inline int first_window(const int i, const int O, const int K, const int S, const int D, const int P, const int Q)
+static inline int first_window(
+    const int i, const int O, const int K, const int S, const int D, const int P, const int Q)
 {
     const int over = windows_over(i, O, K, S, D, P, Q).first;
     return Q == 1 ? smaller(over, quotient(i + P, S)) : over;

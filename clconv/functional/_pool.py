@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from clconv.algorithms import plan_for
 from clconv.arrays import check_arrays, check_out, element_strides
@@ -15,6 +15,9 @@ from clconv.functional.epilogue import Epilogue, epilogue_arrays, epilogue_opera
 from clconv.problem import MaxPoolProblem, PoolProblem, UnpoolProblem
 
 __all__ = ["PoolGradients", "checked", "checked_pair", "gradient", "maxima", "operand", "reduced"]
+
+
+AnyPool = TypeVar("AnyPool", bound=PoolProblem)
 
 
 class PoolGradients(NamedTuple):
@@ -83,7 +86,7 @@ def gradient(
     return PoolGradients(dx)
 
 
-def _finished(problem: PoolProblem, arrays: Mapping[str, Any], epilogue: Epilogue | None) -> PoolProblem:
+def _finished(problem: AnyPool, arrays: Mapping[str, Any], epilogue: Epilogue | None) -> AnyPool:
     """Return the problem with the parts that the epilogue has."""
     channel_axis = int(problem.batched)
     return replace(problem, epilogue=epilogue_problem(epilogue, arrays, problem.output_shape, channel_axis))
