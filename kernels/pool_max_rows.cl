@@ -11,11 +11,10 @@ static inline real larger_of(const real best, const real value)
     return ((value > best) | (value != value)) ? value : best;
 }
 
-/* The same where the best is in memory: chosen by bits, as compilers would make a branch of a store that leaves it. */
+/* The same where the best is in memory, of which compilers would make a branch around a store. */
 static inline real raised(const real best, const real value)
 {
-    const bits wins = 0 - (bits)((value > best) | (value != value));
-    return real_of((bits_of(value) & wins) | (bits_of(best) & ~wins));
+    return chosen((value > best) | (value != value), value, best);
 }
 
 /* line[i] = the largest of `rows` rows, 1 to ROWS, and of what is there unless the line is fresh. */

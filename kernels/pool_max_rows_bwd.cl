@@ -107,6 +107,29 @@ static inline void sign_as(real *restrict line, const real *restrict pixels, con
     }
 }
 
+static inline int wins_over(const real value, const real best)
+{
+    return (value > best) | ((value != value) & (best == best));
+}
+
+/* Windows of 2x2 beside each other, the gradient of each to its first maximum: two rows at once. */
+static inline void give_in_pairs(global const element *restrict upper, global const element *restrict lower,
+                                 global const element *restrict dy, global element *restrict upper_dx,
+                                 global element *restrict lower_dx, const int windows)
+{
+    for (int o = 0; o < windows; o++) {
+        const real a = load(upper, 2 * o), b = load(upper, 2 * o + 1);
+        const real c = load(lower, 2 * o), d = load(lower, 2 * o + 1);
+        const real given = load(dy, o);
+        const int b_wins = wins_over(b, a), d_wins = wins_over(d, c);
+        const int lower_wins = wins_over(chosen(d_wins, d, c), chosen(b_wins, b, a));
+        store(upper_dx, 2 * o, given_if((1 - lower_wins) & (1 - b_wins), given));
+        store(upper_dx, 2 * o + 1, given_if((1 - lower_wins) & b_wins, given));
+        store(lower_dx, 2 * o, given_if(lower_wins & (1 - d_wins), given));
+        store(lower_dx, 2 * o + 1, given_if(lower_wins & d_wins, given));
+    }
+}
+
 kernel void max_pool_rows_bwd(
     WORK_ITEM
     global const element *x, global const element *dy, global element *dx,
@@ -127,7 +150,20 @@ kernel void max_pool_rows_bwd(
     const bits *taps = SW == 2 ? parts : keys;
     const bits kept = kept_bits(magnitudes);
     int opened = 0;
+    const int in_pairs = once && !magnitudes && KD == 1 && KH == 2 && KW == 2 && SD == 1 && SH == 2 && SW == 2 && DH == 1 && DW == 1
+        && PD == 0 && PH == 0 && PW == 0 && QH == 1 && b.begin % 2 == 0 && b.count == 2 * l.count
+        && x_w == 1 && dy_w == 1 && dx_w == 1;
     for (int ih = b.first_row; ih < b.end_row; ih++) {
+        if (in_pairs && ih % 2 == 0 && ih + 1 < b.end_row) {
+            const index64 start = AT(x, b.n, b.c, b.d, ih, b.begin), target = AT(dx, b.n, b.c, b.d, ih, b.begin);
+            fetch_ahead(x, start, 1, b.count);
+            fetch_ahead(x, start + x_h, 1, b.count);
+            give_in_pairs(x + start, x + start + x_h, dy + AT(dy, b.n, b.c, b.d, ih / 2, l.first),
+                          dx + target, dx + target + dx_h, l.count);
+            opened = ih / 2 + 1;
+            ih++;
+            continue;
+        }
         const windows wh = windows_over(ih, OH, KH, SH, DH, PH, QH);
         for (int oh = larger(opened, wh.first); oh <= wh.last; oh++)
             for (int od = wd.first; od <= wd.last; od++) {

@@ -21,6 +21,7 @@ def max_fwd(draw):
 
 def max_bwd(draw):
     yield Call("max_pool2d_backward", (draw(*OUTPUT), draw(2, 2, 5, 5), (3, 2)), DILATED)
+    yield Call("max_pool2d_backward", (draw(2, 2, 2, 20), draw(2, 2, 5, 40), 2), {})
     yield Call("adaptive_max_pool2d_backward", (draw(2, 2, 3, 9), draw(2, 2, 5, 7), (3, 9)), {})
     yield Call("lp_pool2d_backward", (draw(2, 2, 2, 3), draw(2, 2, 5, 7), np.inf, 2), {})
 
