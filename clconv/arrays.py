@@ -13,6 +13,8 @@ from clconv.host_memory import converted, overlaps_itself, share_memory
 __all__ = ["DTYPES", "check_arrays", "check_out", "check_written", "element_strides", "is_device_array"]
 
 DTYPES = ("float16", "float32", "float64")
+#: By NumPy's number of a type: to ask a type for its name takes NumPy longer than most checks.
+_NAMES = {np.dtype(name).num: name for name in DTYPES}
 
 
 def is_device_array(array: Any) -> bool:
@@ -34,6 +36,7 @@ def check_arrays(**arrays: Any) -> tuple[dict[str, Any], str]:
         _check_kind(name, array)
         _check_dtype(name, array.dtype)
     (first, leader), *others = given.items()
+    dtype = leader.dtype
     for name, array in others:
         if is_device_array(array) != is_device_array(leader):
             raise TypeError(
@@ -41,13 +44,13 @@ def check_arrays(**arrays: Any) -> tuple[dict[str, Any], str]:
                 f"{_kind(array)}: "
                 "pyopencl.array.to_device(queue, array) and array.get() convert them"
             )
-        if array.dtype.name != leader.dtype.name:
+        if array.dtype != dtype and array.dtype.name != dtype.name:  # they may differ in their byte order
             raise TypeError(
                 f"arrays must have one dtype: {first}.dtype={leader.dtype.name}, {name}.dtype={array.dtype.name}"
             )
-    return {
-        name: array if array is None else _native_order(name, array) for name, array in arrays.items()
-    }, leader.dtype.name
+    return {name: array if array is None else _native_order(name, array) for name, array in arrays.items()}, _NAMES[
+        dtype.num
+    ]
 
 
 def check_out(out: Any, shape: tuple[int, ...], dtype: str, inputs: dict[str, Any]) -> None:
@@ -133,7 +136,7 @@ def _check_kind(name: str, array: Any) -> None:
 
 
 def _check_dtype(name: str, dtype: np.dtype[Any]) -> None:
-    if dtype.kind != "f" or dtype.name not in DTYPES:
+    if dtype.num not in _NAMES:
         raise TypeError(
             f"{name} takes dtype float16, float32 or float64, not {dtype.name}: convert it with {name}.astype(...)"
         )

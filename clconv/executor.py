@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,10 @@ from typing import Any, Protocol
 from clconv import kernel_source
 from clconv.plan import Launch, Plan, Traits
 
-__all__ = ["Executor", "Operand", "ordered_arguments"]
+__all__ = ["Executor", "Layouts", "Operand", "layouts_of", "ordered_arguments"]
+
+#: The start and the strides of each operand of a launch, by its name.
+Layouts = tuple[tuple[str, int, tuple[int, ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -54,18 +58,27 @@ class Executor(Protocol):
         """Run all launches of a plan; operands that no launch names are ignored."""
 
 
-def ordered_arguments(launch: Launch, operands: Mapping[str, Operand]) -> list[Any]:
+def layouts_of(launch: Launch, operands: Mapping[str, Operand]) -> Layouts:
+    """Return how a launch's operands are walked: all that its arguments depend on besides the arrays' places."""
+    return tuple(
+        (name, operands[name].start, operands[name].strides) for name in launch.arrays.values() if name in operands
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def ordered_arguments(launch: Launch, layouts: Layouts) -> tuple[Any, ...]:
     """Return the kernel's arguments in its order: names of operands or workspace for arrays, and numbers.
 
     Numbers are floats where the kernel takes them as real, else integers. An array parameter ``a`` is followed
     somewhere by ``a_start`` and the strides ``a_*`` in the order of its axes: zeros if the launch leaves it out, and
     then its name is None.
     """
+    walked = {name: (start, strides) for name, start, strides in layouts}
     values: list[Any] = []
     walks: dict[str, Iterator[int]] = {
-        name: iter(_walk(launch, name, operands[operand]))
+        name: iter(_walk(launch, name, *walked[operand]))
         for name, operand in launch.arrays.items()
-        if operand in operands
+        if operand in walked
     }
     for kind, name, is_array, _ in kernel_source.signatures(launch.file)[launch.kernel]:
         if is_array:
@@ -76,13 +89,13 @@ def ordered_arguments(launch: Launch, operands: Mapping[str, Operand]) -> list[A
             values.append(float(launch.numbers[name]) if kind == "real" else launch.numbers[name])
         else:
             values.append(next(walks[name.rpartition("_")[0]]))
-    return values
+    return tuple(values)
 
 
-def _walk(launch: Launch, parameter: str, operand: Operand) -> tuple[int, ...]:
+def _walk(launch: Launch, parameter: str, start: int, strides: tuple[int, ...]) -> tuple[int, ...]:
     """Return the start and strides with which a launch walks an operand."""
     walk = launch.walks.get(parameter)
     if walk is None:
-        return (operand.start, *operand.strides)
-    start = operand.start + sum(steps * stride for steps, stride in zip(walk.start, operand.strides, strict=True))
-    return (start, *(factor * operand.strides[axis] for axis, factor in walk.axes))
+        return (start, *strides)
+    start += sum(steps * stride for steps, stride in zip(walk.start, strides, strict=True))
+    return (start, *(factor * strides[axis] for axis, factor in walk.axes))

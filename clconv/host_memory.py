@@ -32,9 +32,7 @@ def aligned(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
     Such views come from packed record arrays; kernels count strides in elements.
     """
-    size = array.itemsize
-    whole = array.__array_interface__["data"][0] % size == 0 and all(stride % size == 0 for stride in array.strides)
-    return array if whole else converted(array, np.ascontiguousarray)
+    return array if array.flags.aligned else converted(array, np.ascontiguousarray)
 
 
 def converted(

@@ -40,9 +40,9 @@ class Walk(NamedTuple):
     axes: tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Launch:
-    """One kernel launch.
+    """One kernel launch. It is equal to itself only, so that an executor can remember what follows from it.
 
     Attributes
     ----------

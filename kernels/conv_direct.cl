@@ -6,18 +6,36 @@
  * x, and the input and output channels of a rotated w trade places. In the gradient of the weights, dy plays w, batch and
  * channels trade places, and so do S and D.
  *
- * pack_weights lays the weights out with BLOCK = 2 vectors of output channels side by side. A work-item keeps TILE outputs
- * of a row times BLOCK channels in registers, as many as there are: each weight vector is loaded once for TILE products,
- * each value of x once for two. As in conv.cl, zero padding contributes no product.
+ * pack_weights lays the weights out with BLOCK = VECTORS vectors of output channels side by side. pad_input copies x, with
+ * its padding, to where every tap of every output lies in memory; where there is no padding, x is read as it is. A work-item
+ * keeps TILE outputs times BLOCK channels in registers, as many as there are: each weight vector is loaded once for TILE
+ * products, each value of x once for VECTORS. The outputs of a tile are any that follow each other, across the ends of
+ * rows, planes and samples: no extent leaves tiles half empty.
+ *
+ * As in conv.cl, zero padding contributes no product: an infinite weight over it is no NaN. Here it contributes zeros, whose
+ * products with weights that are finite add nothing. A tile with a sum that is not finite is computed again by the rule.
  */
 #include "epilogue.h"
 #include "vector.h"
 #include "window.h"
 
-#ifndef TILE
-#define TILE 4 /* outputs of a row */
+#ifndef VECTORS
+#define VECTORS 1 /* of channels */
 #endif
-#define BLOCK (2 * LANES)
+#define BLOCK (VECTORS * LANES)
+
+/* Outputs in a tile: accumulators, weights and a value of x fit into 32 registers of 64 bytes or 16 narrower ones. */
+#if VECTOR_BYTES == 64
+#define TILE (VECTORS == 4 ? 6 : 12)
+#else
+#define TILE (VECTORS == 2 ? 6 : 12)
+#endif
+
+#if TILE > 8
+#define COLUMNS 16 /* the next power of two */
+#else
+#define COLUMNS 8
+#endif
 
 /* Sums are added up in parts of about this many terms, which keeps the rounding of long ones small. */
 #define TERMS_PER_PART 256
@@ -27,106 +45,274 @@
     const index64 a##_d, const index64 a##_h, const index64 a##_w
 
 /* packed[g, oc / BLOCK, ic, k, oc % BLOCK] = w[g, oc, ic, k], and 0 beyond the last output channel: one work-item lays out
- * the channels of a tap. */
+ * RUN taps of all the channels of a block. Taps that follow each other at equal distances in w are copied in one loop. */
 kernel void pack_weights(
     WORK_ITEM
     global const element *w, global real *packed,
-    const int G, const int OC, const index64 IC, const int KD, const int KH, const int KW, GROUPED_VIEW(w))
+    const int G, const int OC, const index64 IC, const int KD, const int KH, const int KW, const int RUN, GROUPED_VIEW(w))
 {
     const index64 BLOCKS = (OC + BLOCK - 1) / BLOCK;
+    const index64 taps = IC * KD * KH * KW;
+    const index64 RUNS = (taps + RUN - 1) / RUN;
     index64 item = WORK_ITEM_INDEX;
-    if (item >= G * BLOCKS * IC * KD * KH * KW) return;
-    const index64 target = item * BLOCK;
-    const int kw = item % KW; item /= KW;
-    const int kh = item % KH; item /= KH;
-    const int kd = item % KD; item /= KD;
-    const index64 ic = item % IC; item /= IC;
-    const index64 first = item % BLOCKS * BLOCK;
+    if (item >= G * BLOCKS * RUNS) return;
+    const index64 first = item % RUNS * RUN; item /= RUNS;
+    const index64 last = first + RUN < taps ? first + RUN : taps;
+    const index64 block = item % BLOCKS;
     const index64 g = item / BLOCKS;
 
-    const index64 source = w_start + g * w_g + ic * w_c + kd * w_d + kh * w_h + kw * w_w;
-    for (int lane = 0; lane < BLOCK; lane++)
-        packed[target + lane] = first + lane < OC ? load(w, source + (first + lane) * w_n) : 0;
+    index64 even = KW;
+    if (w_h == KW * w_w) {
+        even *= KH;
+        if (w_d == KH * w_h) {
+            even *= KD;
+            if (w_c == KD * w_d) even *= IC;
+        }
+    }
+    for (index64 tap = first; tap < last;) {
+        const index64 end = tap - tap % even + even < last ? tap - tap % even + even : last;
+        index64 row = tap / KW;
+        const int kh = row % KH; row /= KH;
+        const index64 source = w_start + g * w_g + row / KD * w_c + row % KD * w_d + kh * w_h + tap % KW * w_w;
+        const int count = end - tap;
+        global real *target = packed + ((g * BLOCKS + block) * taps + tap) * BLOCK;
+        int begin = 0;
+#if ELEMENT != 16
+        if (w_w == 1 && (block + 1) * BLOCK <= OC) {
+            for (; begin + LANES <= count; begin += LANES) {
+                for (int v = 0; v < VECTORS; v++) {
+                    vector square[LANES];
+                    for (int lane = 0; lane < LANES; lane++)
+                        square[lane] = load_vector(w + source + (block * BLOCK + v * LANES + lane) * w_n + begin);
+                    TRANSPOSE(square, LANES);
+                    for (int i = 0; i < LANES; i++)
+                        store_global(target + (begin + i) * BLOCK + v * LANES, square[i]);
+                }
+            }
+        }
+#endif
+        for (int lane = 0; lane < BLOCK; lane++) {
+            const index64 oc = block * BLOCK + lane;
+            if (oc < OC) {
+                for (int i = begin; i < count; i++) target[i * BLOCK + lane] = load(w, source + oc * w_n + i * w_w);
+            } else {
+                for (int i = begin; i < count; i++) target[i * BLOCK + lane] = 0;
+            }
+        }
+        tap = end;
+    }
 }
 
+/* padded[n, c, p] = x[n, c, source(p - P)], or 0 in zero padding: one work-item copies a row. */
+kernel void pad_input(
+    WORK_ITEM
+    global const element *x, global real *padded,
+    const index64 N, const index64 C, const int ID, const int IH, const int IW, const int ED, const int EH, const int EW,
+    const int PD, const int PH, const int PW, const int padding_mode,
+    const index64 x_start, const index64 x_n, const index64 x_c, const index64 x_d, const index64 x_h, const index64 x_w)
+{
+    index64 item = WORK_ITEM_INDEX;
+    if (item >= N * C * ED * EH) return;
+    global real *row = padded + item * EW;
+    const int ih = source_of(item % EH - PH, IH, padding_mode); item /= EH;
+    const int id = source_of(item % ED - PD, ID, padding_mode); item /= ED;
+    const index64 source = x_start + item / C * x_n + item % C * x_c + id * x_d + ih * x_h;
+    if (id < 0 || ih < 0) {
+        for (int p = 0; p < EW; p++) row[p] = 0;
+        return;
+    }
+    const int begin = PW > 0 ? PW : 0;
+    const int end = PW + IW < EW ? PW + IW : EW;
+    for (int p = 0; p < begin && p < EW; p++) {
+        const int iw = source_of(p - PW, IW, padding_mode);
+        row[p] = iw < 0 ? 0 : load(x, source + iw * x_w);
+    }
+    if (x_w == 1) {
+        for (int p = begin; p < end; p++) row[p] = load(x, source + p - PW);
+    } else {
+        for (int p = begin; p < end; p++) row[p] = load(x, source + (p - PW) * x_w);
+    }
+    for (int p = end > 0 ? end : 0; p < EW; p++) {
+        const int iw = source_of(p - PW, IW, padding_mode);
+        row[p] = iw < 0 ? 0 : load(x, source + iw * x_w);
+    }
+}
+
+/* The sums of a single output, without the products of zero padding: taps outside [0, I) contribute none. */
+APART void sums_by_the_rule(
+    vector *result, global const real *x, global const real *packed, const real *bias,
+    const index64 first, const index64 last,
+    const int KD, const int KH, const int KW, const int ID, const int IH, const int IW,
+    const int DD, const int DH, const int DW, const int id, const int ih, const int iw,
+    const index64 x_c, const index64 x_d, const index64 x_h, const index64 x_w)
+{
+    for (int v = 0; v < VECTORS; v++) result[v] = load_private(bias + v * LANES);
+    for (index64 row = first; row < last; row++, packed += KW * BLOCK) {
+        const int kh = row % KH, kd = row / KH % KD;
+        const int h = ih + kh * DH, d = id + kd * DD;
+        if (d < 0 || d >= ID || h < 0 || h >= IH) continue;
+        const index64 at = row / KH / KD * x_c + kd * DD * x_d + kh * DH * x_h;
+        for (int kw = 0; kw < KW; kw++) {
+            const int w = iw + kw * DW;
+            if (w < 0 || w >= IW) continue;
+            for (int v = 0; v < VECTORS; v++)
+                result[v] += load_vector(packed + kw * BLOCK + v * LANES) * x[at + kw * DW * x_w];
+        }
+    }
+}
+
+/* Whether any sum of a tile is infinite or no number. */
+static inline int has_nonfinite(const vector *sums)
+{
+    vector zeros = splat(0);
+    real lanes[LANES];
+    for (int i = 0; i < VECTORS * TILE; i++) zeros += sums[i] * 0;
+    store_vector(lanes, zeros);
+    int found = 0;
+    for (int lane = 0; lane < LANES; lane++) found |= lanes[lane] != 0;
+    return found;
+}
+
+/* One work-item computes RUN tiles, one after another. Where y is cut into PARTS, what it sums is its share of the rows of
+ * taps of all input channels. */
 kernel void conv_direct(
     WORK_ITEM
-    global const element *x, global const real *packed, global const element *b, EPILOGUE_ARRAYS, global element *y,
+    global const real *x, global const real *packed, global const element *b, EPILOGUE_ARRAYS, global element *y,
+    global real *part,
     const index64 N, const int G, const int OC, const index64 IC,
-    const int ID, const int IH, const int IW, const int OD, const int OH, const int OW,
-    const int KD, const int KH, const int KW, const int SD, const int SH, const int SW,
-    const int DD, const int DH, const int DW, const int PD, const int PH, const int PW, const int padding_mode,
+    const int OD, const int OH, const int OW, const int KD, const int KH, const int KW,
+    const int SD, const int SH, const int SW, const int DD, const int DH, const int DW,
+    const int ID, const int IH, const int IW, const int PD, const int PH, const int PW, const int zero_padding,
+    const int PARTS, const int RUN,
     GROUPED_VIEW(x), GROUPED_VIEW(y), const index64 b_start, const index64 b_c, const int has_bias,
     EPILOGUE, GROUPED_VIEW(residual))
 {
     const index64 BLOCKS = (OC + BLOCK - 1) / BLOCK;
-    const int TILES = (OW + TILE - 1) / TILE;
+    const index64 outputs = N * OD * OH * OW;
+    const index64 RUNS = (outputs + RUN * TILE - 1) / (RUN * TILE);
     index64 item = WORK_ITEM_INDEX;
-    if (item >= N * G * BLOCKS * OD * OH * TILES) return;
-    const int ow = item % TILES * TILE; item /= TILES;
-    const int oh = item % OH; item /= OH;
-    const int od = item % OD; item /= OD;
-    const index64 block = item % BLOCKS; item /= BLOCKS;
+    if (item >= PARTS * G * BLOCKS * RUNS) return;
+    index64 q = item % RUNS * (RUN * TILE); item /= RUNS;
+    const index64 last_output = q + RUN * TILE < outputs ? q + RUN * TILE : outputs;
+    const index64 first_channel = item % BLOCKS * BLOCK; item /= BLOCKS;
     const index64 g = item % G;
-    const index64 n = item / G;
-    const index64 step = SW * x_w;
+    const index64 slice = item / G;
+    const index64 rows = IC * KD * KH;
+    const index64 first_row = rows * slice / PARTS;
+    const index64 last_row = rows * (slice + 1) / PARTS;
+    const index64 ROWS_PER_PART = KW < TERMS_PER_PART ? TERMS_PER_PART / KW : 1;
+    const int channels = OC - first_channel < BLOCK ? OC - first_channel : BLOCK;
+    const int is_plain = !(has_scale | has_shift | has_residual | (activation != NO_ACTIVATION));
+    packed += ((g * BLOCKS + first_channel / BLOCK) * rows + first_row) * KW * BLOCK;
+    x += x_start + g * x_g;
+    const index64 y_first = y_start + g * y_g + first_channel * y_c;
+    const index64 residual_first = residual_start + g * residual_g + first_channel * residual_c;
 
-    vector sum[2 * TILE], total[2 * TILE];
-    for (int i = 0; i < 2 * TILE; i++) sum[i] = total[i] = splat(0);
-    int terms = 0;
-    for (index64 ic = 0; ic < IC; ic++) {
-        for (int kd = 0; kd < KD; kd++) {
-            const int id = source_of(od * SD - PD + kd * DD, ID, padding_mode);
-            if (id < 0) continue;
-            for (int kh = 0; kh < KH; kh++) {
-                const int ih = source_of(oh * SH - PH + kh * DH, IH, padding_mode);
-                if (ih < 0) continue;
-                const index64 row = x_start + g * x_g + n * x_n + ic * x_c + id * x_d + ih * x_h;
-                global const real *tap =
-                    packed + ((((g * BLOCKS + block) * IC + ic) * KD + kd) * KH + kh) * KW * BLOCK;
-                for (int kw = 0; kw < KW; kw++, tap += BLOCK) {
-                    const vector first = load_vector(tap);
-                    const vector second = load_vector(tap + LANES);
-                    const int p = ow * SW - PW + kw * DW;
-                    if (p >= 0 && p + (TILE - 1) * (index64)SW < IW) {
-                        for (int t = 0; t < TILE; t++) {
-                            const real value = load(x, row + p * x_w + t * step);
-                            sum[2 * t] += first * value;
-                            sum[2 * t + 1] += second * value;
-                        }
-                    } else {
-                        for (int t = 0; t < TILE; t++) {
-                            const int iw = ow + t < OW ? source_of(p + t * SW, IW, padding_mode) : -1;
-                            if (iw < 0) continue;
-                            const real value = load(x, row + iw * x_w);
-                            sum[2 * t] += first * value;
-                            sum[2 * t + 1] += second * value;
-                        }
+    real bias[BLOCK];
+    for (int lane = 0; lane < BLOCK; lane++)
+        bias[lane] = has_bias && lane < channels ? load(b, b_start + (g * OC + first_channel + lane) * b_c) : 0;
+
+    int ow = q % OW;
+    int oh = q / OW % OH;
+    int od = q / OW / OH % OD;
+    index64 n = q / OW / OH / OD;
+    for (; q < last_output; q += TILE) {
+        const int count = last_output - q < TILE ? last_output - q : TILE;
+        index64 source[TILE], target[TILE], addend[TILE];
+        int is_run = is_plain && count == TILE;
+        int has_even_residual = 1;
+        for (int t = 0; t < TILE; t++) {
+            source[t] = n * x_n + od * SD * x_d + oh * SH * x_h + ow * SW * x_w;
+            target[t] = n * y_n + od * y_d + oh * y_h + ow * y_w;
+            addend[t] = n * residual_n + od * residual_d + oh * residual_h + ow * residual_w;
+            is_run &= target[t] == target[0] + t;
+            has_even_residual &= addend[t] == addend[0] + t * residual_w;
+            if (t + 1 >= count && q + count >= outputs) continue; /* beyond the last output, that one again */
+            if (++ow < OW) continue;
+            ow = 0;
+            if (++oh < OH) continue;
+            oh = 0;
+            if (++od < OD) continue;
+            od = 0;
+            n++;
+        }
+
+        vector total[VECTORS * TILE];
+        global const real *tap = packed;
+        int kh = first_row % KH;
+        int kd = first_row / KH % KD;
+        index64 at = first_row / KH / KD * x_c + kd * DD * x_d + kh * DH * x_h;
+        index64 row = first_row;
+        do {
+            const int is_first = row == first_row;
+            const index64 end = row + ROWS_PER_PART < last_row ? row + ROWS_PER_PART : last_row;
+            vector sum[VECTORS * TILE];
+            for (int i = 0; i < VECTORS * TILE; i++) sum[i] = splat(0);
+            for (; row < end; row++) {
+                index64 position = at;
+                for (int kw = 0; kw < KW; kw++, tap += BLOCK, position += DW * x_w) {
+                    vector weight[VECTORS];
+                    for (int v = 0; v < VECTORS; v++) weight[v] = load_vector(tap + v * LANES);
+                    for (int t = 0; t < TILE; t++) {
+                        const real value = x[source[t] + position];
+                        for (int v = 0; v < VECTORS; v++) sum[t * VECTORS + v] += weight[v] * value;
                     }
                 }
-                terms += KW;
-                if (terms < TERMS_PER_PART) continue;
-                terms = 0;
-                for (int i = 0; i < 2 * TILE; i++) {
-                    total[i] += sum[i];
-                    sum[i] = splat(0);
+                at += DH * x_h;
+                if (++kh < KH) continue;
+                kh = 0;
+                at += DD * x_d - KH * DH * x_h;
+                if (++kd < KD) continue;
+                kd = 0;
+                at += x_c - KD * DD * x_d;
+            }
+            for (int t = 0; t < TILE; t++)
+                for (int v = 0; v < VECTORS; v++) {
+                    const int i = t * VECTORS + v;
+                    total[i] = sum[i] + (is_first ? load_private(bias + v * LANES) : total[i]);
                 }
+        } while (row < last_row);
+
+        if (zero_padding && has_nonfinite(total)) {
+            for (int t = 0; t < count; t++) {
+                index64 output = q + t;
+                const int iw = output % OW * SW - PW; output /= OW;
+                const int ih = output % OH * SH - PH; output /= OH;
+                const int id = output % OD * SD - PD;
+                sums_by_the_rule(
+                    total + t * VECTORS, x + source[t], packed, bias, first_row, last_row, KD, KH, KW, ID, IH, IW,
+                    DD, DH, DW, id, ih, iw, x_c, x_d, x_h, x_w);
             }
         }
-    }
 
-    const index64 target = y_start + g * y_g + n * y_n + od * y_d + oh * y_h;
-    const index64 addend = residual_start + g * residual_g + n * residual_n + od * residual_d + oh * residual_h;
-    for (int t = 0; t < TILE && ow + t < OW; t++) {
-        real channel[BLOCK];
-        store_vector(channel, total[2 * t] + sum[2 * t]);
-        store_vector(channel + LANES, total[2 * t + 1] + sum[2 * t + 1]);
-        for (int lane = 0; lane < BLOCK && block * BLOCK + lane < OC; lane++) {
-            const index64 oc = block * BLOCK + lane;
-            const real bias = has_bias ? load(b, b_start + (g * OC + oc) * b_c) : 0;
-            const real value =
-                FINISHED(channel[lane] + bias, g * OC + oc, addend + oc * residual_c + (ow + t) * residual_w);
-            store(y, target + oc * y_c + (ow + t) * y_w, value);
+        /* From the channels of an output in a vector to the outputs of a channel in a row. */
+        real value[BLOCK * COLUMNS];
+        for (int v = 0; v < VECTORS; v++) {
+            vector column[COLUMNS];
+            for (int t = 0; t < COLUMNS; t++) column[t] = t < TILE ? total[t * VECTORS + v] : splat(0);
+            TRANSPOSE(column, COLUMNS);
+            for (int i = 0; i < COLUMNS; i++) store_vector(value + (v * COLUMNS + i) * LANES, column[i]);
+        }
+        if (PARTS > 1) {
+            global real *sums = part + (slice * G * OC + g * OC + first_channel) * outputs + q;
+            for (int lane = 0; lane < channels; lane++)
+                for (int t = 0; t < count; t++) sums[lane * outputs + t] = value[lane * COLUMNS + t];
+        } else if (is_run) {
+            for (int lane = 0; lane < channels; lane++)
+                for (int t = 0; t < TILE; t++)
+                    store(y, y_first + lane * y_c + target[0] + t, value[lane * COLUMNS + t]);
+        } else {
+            for (int lane = 0; lane < channels; lane++) {
+                const index64 oc = g * OC + first_channel + lane;
+                const index64 added = residual_first + lane * residual_c;
+                real *run = value + lane * COLUMNS;
+                if (has_even_residual) {
+                    FINISH_RUN(run, TILE, oc, added + addend[0], residual_w);
+                } else {
+                    for (int t = 0; t < count; t++) run[t] = FINISHED(run[t], oc, added + addend[t]);
+                }
+                for (int t = 0; t < count; t++) store(y, y_first + lane * y_c + target[t], run[t]);
+            }
         }
     }
 }

@@ -41,8 +41,8 @@ typedef ulong bits64;
 #define WORK_ITEM
 #define WORK_ITEM_INDEX ((index64)get_global_id(0))
 
-/* A function that is seldom called from a loop whose registers it must not take. */
-#define APART static
+/* A function that is seldom called from a loop whose registers it must not take: here, a compiler decides. */
+#define APART static inline
 
 /* Before a loop whose rounds touch no element of each other's, although it may read and write the same array. */
 #define INDEPENDENT

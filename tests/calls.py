@@ -84,9 +84,23 @@ def as_tuple(result):
     return result if isinstance(result, tuple) else (result,)
 
 
+def as_the_reference_takes_it(operation, arrays, arguments):
+    """Return a function of the reference and its arguments: an epilogue's parts are arguments of their own."""
+    function = getattr(reference, operation)
+    epilogue = next((a for a in (*arrays, *arguments.values()) if isinstance(a, clconv.Epilogue)), None)
+    if epilogue is None:
+        return function, arrays, arguments
+    arrays = tuple(a for a in arrays if not isinstance(a, clconv.Epilogue))
+    plain = {name: value for name, value in arguments.items() if value is not epilogue}
+    if operation == "epilogue_backward":
+        return function, arrays, {**plain, **vars(epilogue)}
+    return (lambda *arrays, **plain: reference.epilogue(function(*arrays, **plain), **vars(epilogue))), arrays, plain
+
+
 def assert_exact(operation, device, record, *arrays, **arguments):
     """Assert that clconv's result on integers is the reference's, rounded to the dtype, bit for bit."""
-    expected = getattr(reference, operation)(*arrays, **arguments)
+    function, its_arrays, its_arguments = as_the_reference_takes_it(operation, arrays, arguments)
+    expected = function(*its_arrays, **its_arguments)
     for got in with_every_algorithm(operation, device, record, *arrays, **arguments):
         for ours, exact in zip(as_tuple(got), as_tuple(expected), strict=True):
             assert (ours is None) == (exact is None)
@@ -98,10 +112,11 @@ def assert_exact(operation, device, record, *arrays, **arguments):
 
 def assert_within_bound(operation, device, record, *arrays, **arguments):
     """Assert that no element of clconv's result is farther from the reference than its own bound."""
-    native_order = [a.astype(a.dtype.newbyteorder("=")) if isinstance(a, np.ndarray) else a for a in arrays]
-    expected = getattr(reference, operation)(*native_order, **arguments)
+    function, its_arrays, its_arguments = as_the_reference_takes_it(operation, arrays, arguments)
+    native_order = [a.astype(a.dtype.newbyteorder("=")) if isinstance(a, np.ndarray) else a for a in its_arrays]
+    expected = function(*native_order, **its_arguments)
     dtype = native_order[0].dtype
-    limits = bounds.bound(operation, *native_order, dtype=dtype, **arguments)
+    limits = bounds.bound(operation, *native_order, dtype=dtype, **its_arguments)
     for got in with_every_algorithm(operation, device, record, *arrays, **arguments):
         for ours, exact, limit in zip(as_tuple(got), as_tuple(expected), as_tuple(limits), strict=True):
             assert (ours is None) == (exact is None)

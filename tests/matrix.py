@@ -2,7 +2,8 @@
 
     python -m tests.matrix FOLDER [FOLDER ...]
 
-Each folder is what ``pytest --record FOLDER`` wrote, and becomes a column.
+Each folder is what ``pytest --record FOLDER`` wrote, and becomes a column for each device; records that several runs
+wrote into folders of that folder count together.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Column(NamedTuple):
 
 def columns_of(folder):
     """Yield a column for every device in a folder of records."""
-    records = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    records = [json.loads(path.read_text()) for path in sorted(folder.rglob("*.json"))]
     for device in sorted({device for record in records for device in record}):
         parts = [record[device] for record in records if device in record]
         yield Column(

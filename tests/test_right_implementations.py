@@ -16,8 +16,9 @@ FEW = range(2)
 
 
 def seeds():
-    """Return twenty seeds, all but a few of them slow together."""
-    return [pytest.param(seed, marks=() if seed in FEW else pytest.mark.slow) for seed in range(20)]
+    """Return twenty seeds, of which a few tell most of what there is to tell."""
+    more = (pytest.mark.slow, pytest.mark.exhaustive)
+    return [pytest.param(seed, marks=() if seed in FEW else more) for seed in range(20)]
 
 
 @pytest.mark.parametrize("seed", seeds())

@@ -6,22 +6,10 @@ import time
 
 import pytest
 
-from tests.wrong import blocks, conv, conv_backward, conv_transpose, deform, general, norm, pool, rearrange, resample
 from tests.wrong.assertions import assert_killed
+from tests.wrong.sixty import WRONG, sixty
 
-FAMILIES = (conv, conv_backward, conv_transpose, blocks, general, pool, norm, resample, rearrange, deform)
-WRONG = [wrong for family in FAMILIES for wrong in family.WRONG]
 ALL_TOGETHER = 180
-
-
-def sixty():
-    """Return the first wrong implementation with each classic bug, and more until there are sixty."""
-    by_line = {}
-    for wrong in WRONG:
-        by_line.setdefault(wrong.line, wrong)
-    classic = [wrong for line, wrong in by_line.items() if line]
-    others = [wrong for wrong in (*deform.WRONG, *rearrange.WRONG) if wrong.line == 0]
-    return (classic + others)[:60]
 
 
 def test_there_are_enough():

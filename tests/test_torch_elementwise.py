@@ -117,3 +117,18 @@ def test_positional_arguments_of_dropout_are_torchs():
     theirs = inspect.signature(functional.dropout).parameters
     ours = inspect.signature(clconv.dropout).parameters.values()
     assert [p.name for p in ours if p.kind is not p.KEYWORD_ONLY] == list(theirs)
+
+
+@pytest.mark.parametrize("name", [None, *ACTIVATIONS, "gelu_tanh"])
+def test_gradients_of_an_epilogue(device, name):
+    shape = (3, 5, 6, 7)
+    arrays = [RANDOM.standard_normal(extents) for extents in (shape, 5, 5, shape)]
+    value, scale, shift, residual = tensors = [torch.tensor(array, requires_grad=True) for array in arrays]
+    z = scale.view(1, -1, 1, 1) * value + shift.view(1, -1, 1, 1) + residual
+    function = getattr(functional, str(name).removesuffix("_tanh"), None)
+    options = {"gelu_tanh": {"approximate": "tanh"}, "leaky_relu": {"negative_slope": 0.2}}.get(name, {})
+    g = RANDOM.standard_normal(shape)
+    (z if name is None else function(z, **options)).backward(torch.tensor(g))
+    parts = clconv.Epilogue(*arrays[1:], activation=name, negative_slope=0.2)
+    gradients = clconv.epilogue_backward(g, arrays[0], parts, device=device)
+    assert_alike((ours, theirs.grad.numpy()) for ours, theirs in zip(gradients, tensors, strict=True))

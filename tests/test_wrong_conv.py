@@ -13,6 +13,7 @@ import pytest
 from clconv.oracle import check
 from tests.wrong import blocks, conv, conv_backward, conv_transpose, general
 from tests.wrong.assertions import assert_killed
+from tests.wrong.sixty import sixty
 
 FAMILIES = (conv, conv_backward, conv_transpose, blocks)
 RIGHT = {op: implementation for family in FAMILIES for op, implementation in family.RIGHT.items()}
@@ -62,7 +63,9 @@ def assert_shown(finding, implementation, dtype):
 
 def marks(wrong):
     """Leave those of one dimension among the fast tests; together they all take minutes."""
-    return () if "1d" in wrong.op or "fold" in wrong.op else pytest.mark.slow
+    if "1d" in wrong.op or "fold" in wrong.op:
+        return ()
+    return (pytest.mark.slow, pytest.mark.exhaustive) if wrong in sixty() else pytest.mark.slow
 
 
 @pytest.mark.parametrize("wrong", [pytest.param(w, marks=marks(w), id=f"{w.op}: {w.name}") for w in WRONG])

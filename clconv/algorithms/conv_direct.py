@@ -7,117 +7,75 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
+from clconv.algorithms.conv_passes import Pass, bwd_data, bwd_weights, fwd
+from clconv.algorithms.conv_portable import summed
 from clconv.plan import Launch, Plan, Traits, Walk
-from clconv.problem import ConvProblem, EpilogueProblem
-from clconv.problem.epilogue import NO_EPILOGUE
+from clconv.problem import ConvProblem
 from clconv.problem.window import PADDING_MODES
 
 __all__ = ["bwd_data_applies", "bwd_weights_applies", "fwd_applies", "plan_bwd_data", "plan_bwd_weights", "plan_fwd"]
 
-#: Outputs of a row that a work-item computes: with two vectors of channels, what 16 registers hold.
-_TILE = 4
+#: Outputs in a tile by the vectors of channels, in registers of 64 bytes and in narrower ones: as in the kernel file.
+_WIDE_TILES = {1: 12, 2: 12, 4: 6}
+_TILES = {1: 12, 2: 6}
+#: Taps that a work-item lays out: reading that many together uses whole cache lines of each channel.
+_TAPS = 96
 #: How far packing may inflate weights with few output channels, unless they stay smaller than this many elements, and
-#: how many elements may be packed at all: a view of little memory may stand for many.
+#: how many elements may be packed at all, or copied with their padding: a view of little memory may stand for many.
 _LARGEST_INFLATION = 2
 _SMALL_WEIGHTS = 2**22
 _LARGEST_WEIGHTS = 2**28
+_LARGEST_COPY = 2**29
 
-_SPATIAL = ((2, 1), (3, 1), (4, 1))
-_NOWHERE = (0,) * 5
+#: Sums are cut until there are this many work-items, where the parts keep this many terms.
+_WORK_ITEMS = 64
+_LONGEST_RUN = 8
+_TERMS_PER_PART = 512
 
+#: The strided gradient of the data takes a pass for each remainder: at most so many.
+_MOST_PASSES = 16
 
-class _Pass(NamedTuple):
-    """The sizes of a pass in the kernel's own letters, and the walks over its three arrays."""
-
-    N: int
-    OC: int
-    IC: int
-    extents: Sequence[int]
-    outputs: Sequence[int]
-    kernels: Sequence[int]
-    strides: Sequence[int]
-    dilations: Sequence[int]
-    lows: Sequence[int]
-    padding_mode: str
-    arrays: tuple[str, str, str]
-    walks: tuple[Walk, Walk, Walk]
-    has_bias: bool
-    epilogue: EpilogueProblem = NO_EPILOGUE
+_PARTS = "dw_parts"
 
 
 def fwd_applies(problem: ConvProblem, traits: Traits) -> bool:
-    """Return whether there are vectors, and packed weights stay small."""
-    return _packs_well(problem.OCG, math.prod(problem.weight_shape), problem, traits)
+    """Return whether there are vectors, and what is copied stays small."""
+    return _copies_little(fwd(problem), problem, traits)
 
 
 def bwd_data_applies(problem: ConvProblem, traits: Traits) -> bool:
-    """Return the same for input channels; the gradient is one convolution at stride 1 over zero padding only."""
-    simple = problem.padding_mode == "zeros" and all(window.stride == 1 for window in problem.windows)
-    return simple and _packs_well(problem.ICG, math.prod(problem.weight_shape), problem, traits)
+    """Return the same; the gradient is a few convolutions at stride 1, over zero padding only."""
+    few = math.prod(window.stride for window in problem.windows) <= _MOST_PASSES
+    return (
+        few
+        and problem.padding_mode == "zeros"
+        and all(_copies_little(this, problem, traits) for this in bwd_data(problem))
+    )
 
 
 def bwd_weights_applies(problem: ConvProblem, traits: Traits) -> bool:
     """Return the same where the output's gradient plays the weights."""
-    return _packs_well(problem.OCG, math.prod(problem.result_shape), problem, traits)
+    return _copies_little(bwd_weights(problem), problem, traits)
 
 
 def plan_fwd(problem: ConvProblem, traits: Traits) -> Plan:
     """Plan ``y = x * w (+ b)``: operands x, w, b, those of the epilogue, y."""
-    windows = problem.windows
-    return _plan(
-        problem,
-        traits,
-        _Pass(
-            N=problem.N,
-            OC=problem.OCG,
-            IC=problem.ICG,
-            extents=[window.extent for window in windows],
-            outputs=[window.output for window in windows],
-            kernels=[window.kernel for window in windows],
-            strides=[window.stride for window in windows],
-            dilations=[window.dilation for window in windows],
-            lows=[window.low for window in windows],
-            padding_mode=problem.padding_mode,
-            arrays=("x", "w", "y"),
-            walks=(_activation(problem.ICG), _weights(problem.OCG, (0, 1), (1, 1)), _activation(problem.OCG)),
-            has_bias=problem.bias and not problem.transposed,
-            epilogue=problem.epilogue,
-        ),
-    )
+    this = fwd(problem)
+    return _copy(this, problem, traits) + _plan(this, problem, traits)
 
 
 def plan_bwd_data(problem: ConvProblem, traits: Traits) -> Plan:
-    """Plan the gradient of the data at stride 1, or the transposed convolution: operands dy, w, b, the epilogue's, dx.
+    """Plan the gradient of the data, or the transposed convolution: operands dy, w, b, the epilogue's, dx.
 
-    With ``k' = K-1-k``, ``dx[i] = sum over k' of w[K-1-k'] * dy[i - (D*(K-1) - P) + k'*D]``.
+    At stride 1 that is one convolution of dy. Otherwise each remainder of the positions by the strides has its own
+    taps, and is a convolution of its own, all of which read one copy of dy.
     """
-    windows = problem.windows
-    rotated = Walk(
-        (0, 0, *(window.kernel - 1 for window in windows)),
-        ((0, problem.OCG), (1, 1), (0, 1), *((axis, -1) for axis, _ in _SPATIAL)),
-    )
-    return _plan(
-        problem,
-        traits,
-        _Pass(
-            N=problem.N,
-            OC=problem.ICG,
-            IC=problem.OCG,
-            extents=[window.output for window in windows],
-            outputs=[window.extent for window in windows],
-            kernels=[window.kernel for window in windows],
-            strides=[1] * 3,
-            dilations=[window.dilation for window in windows],
-            lows=[window.span - 1 - window.low for window in windows],
-            padding_mode="zeros",
-            arrays=("dy", "w", "dx"),
-            walks=(_activation(problem.OCG), rotated, _activation(problem.ICG)),
-            has_bias=problem.bias and problem.transposed,
-            epilogue=problem.epilogue,
-        ),
-    )
+    passes = bwd_data(problem)
+    plan = _copy(passes[0], problem, traits)
+    for this in passes:
+        plan += _plan(this, problem, traits)
+    return plan
 
 
 def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
@@ -125,99 +83,178 @@ def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
 
     ``dw[oc, icg, k]`` is the output of a convolution of x by dy that sums over the batch, at stride D and dilation S.
     """
-    windows = problem.windows
-    return _plan(
-        problem,
-        traits,
-        _Pass(
-            N=problem.ICG,
-            OC=problem.OCG,
-            IC=problem.N,
-            extents=[window.extent for window in windows],
-            outputs=[window.kernel for window in windows],
-            kernels=[window.output for window in windows],
-            strides=[window.dilation for window in windows],
-            dilations=[window.stride for window in windows],
-            lows=[window.low for window in windows],
-            padding_mode=problem.padding_mode,
-            arrays=("x", "dy", "dw"),
-            walks=(
-                Walk(_NOWHERE, ((1, problem.ICG), (1, 1), (0, 1), *_SPATIAL)),
-                Walk(_NOWHERE, ((1, problem.OCG), (1, 1), (0, 1), *_SPATIAL)),
-                _weights(problem.OCG, (1, 1), (0, 1)),
-            ),
-            has_bias=False,
-        ),
+    this = bwd_weights(problem)
+    tiles = _work_items(this, problem, traits)
+    terms = this.rows * this.windows[-1].kernel
+    parts = max(1, min(terms // _TERMS_PER_PART, this.rows, _WORK_ITEMS // max(tiles, 1)))
+    copy = _copy(this, problem, traits)
+    if parts == 1:
+        return copy + _plan(this, problem, traits)
+    count = this.outputs * problem.G * problem.OCG
+    partial = copy + _plan(this, problem, traits, parts)
+    sizes = {
+        "N": problem.G * problem.OCG,
+        "C": problem.ICG,
+        **_by_axis("", [window.kernel for window in problem.windows]),
+    }
+    return summed(problem, partial, _PARTS, "dw", count, parts, sizes)
+
+
+def _copy(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
+    """Plan the copy of the frame of the data, as reals, where the data cannot be read as it is."""
+    if not _is_copied(this, problem):
+        return Plan(())
+    samples, channels, *reaches = _frame_shape(this, problem)
+    copied = f"{this.arrays[0]}_copied"
+    pad = Launch(
+        "conv_direct.cl",
+        "pad_input",
+        _defines(this.OC, problem, traits),
+        samples * channels * reaches[0] * reaches[1],
+        {"x": this.arrays[0], "padded": copied},
+        {
+            "N": samples,
+            "C": channels,
+            **_by_axis("I", [window.extent for window in this.windows]),
+            **_by_axis("E", reaches),
+            **_by_axis("P", [axis.low for axis in this.frame]),
+            "padding_mode": PADDING_MODES.index(this.padding_mode),
+        },
+        _frame_elements(this, problem),
+        local_size=1,
     )
+    return Plan((pad,), {copied: _frame_elements(this, problem) * problem.real_bytes})
 
 
-def _plan(problem: ConvProblem, traits: Traits, this: _Pass) -> Plan:
-    defines = (*problem.defines, ("VECTOR_BYTES", traits.vector_bytes))
-    block = _block(problem, traits)
-    blocks, G = -(-this.OC // block), problem.G
+def _plan(this: Pass, problem: ConvProblem, traits: Traits, parts: int = 1) -> Plan:
+    """Plan a pass over data that has been copied where it must be."""
+    defines = _defines(this.OC, problem, traits)
     data, weights, result = this.arrays
-    sizes = {"N": this.N, "G": G, "OC": this.OC, "IC": this.IC, **_by_axis("K", this.kernels)}
-    taps = G * blocks * this.IC * math.prod(this.kernels)
-    name = f"{result}_packed"
+    packed = f"{result}_packed{this.name}"
+    taps = this.rows * this.windows[-1].kernel
+    numbers = {
+        "N": this.N,
+        "G": problem.G,
+        "OC": this.OC,
+        "IC": this.IC,
+        **_by_axis("O", [window.output for window in this.windows]),
+        **_by_axis("K", [window.kernel for window in this.windows]),
+        **_by_axis("S", [window.stride for window in this.windows]),
+        **_by_axis("D", [window.dilation for window in this.windows]),
+        **_by_axis("I", [window.extent for window in this.windows]),
+        **_by_axis("P", [window.low for window in this.windows]),
+    }
     pack = Launch(
         "conv_direct.cl",
         "pack_weights",
         defines,
-        taps,
-        {"w": weights, "packed": name},
-        sizes,
-        taps * block,
+        problem.G * _blocks(this.OC, defines) * -(-taps // _TAPS),
+        {"w": weights, "packed": packed},
+        {**numbers, "RUN": _TAPS},
+        _packed_elements(this, problem, defines),
+        local_size=1,
         walks={"w": this.walks[1]},
     )
-    rows = this.N * G * blocks * this.outputs[0] * this.outputs[1] * -(-this.outputs[2] // _TILE)
-    numbers = {
-        **sizes,
-        **_by_axis("I", this.extents),
-        **_by_axis("O", this.outputs),
-        **_by_axis("S", this.strides),
-        **_by_axis("D", this.dilations),
-        **_by_axis("P", this.lows),
-        "padding_mode": PADDING_MODES.index(this.padding_mode),
-        "has_bias": int(this.has_bias),
-        **this.epilogue.numbers(),
-    }
+    walks = {"residual": this.walks[2], "y": this.walks[2]}
+    is_copied = _is_copied(this, problem)
+    if is_copied:
+        data = f"{data}_copied"
+        numbers |= _walk_of_copy(this, problem)
+    else:
+        walks["x"] = Walk((0, 0, *(-window.low for window in this.windows)), this.walks[0].axes)
+    tiles = _work_items(this, problem, traits)
+    run = max(1, min(_LONGEST_RUN, parts * tiles // _WORK_ITEMS))
     bias = ("b",) if this.has_bias else ()
+    given = {"x": data, "packed": packed, **{name: name for name in (*bias, *this.epilogue.arrays)}}
     direct = Launch(
         "conv_direct.cl",
         "conv_direct",
         defines,
-        rows,
-        {"x": data, "packed": name, **{given: given for given in (*bias, *this.epilogue.arrays)}, "y": result},
-        numbers,
+        parts * _work_items(this, problem, traits, run),
+        {**given, "part": _PARTS} if parts > 1 else {**given, "y": result},
+        {
+            **numbers,
+            "zero_padding": int(is_copied and this.padding_mode == "zeros"),
+            "PARTS": parts,
+            "RUN": run,
+            "has_bias": int(this.has_bias),
+            **this.epilogue.numbers(),
+        },
         2 * problem.macs,
         local_size=1,
-        walks={"x": this.walks[0], "residual": this.walks[2], "y": this.walks[2]},
+        walks=walks,
     )
-    return Plan((pack, direct), {name: taps * block * problem.real_bytes})
+    return Plan((pack, direct), {packed: _packed_elements(this, problem, defines) * problem.real_bytes})
 
 
-def _packs_well(OC: int, weights: int, problem: ConvProblem, traits: Traits) -> bool:
+def _is_copied(this: Pass, problem: ConvProblem) -> bool:
+    """Return whether the data must be copied: for the padding that is read, or because a half is no real."""
+    in_place = zip(this.frame, this.windows, strict=True)
+    return problem.dtype == "float16" or any(
+        frame.low > 0 or frame.reach > frame.low + window.extent for frame, window in in_place
+    )
+
+
+def _frame_shape(this: Pass, problem: ConvProblem) -> tuple[int, ...]:
+    return (problem.N, problem.G * this.data_channels, *(axis.reach for axis in this.frame))
+
+
+def _frame_elements(this: Pass, problem: ConvProblem) -> int:
+    return math.prod(_frame_shape(this, problem))
+
+
+def _walk_of_copy(this: Pass, problem: ConvProblem) -> dict[str, int]:
+    """Return the start and strides by which the kernel walks the copy."""
+    shape = _frame_shape(this, problem)
+    strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    lows = zip(this.frame, this.windows, strides[2:], strict=True)
+    start = sum((frame.low - window.low) * stride for frame, window, stride in lows)
+    axes = zip("gncdhw", this.walks[0].axes, strict=True)
+    return {"x_start": start, **{f"x_{letter}": factor * strides[axis] for letter, (axis, factor) in axes}}
+
+
+def _copies_little(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
     if not traits.vector_bytes:
         return False
-    block = _block(problem, traits)
-    inflation = -(-OC // block) * block / max(OC, 1)
-    packed = weights * inflation
-    return packed <= _SMALL_WEIGHTS or (inflation <= _LARGEST_INFLATION and packed <= _LARGEST_WEIGHTS)
+    defines = _defines(this.OC, problem, traits)
+    packed = _packed_elements(this, problem, defines)
+    inflation = _blocks(this.OC, defines) * _block(defines) / max(this.OC, 1)
+    packs_well = packed <= _SMALL_WEIGHTS or (inflation <= _LARGEST_INFLATION and packed <= _LARGEST_WEIGHTS)
+    return packs_well and (not _is_copied(this, problem) or _frame_elements(this, problem) <= _LARGEST_COPY)
 
 
-def _block(problem: ConvProblem, traits: Traits) -> int:
-    """Return the output channels of a work-item: two vectors."""
-    return 2 * traits.vector_bytes // problem.real_bytes
+def _defines(OC: int, problem: ConvProblem, traits: Traits) -> tuple[tuple[str, int], ...]:
+    """Return what the kernels are compiled with: as many vectors as waste the fewest channels."""
+    lanes = traits.vector_bytes // problem.real_bytes
+    vectors = min(_tiles(traits), key=lambda count: (-(-OC // (count * lanes)) * count, -count))
+    return (*problem.defines, ("VECTOR_BYTES", traits.vector_bytes), ("VECTORS", vectors))
 
 
-def _activation(channels: int) -> Walk:
-    """Return the walk over an array of batch and channels, with this many channels in a group."""
-    return Walk(_NOWHERE, ((1, channels), (0, 1), (1, 1), *_SPATIAL))
+def _block(defines: tuple[tuple[str, int], ...]) -> int:
+    """Return the output channels of a work-item."""
+    chosen = dict(defines)
+    return chosen["VECTORS"] * chosen["VECTOR_BYTES"] // max(4, chosen["ELEMENT"] // 8)
 
 
-def _weights(OCG: int, n: tuple[int, int], c: tuple[int, int]) -> Walk:
-    """Return the walk over a weight array whose axes ``n`` and ``c`` are taken as batch and channels."""
-    return Walk(_NOWHERE, ((0, OCG), n, c, *_SPATIAL))
+def _blocks(OC: int, defines: tuple[tuple[str, int], ...]) -> int:
+    return -(-OC // _block(defines))
+
+
+def _packed_elements(this: Pass, problem: ConvProblem, defines: tuple[tuple[str, int], ...]) -> int:
+    channels = problem.G * _blocks(this.OC, defines) * _block(defines)
+    return channels * this.rows * this.windows[-1].kernel
+
+
+def _work_items(this: Pass, problem: ConvProblem, traits: Traits, run: int = 1) -> int:
+    """Return the runs of so many tiles, in all blocks of channels."""
+    defines = _defines(this.OC, problem, traits)
+    tile = _tiles(traits)[dict(defines)["VECTORS"]]
+    return problem.G * _blocks(this.OC, defines) * -(-this.outputs // (run * tile))
+
+
+def _tiles(traits: Traits) -> dict[int, int]:
+    """Return the outputs in a tile by the vectors of channels."""
+    return _WIDE_TILES if traits.vector_bytes == 64 else _TILES
 
 
 def _by_axis(letter: str, values: Sequence[int]) -> dict[str, int]:

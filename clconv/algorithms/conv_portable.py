@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from clconv.plan import Launch, Plan
 from clconv.problem import ConvProblem
 
-__all__ = ["plan_bwd_bias", "plan_bwd_data", "plan_bwd_weights", "plan_fwd"]
+__all__ = ["plan_bwd_bias", "plan_bwd_data", "plan_bwd_weights", "plan_fwd", "summed"]
 
 #: A sum with fewer terms than this is not worth cutting in two.
 _TERMS_PER_PART = 256
@@ -55,7 +55,7 @@ def plan_bwd_weights(problem: ConvProblem) -> Plan:
         {**problem.sizes(), "PARTS": parts},
         part="dw_parts",
     )
-    return _summed(problem, partial, "dw", weights, parts, sizes)
+    return summed(problem, Plan((partial,)), "dw_parts", "dw", weights, parts, sizes)
 
 
 def plan_bwd_bias(problem: ConvProblem) -> Plan:
@@ -65,12 +65,14 @@ def plan_bwd_bias(problem: ConvProblem) -> Plan:
     parts = _parts(problem.N * math.prod(spatial), channels)
     numbers = {"N": problem.N, "C": channels, **dict(zip("DHW", spatial, strict=True)), "PARTS": parts}
     partial = _launch("sums.cl", "channel_sums", problem, parts * channels, ("a",), numbers, part="db_parts")
-    return _summed(problem, partial, "db", channels, parts, {"N": 1, "C": channels, "D": 1, "H": 1, "W": 1})
+    sizes = {"N": 1, "C": channels, "D": 1, "H": 1, "W": 1}
+    return summed(problem, Plan((partial,)), "db_parts", "db", channels, parts, sizes)
 
 
-def _summed(problem: ConvProblem, partial: Launch, result: str, count: int, parts: int, sizes: dict[str, int]) -> Plan:
-    """Return the plan that computes partial sums and adds them into ``result``."""
-    part = partial.arrays["part"]
+def summed(
+    problem: ConvProblem, partial: Plan, part: str, result: str, count: int, parts: int, sizes: dict[str, int]
+) -> Plan:
+    """Return the plan that computes the partial sums ``part`` and adds them into ``result``."""
     total = Launch(
         "sums.cl",
         "sum_parts",
@@ -80,7 +82,7 @@ def _summed(problem: ConvProblem, partial: Launch, result: str, count: int, part
         {**sizes, "PARTS": parts},
         parts * count,
     )
-    return Plan((partial, total), {part: parts * count * problem.real_bytes})
+    return partial + Plan((total,), {part: parts * count * problem.real_bytes})
 
 
 def _launch(

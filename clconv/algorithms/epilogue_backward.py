@@ -8,10 +8,10 @@ from clconv.problem.epilogue import EpilogueBackwardProblem
 
 __all__ = ["ALGORITHMS"]
 
-#: The longest run of a work-item: LINE in kernels/epilogue_backward.cl.
-_LINE = 256
-#: Positions that are a share's at a time: along a row, or with runs across channels.
-_CHUNK, _CHUNK_ACROSS = 4096, 64
+#: The most channels of a work-item: BLOCK in kernels/epilogue_backward.cl.
+_BLOCK = 512
+#: Elements of a work-item's share that it handles before it goes on elsewhere, enough for memory to be read ahead.
+_STRETCH = 8192
 #: Work-items that keep a large device busy.
 _WORK_ITEMS = 8192
 #: Rough count of operations for an element: memory takes longer than arithmetic.
@@ -21,10 +21,8 @@ _OPERATIONS = 6
 def plan(problem: EpilogueBackwardProblem, traits: Traits) -> Plan:
     """Plan the gradients that are wanted: operands g, v, scale, shift, residual, dv, dscale, dshift, dr."""
     wants_value, wants_scale, wants_shift, wants_residual = problem.gradients
-    in_runs = traits.vector_bytes > 0
-    width = _LINE if in_runs else 1
-    chunk = (_CHUNK_ACROSS if problem.across else _CHUNK) if in_runs else 1
-    blocks = -(-problem.channels // width) if problem.across else problem.channels
+    width, chunk = _share(problem) if traits.vector_bytes else (1, 1)
+    blocks = -(-problem.channels // width)
     parts = min(-(-problem.positions // chunk), -(-_WORK_ITEMS // max(blocks, 1)))
     N, D, H, W = problem.extents
     numbers = {
@@ -59,6 +57,18 @@ def plan(problem: EpilogueBackwardProblem, traits: Traits) -> Plan:
         if wanted:
             whole += _summed(problem, f"{name}_part", f"d{name}", parts)
     return whole
+
+
+def _share(problem: EpilogueBackwardProblem) -> tuple[int, int]:
+    """Return how many channels and how many positions a processor's work-item handles together."""
+    if problem.across:
+        width = min(problem.channels, _BLOCK)
+        return max(width, 1), max(_STRETCH // max(width, 1), 1)
+    row = max(problem.extents[-1], 1)
+    if row >= _STRETCH:
+        return 1, _STRETCH
+    width = max(min(_STRETCH // row, _BLOCK, problem.channels), 1)
+    return width, row * max(_STRETCH // (row * width), 1)
 
 
 def _summed(problem: EpilogueBackwardProblem, part: str, result: str, parts: int) -> Plan:

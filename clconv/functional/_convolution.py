@@ -6,6 +6,7 @@ data x, its input that of the result's gradient dy, and its own gradients are th
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from clconv.functional._run import (
     check_mask,
     check_shape,
     plan_all,
+    remembered,
     result_array,
     run,
     usable,
@@ -51,21 +53,27 @@ class Geometry(NamedTuple):
 
     def problem(self, arrays: dict[str, Any], dtype: str) -> ConvProblem:
         """Return the problem that these arguments and the shapes of the arrays make."""
-        shapes = arrays["input"].shape, arrays["weight"].shape
-        if len(shapes[1]) != self.rank + 2:
-            raise ValueError(
-                f"weight takes {self.rank + 2} axes (2 for channels, {self.rank} spatial): "
-                f"weight.shape={tuple(shapes[1])} has {len(shapes[1])}"
-            )
-        arguments = self._asdict() | {"bias": arrays["bias"] is not None, "dtype": dtype}
-        rank, output_padding = arguments.pop("rank"), arguments.pop("output_padding")
-        if output_padding is None:
-            problem = ConvProblem.from_shapes(*shapes, **arguments)
-        else:
-            problem = ConvProblem.from_transposed_shapes(*shapes, output_padding=output_padding, **arguments)
-        assert problem.rank == rank
+        shapes = tuple(arrays["input"].shape), tuple(arrays["weight"].shape)
+        problem: ConvProblem = remembered(Geometry._problem, self, *shapes, arrays["bias"] is not None, dtype)
         if arrays["bias"] is not None:
             check_shape("bias", arrays["bias"], problem.bias_shape, "one value for each output channel, shape")
+        return problem
+
+    def _problem(
+        self, input_shape: tuple[int, ...], weight_shape: tuple[int, ...], bias: bool, dtype: str
+    ) -> ConvProblem:
+        if len(weight_shape) != self.rank + 2:
+            raise ValueError(
+                f"weight takes {self.rank + 2} axes (2 for channels, {self.rank} spatial): "
+                f"weight.shape={weight_shape} has {len(weight_shape)}"
+            )
+        arguments = self._asdict() | {"bias": bias, "dtype": dtype}
+        rank, output_padding = arguments.pop("rank"), arguments.pop("output_padding")
+        make = ConvProblem.from_shapes
+        if output_padding is not None:
+            make = functools.partial(ConvProblem.from_transposed_shapes, output_padding=output_padding)
+        problem = make(input_shape, weight_shape, **arguments)
+        assert problem.rank == rank
         return problem
 
 
@@ -76,7 +84,8 @@ def forward(
     arrays, dtype = check_arrays(input=input, weight=weight_array, bias=bias, **epilogue_arrays(epilogue))
     problem = geometry.problem(arrays, dtype)
     parts = epilogue_problem(epilogue, arrays, problem.output_shape, -1 - problem.rank)
-    problem = replace(problem, epilogue=parts)
+    if epilogue is not None:
+        problem = replace(problem, epilogue=parts)
     if out is not None:
         check_out(out, problem.output_shape, dtype, arrays)
     executor = executor_for(device, arrays["input"], dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from clconv.algorithms import plan_for
@@ -18,12 +18,17 @@ __all__ = [
     "check_shape",
     "empty_like",
     "plan_all",
+    "remembered",
     "result_array",
     "run",
     "usable",
     "vector",
     "weight",
 ]
+
+
+_MOST_REMEMBERED = 1024
+_memory: dict[Any, Any] = {}
 
 
 def check_shape(name: str, array: Any, shape: tuple[int, ...], rule: str) -> None:
@@ -39,6 +44,29 @@ def check_mask(output_mask: Any, fields: Sequence[str]) -> tuple[bool, ...]:
     if not isinstance(output_mask, (tuple, list)) or len(output_mask) != len(fields):
         raise ValueError(f"output_mask takes one bool for each of {', '.join(fields)}: output_mask={output_mask!r}")
     return tuple(flag(wanted, "output_mask") for wanted in output_mask)
+
+
+def remembered(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what a function of immutable arguments returns, from memory where they have been seen before.
+
+    Arguments are the same only if their types are, too: a stride of 1.0 or of True is none of 1. What cannot be
+    remembered, such as a list, is passed to the function.
+    """
+    key = (function, arguments, _types(arguments))
+    try:
+        return _memory[key]
+    except TypeError:
+        return function(*arguments)
+    except KeyError:
+        result = function(*arguments)
+    if len(_memory) >= _MOST_REMEMBERED:
+        _memory.clear()
+    _memory[key] = result
+    return result
+
+
+def _types(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple([_types(value) if isinstance(value, tuple) else type(value) for value in arguments])
 
 
 def activation(problem: ConvProblem, array: Any) -> Operand:

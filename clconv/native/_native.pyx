@@ -1,8 +1,10 @@
 # cython: language_level=3
 """Hands arguments and work-item ranges to the compiled kernels; the arithmetic is in the kernel files."""
 
+from cpython.buffer cimport PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
 
 
 cdef extern from "clconv_native.h":
@@ -44,25 +46,52 @@ def kernels():
     }
 
 
-def run(int index, list arguments, int64_t items, int threads):
+def packed(list arguments):
+    """Return arguments as a kernel reads them: an integer for every parameter, and a float where it is real."""
+    cdef Py_ssize_t position
+    cdef clconv_argument argument
+    content = bytearray()
+    for value in arguments:
+        if isinstance(value, float):
+            argument.real = value
+        else:
+            argument.number = value
+        content += (<char *>&argument)[: sizeof(clconv_argument)]
+    return bytes(content)
+
+
+cdef void *address_of(object array) except? NULL:
+    """Return an address that is given as a number, where the first element of an array lies, or NULL for none."""
+    cdef Py_buffer buffer
+    if array is None:
+        return NULL
+    if isinstance(array, int):
+        return <void *><size_t>array
+    PyObject_GetBuffer(array, &buffer, PyBUF_STRIDED_RO)
+    PyBuffer_Release(&buffer)
+    return buffer.buf
+
+
+def run(int index, bytes arguments, tuple places, list arrays, int64_t items, int threads):
     """Run a compiled kernel over its work-items without the interpreter's lock.
 
-    ``arguments`` holds an integer for every parameter, an address where the parameter is an array, and a float where it
-    is real. The caller vouches for the addresses, and keeps what they point to alive.
+    ``arguments`` is what :func:`packed` returned; the places of the arrays, or of the numbers that are addresses, are
+    put into those of the given places. The caller vouches for the strides and the addresses.
     """
-    cdef Py_ssize_t count = len(arguments), position
+    cdef Py_ssize_t count = len(arguments) // sizeof(clconv_argument), which, place
     if not 0 <= index < clconv_kernel_count:
         raise IndexError(index)
-    cdef clconv_argument *packed = <clconv_argument *>malloc((count + 1) * sizeof(clconv_argument))
-    if packed == NULL:
+    cdef clconv_argument *values = <clconv_argument *>malloc((count + 1) * sizeof(clconv_argument))
+    if values == NULL:
         raise MemoryError
     try:
-        for position in range(count):
-            if isinstance(arguments[position], float):
-                packed[position].real = arguments[position]
-            else:  # an address beyond the signed half is still the same 64 bits
-                packed[position].number = <int64_t>(<object>arguments[position])
+        memcpy(values, <const char *>arguments, count * sizeof(clconv_argument))
+        for which in range(len(places)):
+            place = places[which]
+            if not 0 <= place < count:
+                raise IndexError(place)
+            values[place].array = address_of(arrays[which])
         with nogil:
-            clconv_run(clconv_kernels[index].function, packed, items, threads)
+            clconv_run(clconv_kernels[index].function, values, items, threads)
     finally:
-        free(packed)
+        free(values)

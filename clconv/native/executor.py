@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,10 @@ import numpy as np
 from clconv import kernel_source
 from clconv.arguments import LARGEST, integer
 from clconv.errors import Unsupported
-from clconv.executor import Operand, ordered_arguments
+from clconv.executor import Layouts, Operand, layouts_of, ordered_arguments
 from clconv.host_memory import aligned, empty
 from clconv.native.table import LEVELS, VECTOR_BYTES, defines_text
-from clconv.plan import Plan, Traits
+from clconv.plan import Launch, Plan, Traits
 
 try:
     from clconv.native import _native
@@ -29,6 +30,20 @@ __all__ = ["NativeExecutor", "get_num_threads", "level", "native", "set_num_thre
 #: Waking the pool takes longer than a core needs for this many operations.
 _OPERATIONS_WORTH_THREADS = 1_000_000
 
+_CACHE_LINE = 64
+
+#: Bytes of workspace that a thread keeps between calls, at most.
+_MOST_KEPT = 2**26
+
+
+class _Thread(threading.local):
+    """What each thread keeps from call to call."""
+
+    def __init__(self) -> None:
+        self.workspace = np.empty(0, "uint8")
+
+
+_thread = _Thread()
 _threads: int | None = None
 
 
@@ -126,6 +141,7 @@ class NativeExecutor:
         chosen = level()
         self.traits = Traits(VECTOR_BYTES[chosen], vector_loops=True)
         self._kernels = {key: index for (key, name), index in _native.kernels().items() if name == chosen}
+        self._bound = functools.lru_cache(maxsize=4096)(self._bind)
 
     def check_dtype(self, dtype: str) -> None:
         """Accept every type."""
@@ -144,22 +160,40 @@ class NativeExecutor:
 
     def run(self, plan: Plan, operands: Mapping[str, Operand]) -> None:
         """Run all launches, on more than one thread where there is enough to do."""
-        workspace = {name: empty((size,), "uint8") for name, size in plan.workspace.items() if name not in operands}
-        addresses: dict[str | None, int] = {None: 0}
-        addresses |= {name: _address(operand.array) for name, operand in operands.items()}
-        addresses |= {name: _address(array) for name, array in workspace.items()}
-        addresses |= {name: _address(np.frombuffer(content, "uint8")) for name, content in plan.constants.items()}
+        arrays: dict[str, Any] = {name: operand.array for name, operand in operands.items()}
+        if plan.workspace:
+            arrays |= _places({name: size for name, size in plan.workspace.items() if name not in operands})
+        arrays |= plan.constants
         for launch in plan.launches:
             if launch.items == 0:
                 continue
-            arguments = [
-                value if isinstance(value, (int, float)) else addresses[value]
-                for value in ordered_arguments(launch, operands)
-            ]
-            index = self._kernels[f"{launch.file} {launch.kernel} {defines_text(launch.defines)}"]
+            index, arguments, places, names = self._bound(launch, layouts_of(launch, operands))
             threads = get_num_threads() if launch.operations > _OPERATIONS_WORTH_THREADS else 1
-            _native.run(index, arguments, launch.items, threads)
+            _native.run(index, arguments, places, [arrays[name] for name in names], launch.items, threads)
+        if _thread.workspace.size > _MOST_KEPT:
+            _thread.workspace = np.empty(0, "uint8")
+
+    def _bind(self, launch: Launch, layouts: Layouts) -> tuple[int, bytes, tuple[int, ...], tuple[str, ...]]:
+        """Return a kernel's number, its arguments in memory, and which arrays' addresses are to be put where."""
+        index = self._kernels[f"{launch.file} {launch.kernel} {defines_text(launch.defines)}"]
+        arguments = ordered_arguments(launch, layouts)
+        arrays = [(place, name) for place, name in enumerate(arguments) if isinstance(name, str)]
+        numbers = [0 if value is None or isinstance(value, str) else value for value in arguments]
+        return index, _native.packed(numbers), tuple(place for place, _ in arrays), tuple(name for _, name in arrays)
 
 
-def _address(array: np.ndarray | None) -> int:
-    return 0 if array is None else array.__array_interface__["data"][0]
+def _places(sizes: Mapping[str, int]) -> dict[str, int]:
+    """Return addresses for pieces of these sizes, each at the start of a cache line, in this thread's workspace.
+
+    A thread keeps that memory for its next call: new memory is slow, because the system clears it.
+    """
+    total = sum(size + _CACHE_LINE for size in sizes.values()) + _CACHE_LINE
+    if _thread.workspace.size < total:
+        _thread.workspace = empty((total,), "uint8")
+    places: dict[str, int] = {}
+    place = _thread.workspace.__array_interface__["data"][0]
+    for name, size in sizes.items():
+        place = -(-place // _CACHE_LINE) * _CACHE_LINE
+        places[name] = place
+        place += size
+    return places

@@ -13,12 +13,20 @@ Defines = tuple[tuple[str, int], ...]
 
 _ELEMENTS: tuple[Defines, ...] = tuple((("ELEMENT", bits),) for bits in (16, 32, 64))
 
+#: How many vectors of channels a direct convolution may hold in registers of each width: see kernels/conv_direct.cl.
+VECTORS = {16: (1, 2), 32: (1, 2), 64: (1, 2, 4)}
+
 #: The define sets that each kernel file may run with. A native plan picks from these only. Those with VECTOR_BYTES are
 #: compiled for, and run at, the levels with registers of that width.
 DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
     "activation.cl": _ELEMENTS,
     "conv.cl": _ELEMENTS,
-    "conv_direct.cl": tuple((*element, ("VECTOR_BYTES", width)) for element in _ELEMENTS for width in (16, 32, 64)),
+    "conv_direct.cl": tuple(
+        (*element, ("VECTOR_BYTES", width), ("VECTORS", vectors))
+        for element in _ELEMENTS
+        for width, counts in VECTORS.items()
+        for vectors in counts
+    ),
     "deform.cl": _ELEMENTS,
     "grid_sample.cl": _ELEMENTS,
     "pad.cl": _ELEMENTS,

@@ -15,7 +15,7 @@ import pyopencl.array
 from clconv import kernel_source
 from clconv.arrays import is_device_array
 from clconv.errors import DeviceMemoryError, Unsupported
-from clconv.executor import Operand, ordered_arguments
+from clconv.executor import Operand, layouts_of, ordered_arguments
 from clconv.host_memory import empty
 from clconv.opencl.memory import HostBuffers, one_span_or_contiguous, runs_in_host_memory
 from clconv.opencl.programs import Programs
@@ -151,7 +151,7 @@ class OpenCLExecutor:
             parameters = kernel_source.signatures(launch.file)[launch.kernel]
             numbers = {**_INTEGERS, "real": np.float64 if ("ELEMENT", 64) in launch.defines else np.float32}
             for position, (parameter, value) in enumerate(
-                zip(parameters, ordered_arguments(launch, operands), strict=True)
+                zip(parameters, ordered_arguments(launch, layouts_of(launch, operands)), strict=True)
             ):
                 if parameter.is_array:
                     kernel.set_arg(position, None if value is None else memory[value])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from clconv.arguments import choice, flag, integer
@@ -215,6 +216,14 @@ class ConvProblem:
         )
         problem._check_elements()
         return problem
+
+    def __hash__(self) -> int:
+        """Return the hash of all attributes, computed once: plans are found by it on every call."""
+        return self._hash
+
+    @functools.cached_property
+    def _hash(self) -> int:
+        return hash(tuple(getattr(self, field.name) for field in fields(self)))
 
     @property
     def input_shape(self) -> tuple[int, ...]:

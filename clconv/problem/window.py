@@ -6,6 +6,7 @@ counted from the first real position.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -67,6 +68,38 @@ class Window:
         return self.low + self.extent + self.high
 
     @property
+    def reach(self) -> int:
+        """Padded positions from the first that an output reads to the last: ``(O-1)*S + span``."""
+        return (self.output - 1) * self.stride + self.span
+
+    @property
+    def of_data_gradient(self) -> tuple[GradientWindow, ...]:
+        """The windows at stride 1 over the output's gradient whose outputs make up the data's gradient.
+
+        Position i is read by output o through tap k where ``i + P = o*S + k*D``. So the positions with one remainder
+        ``(i + P) % S`` are read through the same taps, every ``S / gcd(S, D)``-th: they are the outputs of one window.
+        """
+        return tuple(self._gradient_window(first) for first in range(min(self.stride, self.extent)))
+
+    def _gradient_window(self, first: int) -> GradientWindow:
+        """Return the window of the positions ``first``, ``first + S``, ..."""
+        common = math.gcd(self.stride, self.dilation)
+        tap_step, dilation = self.stride // common, self.dilation // common
+        position = first + self.low
+        fitting = [k for k in range(min(tap_step, self.kernel)) if (position - k * self.dilation) % self.stride == 0]
+        first_tap = fitting[0] if fitting else 0
+        taps = len(range(first_tap, self.kernel, tap_step)) if fitting else 0
+        low = max(taps - 1, 0) * dilation - (position - first_tap * self.dilation) // self.stride
+        positions = len(range(first, self.extent, self.stride))
+        window = Window(self.output, taps, 1, dilation, low, 0, positions)
+        return GradientWindow(window, first, first_tap + max(taps - 1, 0) * tap_step, -tap_step)
+
+    @property
+    def of_weight_gradient(self) -> Window:
+        """The window over the data whose taps are outputs and whose outputs are taps: S and D trade places."""
+        return Window(self.extent, self.output, self.dilation, self.stride, self.low, self.high, self.kernel)
+
+    @property
     def largest_output(self) -> int:
         """How many outputs fit: ``floor((padded - span) / S) + 1``, at most 0 if the span does not fit once."""
         return (self.padded - self.span) // self.stride + 1
@@ -74,7 +107,28 @@ class Window:
     @property
     def smallest_extent(self) -> int:
         """The least extent that has this many outputs: ``(O-1)*S + span - low - high``."""
-        return (self.output - 1) * self.stride + self.span - self.low - self.high
+        return self.reach - self.low - self.high
+
+
+class GradientWindow(NamedTuple):
+    """A window over an output's gradient, and where its outputs and taps lie in the data and in the kernel.
+
+    It has no taps where no output reads these positions.
+
+    Attributes
+    ----------
+    window : Window
+        Its outputs are the gradients of the positions ``first``, ``first + S``, ... of the data.
+    first : int
+        That position.
+    first_tap, tap_step : int
+        Its tap k is tap ``first_tap + k * tap_step`` of the kernel.
+    """
+
+    window: Window
+    first: int
+    first_tap: int
+    tap_step: int
 
 
 def windows_over(

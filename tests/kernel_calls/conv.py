@@ -5,6 +5,7 @@ from __future__ import annotations
 from clconv.problem import ConvProblem
 from clconv.problem.window import PADDING_MODES
 from tests.kernel_calls.call import Call
+from tests.kernel_calls.epilogue import whole
 
 WINDOW = {"stride": (2, 1), "padding": ((1, 2), (2, 0)), "dilation": (1, 2)}
 
@@ -13,12 +14,24 @@ def forward(draw):
     for padding_mode in PADDING_MODES:
         arrays = draw(2, 2, 4, 5), draw(2, 2, 3, 2), draw(2)
         yield Call("conv2d", arrays, {**WINDOW, "padding_mode": padding_mode})
+    for epilogue in whole(draw, (2, 2, 3, 5)):
+        yield Call("conv2d", arrays, {**WINDOW, "epilogue": epilogue})
+
+
+def forward_in_vectors(draw):
+    """As many output channels as fill one, two and four vectors of any type and width."""
+    for OC in (2, 8, 16, 32, 64):
+        for padding_mode in PADDING_MODES:
+            arrays = draw(2, 2, 4, 5), draw(OC, 2, 3, 2), draw(OC)
+            yield Call("conv2d", arrays, {**WINDOW, "padding_mode": padding_mode})
 
 
 def backward_data(draw):
     for padding_mode in PADDING_MODES:
         arrays = draw(2, 2, 3, 5), draw(2, 2, 3, 2), draw(2)
         yield Call("conv_transpose2d", arrays, {**WINDOW, "padding_mode": padding_mode})
+    for epilogue in whole(draw, (2, 2, 4, 5)):
+        yield Call("conv_transpose2d", arrays, {**WINDOW, "epilogue": epilogue})
 
 
 def backward(draw):
@@ -28,8 +41,9 @@ def backward(draw):
 
 
 CALLS = {
-    "pack_weights": forward,
-    "conv_direct": forward,
+    "pack_weights": forward_in_vectors,
+    "pad_input": forward_in_vectors,
+    "conv_direct": forward_in_vectors,
     "conv_fwd": forward,
     "conv_bwd_data": backward_data,
     "conv_bwd_weights": backward,

@@ -6,6 +6,7 @@ import numpy as np
 
 from clconv.problem import AvgPoolProblem, LpPoolProblem, MaxPoolProblem, UnpoolProblem
 from tests.kernel_calls.call import Call
+from tests.kernel_calls.epilogue import whole
 
 SLIDING = {"stride": (2, 1), "padding": ((1, 0), (1, 2)), "ceil_mode": True}
 DILATED = {**SLIDING, "dilation": (1, 2)}
@@ -37,6 +38,8 @@ def avg_fwd(draw):
         arguments = {**SLIDING, "count_include_pad": count_include_pad}
         yield Call("avg_pool2d", (draw(2, 2, 5, 5), (3, 2)), arguments, exact=False)
     yield Call("avg_pool2d", (draw(2, 2, 5, 5), (3, 2)), {**SLIDING, "divisor_override": -4})
+    for epilogue in whole(draw, OUTPUT):
+        yield Call("avg_pool2d", (draw(2, 2, 5, 5), (3, 2)), {**SLIDING, "divisor_override": 4, "epilogue": epilogue})
     yield Call("adaptive_avg_pool2d", (draw(2, 2, 5, 7), (3, 9)), {}, exact=False)
 
 

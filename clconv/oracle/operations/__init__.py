@@ -10,6 +10,7 @@ from .cross_entropy import CROSS_ENTROPIES
 from .deform import DEFORMABLE
 from .dropout import DROPOUTS
 from .epilogue import FINISHED
+from .epilogue_backward import EpilogueBackward
 from .grid_sample import GRID_SAMPLERS
 from .linear import LINEAR
 from .norm import NORMS
@@ -37,6 +38,7 @@ OPERATIONS: dict[str, Operation] = {
         CROSS_ENTROPIES,
         DROPOUTS,
         FINISHED,
+        (EpilogueBackward(),),
     )
     for operation in family
 }

@@ -1,0 +1,154 @@
+"""The three passes of a convolution as one: which axes of which arrays play which part in one kernel.
+
+Every pass is ``y[n, g, oc, o] = sum over ic, k of w[g, oc, ic, k] * x[n, g, ic, source(o*S - P + k*D)]``, and walks
+its arrays in these letters by a :class:`clconv.plan.Walk` for each.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from clconv.plan import Walk
+from clconv.problem import ConvProblem, EpilogueProblem
+from clconv.problem.epilogue import NO_EPILOGUE
+from clconv.problem.window import Window
+
+__all__ = ["Pass", "bwd_data", "bwd_weights", "fwd"]
+
+_SPATIAL = ((2, 1), (3, 1), (4, 1))
+_NOWHERE = (0,) * 5
+
+
+class Frame(NamedTuple):
+    """The positions of an axis that are copied with their padding: ``reach`` of them, from ``-low`` on."""
+
+    low: int
+    reach: int
+
+
+class Pass(NamedTuple):
+    """The sizes of a pass in the kernel's own letters, the frame of the data, and the walks over its three arrays."""
+
+    N: int
+    OC: int
+    IC: int
+    windows: Sequence[Window]
+    padding_mode: str
+    frame: tuple[Frame, ...]
+    arrays: tuple[str, str, str]
+    walks: tuple[Walk, Walk, Walk]
+    data_channels: int
+    has_bias: bool = False
+    epilogue: EpilogueProblem = NO_EPILOGUE
+    name: str = ""
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of a channel, over all samples."""
+        return self.N * math.prod(window.output for window in self.windows)
+
+    @property
+    def rows(self) -> int:
+        """Rows of taps that each output sums over."""
+        return self.IC * math.prod(window.kernel for window in self.windows[:-1])
+
+
+def fwd(problem: ConvProblem) -> Pass:
+    """Return the forward pass."""
+    return Pass(
+        N=problem.N,
+        OC=problem.OCG,
+        IC=problem.ICG,
+        windows=problem.windows,
+        frame=_frame(problem.windows),
+        padding_mode=problem.padding_mode,
+        arrays=("x", "w", "y"),
+        walks=(_activation(problem.ICG), _weights(problem.OCG, (0, 1), (1, 1)), _activation(problem.OCG)),
+        data_channels=problem.ICG,
+        has_bias=problem.bias and not problem.transposed,
+        epilogue=problem.epilogue,
+    )
+
+
+def bwd_data(problem: ConvProblem) -> list[Pass]:
+    """Return a pass for each choice of a remainder along each axis, reading one frame of dy that is enough for all."""
+    axes = [window.of_data_gradient for window in problem.windows]
+    frame = tuple(_frame_of_all([part.window for part in parts if part.window.kernel]) for parts in axes)
+    return [
+        Pass(
+            N=problem.N,
+            OC=problem.ICG,
+            IC=problem.OCG if all(part.window.kernel for part in parts) else 0,  # where no tap reads, no sum
+            windows=[replace(part.window, kernel=max(part.window.kernel, 1)) for part in parts],
+            frame=frame,
+            padding_mode="zeros",
+            arrays=("dy", "w", "dx"),
+            walks=(
+                _activation(problem.OCG),
+                Walk(
+                    (0, 0, *(part.first_tap for part in parts)),
+                    ((0, problem.OCG), (1, 1), (0, 1), *_steps(part.tap_step for part in parts)),
+                ),
+                Walk(
+                    (0, 0, *(part.first for part in parts)),
+                    ((1, problem.ICG), (0, 1), (1, 1), *_steps(window.stride for window in problem.windows)),
+                ),
+            ),
+            data_channels=problem.OCG,
+            has_bias=problem.bias and problem.transposed,
+            epilogue=problem.epilogue,
+            name="".join(str(part.first) for part in parts),
+        )
+        for parts in itertools.product(*axes)
+    ]
+
+
+def bwd_weights(problem: ConvProblem) -> Pass:
+    """Return the pass of the weight's gradient, which sums over the batch: dy plays the weights."""
+    windows = [window.of_weight_gradient for window in problem.windows]
+    return Pass(
+        N=problem.ICG,
+        OC=problem.OCG,
+        IC=problem.N,
+        windows=windows,
+        frame=_frame(windows),
+        padding_mode=problem.padding_mode,
+        arrays=("x", "dy", "dw"),
+        walks=(
+            Walk(_NOWHERE, ((1, problem.ICG), (1, 1), (0, 1), *_SPATIAL)),
+            Walk(_NOWHERE, ((1, problem.OCG), (1, 1), (0, 1), *_SPATIAL)),
+            _weights(problem.OCG, (1, 1), (0, 1)),
+        ),
+        data_channels=problem.ICG,
+    )
+
+
+def _frame(windows: Sequence[Window]) -> tuple[Frame, ...]:
+    return tuple(Frame(window.low, window.reach) for window in windows)
+
+
+def _frame_of_all(windows: Sequence[Window]) -> Frame:
+    """Return the least frame with what all windows over an axis read, which may be nothing."""
+    if not windows:
+        return Frame(0, 0)
+    low = max(window.low for window in windows)
+    return Frame(low, max(low - window.low + window.reach for window in windows))
+
+
+def _steps(factors: Iterable[int]) -> tuple[tuple[int, int], ...]:
+    """Return the spatial axes of a walk that takes so many steps at once."""
+    return tuple(zip((2, 3, 4), factors, strict=True))
+
+
+def _activation(channels: int) -> Walk:
+    """Return the walk over an array of batch and channels, with this many channels in a group."""
+    return Walk(_NOWHERE, ((1, channels), (0, 1), (1, 1), *_SPATIAL))
+
+
+def _weights(OCG: int, n: tuple[int, int], c: tuple[int, int]) -> Walk:
+    """Return the walk over a weight array whose axes ``n`` and ``c`` are taken as batch and channels."""
+    return Walk(_NOWHERE, ((0, OCG), n, c, *_SPATIAL))

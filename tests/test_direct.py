@@ -1,0 +1,75 @@
+"""The direct convolution where its tiles, runs, blocks and parts end: sizes on both sides of each."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import clconv
+from clconv.plan import Traits
+from tests.calls import assert_exact
+from tests.kernel_calls.conv import WINDOW
+
+LAYERS = {
+    "tiles that end within rows, planes and samples": ((3, 5, 5, 7), (20, 5, 3, 3), {"padding": 1}),
+    "runs of several tiles, and one that is cut": ((2, 3, 40, 41), (40, 3, 3, 3), {"padding": 1}),
+    "a block of channels with one channel": ((1, 4, 9, 9), (65, 4, 3, 3), {}),
+    "sums of several parts": ((1, 40, 6, 6), (24, 40, 3, 3), {"padding": (1, 0)}),
+    "groups": ((2, 12, 8, 7), (36, 4, 3, 2), {"groups": 3, "padding": 1}),
+    "a stride, and positions that no output reads": ((2, 6, 11, 12), (18, 6, 1, 1), {"stride": (3, 2)}),
+    "stride and dilation with a common divisor": (
+        (1, 4, 17, 19),
+        (6, 4, 3, 3),
+        {"stride": 4, "dilation": 6, "padding": 7},
+    ),
+    "a stride beyond the extent": ((2, 3, 2, 9), (5, 3, 2, 3), {"stride": (5, 2), "padding": (0, 1)}),
+    "padding beyond the window": ((1, 2, 4, 3), (3, 2, 2, 2), {"padding": 3}),
+    "a window of many terms in a row": ((1, 1, 600), (2, 1, 300), {"padding": 10}),
+    "planes": ((1, 3, 5, 6, 7), (17, 3, 2, 3, 3), {"stride": (2, 1, 2), "padding": 1}),
+    "no channels": ((2, 0, 5, 5), (4, 0, 3, 3), {"padding": 1}),
+    "everything": ((2, 6, 13, 10), (8, 3, 3, 2), {**WINDOW, "groups": 2}),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("layer", LAYERS)
+def test_all_passes_are_exact_on_integers(device, record, layer, dtype):
+    input_shape, weight_shape, arguments = LAYERS[layer]
+    random = np.random.default_rng(1)
+    largest = 1 if dtype == "float16" else 3
+
+    def draw(shape):
+        return random.integers(-largest, largest + 1, shape).astype(dtype)
+
+    rank = len(input_shape) - 2
+    x, w, bias = draw(input_shape), draw(weight_shape), draw(weight_shape[:1])
+    output_shape = clconv.ConvProblem.from_shapes(input_shape, weight_shape, **arguments).output_shape
+    dy = draw(output_shape)
+    assert_exact(f"conv{rank}d", device, record, x, w, bias, **arguments)
+    assert_exact(f"conv{rank}d_backward", device, record, dy, x, w, bias, **arguments)
+
+
+@pytest.mark.parametrize("width", [16, 32, 64])
+def test_a_strided_gradient_of_the_data_has_a_pass_for_each_remainder(width):
+    problem = clconv.ConvProblem.from_shapes((1, 4, 9, 9), (6, 4, 3, 3), stride=(2, 3), padding=1)
+    plan = clconv.algorithms.plan_for("conv_bwd_data", problem, Traits(width))
+    assert [launch.kernel for launch in plan.launches] == ["pad_input", *["pack_weights", "conv_direct"] * 6]
+
+
+@pytest.mark.parametrize("where", ["input", "weight"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_padding_makes_no_nan_of_what_is_not_finite(device, where, value):
+    """Zero padding contributes no product: 0 times infinity is not there to be summed."""
+    x, w = np.ones((1, 2, 20, 20), "float32"), np.ones((70, 2, 3, 3), "float32")
+    array = {"input": x, "weight": w}[where]
+    array[(0, 0, 0, 0)] = value
+    with np.errstate(invalid="ignore"):
+        y = clconv.conv2d(x, w, padding=1, device=device)
+    sick = ~np.isfinite(y)
+    if where == "input":  # read by the outputs at its corner through their taps
+        assert sick[:, :, :2, :2].all()
+        assert sick.sum() == 70 * 4
+    else:  # channel 0 multiplies it by every input but those in the padding: row and column 0 have none
+        assert sick[0, 0, 1:, 1:].all()
+        assert sick.sum() == 19 * 19
+        np.testing.assert_array_equal(y[0, 1:], np.broadcast_to(y[0, 1], y[0, 1:].shape))
