@@ -1,4 +1,4 @@
-"""The direct convolution where its tiles, runs, blocks and parts end: sizes on both sides of each."""
+"""Convolutions in vectors where their tiles, runs, blocks and parts end: sizes on both sides of each."""
 
 from __future__ import annotations
 
@@ -27,6 +27,15 @@ LAYERS = {
     "a window of many terms in a row": ((1, 1, 600), (2, 1, 300), {"padding": 10}),
     "planes": ((1, 3, 5, 6, 7), (17, 3, 2, 3, 3), {"stride": (2, 1, 2), "padding": 1}),
     "no channels": ((2, 0, 5, 5), (4, 0, 3, 3), {"padding": 1}),
+    "depthwise": ((2, 7, 15, 20), (7, 1, 3, 3), {"groups": 7, "padding": 1}),
+    "depthwise at strides": ((2, 3, 25, 40), (6, 1, 5, 4), {"groups": 3, "stride": (2, 3), "padding": (2, 1)}),
+    "depthwise, dilated": (
+        (1, 3, 9, 9, 30),
+        (3, 1, 2, 3, 3),
+        {"groups": 3, "dilation": (1, 2, 3), "padding": (1, 2, 3)},
+    ),
+    "depthwise in long rows": ((2, 2, 500), (2, 1, 400), {"groups": 2, "padding": 30, "stride": 2}),
+    "few channels in a group": ((2, 8, 12, 13), (12, 2, 3, 3), {"groups": 4, "padding": 1}),
     "everything": ((2, 6, 13, 10), (8, 3, 3, 2), {**WINDOW, "groups": 2}),
 }
 
@@ -58,9 +67,10 @@ def test_a_strided_gradient_of_the_data_has_a_pass_for_each_remainder(width):
 
 @pytest.mark.parametrize("where", ["input", "weight"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_padding_makes_no_nan_of_what_is_not_finite(device, where, value):
+@pytest.mark.parametrize("channels", [3, 70])
+def test_padding_makes_no_nan_of_what_is_not_finite(device, where, value, channels):
     """Zero padding contributes no product: 0 times infinity is not there to be summed."""
-    x, w = np.ones((1, 2, 20, 20), "float32"), np.ones((70, 2, 3, 3), "float32")
+    x, w = np.ones((1, 2, 20, 20), "float32"), np.ones((channels, 2, 3, 3), "float32")
     array = {"input": x, "weight": w}[where]
     array[(0, 0, 0, 0)] = value
     with np.errstate(invalid="ignore"):
@@ -68,7 +78,7 @@ def test_padding_makes_no_nan_of_what_is_not_finite(device, where, value):
     sick = ~np.isfinite(y)
     if where == "input":  # read by the outputs at its corner through their taps
         assert sick[:, :, :2, :2].all()
-        assert sick.sum() == 70 * 4
+        assert sick.sum() == channels * 4
     else:  # channel 0 multiplies it by every input but those in the padding: row and column 0 have none
         assert sick[0, 0, 1:, 1:].all()
         assert sick.sum() == 19 * 19

@@ -12,6 +12,7 @@ from clconv.algorithms import (
     activation,
     conv_direct,
     conv_portable,
+    conv_rows,
     cross_entropy,
     deform,
     dropout,
@@ -36,14 +37,17 @@ __all__ = ["ALGORITHMS", "Algorithm", "plan_for"]
 #: Every operation that can be planned, each with its algorithms from the most special to the portable one.
 ALGORITHMS: dict[str, tuple[Algorithm, ...]] = {
     "conv_fwd": (
+        Algorithm("rows", conv_rows.fwd_applies, conv_rows.plan_fwd),
         Algorithm("direct", conv_direct.fwd_applies, conv_direct.plan_fwd),
         portable(conv_portable.plan_fwd),
     ),
     "conv_bwd_data": (
+        Algorithm("rows", conv_rows.bwd_data_applies, conv_rows.plan_bwd_data),
         Algorithm("direct", conv_direct.bwd_data_applies, conv_direct.plan_bwd_data),
         portable(conv_portable.plan_bwd_data),
     ),
     "conv_bwd_weights": (
+        Algorithm("rows", conv_rows.bwd_weights_applies, conv_rows.plan_bwd_weights),
         Algorithm("direct", conv_direct.bwd_weights_applies, conv_direct.plan_bwd_weights),
         portable(conv_portable.plan_bwd_weights),
     ),

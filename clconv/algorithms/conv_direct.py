@@ -6,15 +6,23 @@ One kernel serves the three passes; each is told by :class:`clconv.plan.Walk` wh
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
-from clconv.algorithms.conv_passes import Pass, bwd_data, bwd_weights, fwd
+from clconv.algorithms.conv_passes import Pass, bwd_data, bwd_weights, by_axis, fwd
 from clconv.algorithms.conv_portable import summed
 from clconv.plan import Launch, Plan, Traits, Walk
 from clconv.problem import ConvProblem
 from clconv.problem.window import PADDING_MODES
 
-__all__ = ["bwd_data_applies", "bwd_weights_applies", "fwd_applies", "plan_bwd_data", "plan_bwd_weights", "plan_fwd"]
+__all__ = [
+    "bwd_data_applies",
+    "bwd_weights_applies",
+    "fwd_applies",
+    "is_split",
+    "padded_products",
+    "plan_bwd_data",
+    "plan_bwd_weights",
+    "plan_fwd",
+]
 
 #: Outputs in a tile by the vectors of channels, in registers of 64 bytes and in narrower ones: as in the kernel file.
 _WIDE_TILES = {1: 12, 2: 12, 4: 6}
@@ -46,17 +54,24 @@ def fwd_applies(problem: ConvProblem, traits: Traits) -> bool:
 
 def bwd_data_applies(problem: ConvProblem, traits: Traits) -> bool:
     """Return the same; the gradient is a few convolutions at stride 1, over zero padding only."""
-    few = math.prod(window.stride for window in problem.windows) <= _MOST_PASSES
-    return (
-        few
-        and problem.padding_mode == "zeros"
-        and all(_copies_little(this, problem, traits) for this in bwd_data(problem))
-    )
+    return is_split(problem) and all(_copies_little(this, problem, traits) for this in bwd_data(problem))
 
 
 def bwd_weights_applies(problem: ConvProblem, traits: Traits) -> bool:
     """Return the same where the output's gradient plays the weights."""
     return _copies_little(bwd_weights(problem), problem, traits)
+
+
+def is_split(problem: ConvProblem) -> bool:
+    """Return whether the gradient of the data is a sum of few passes."""
+    return problem.padding_mode == "zeros" and math.prod(window.stride for window in problem.windows) <= _MOST_PASSES
+
+
+def padded_products(this: Pass, problem: ConvProblem, traits: Traits) -> int:
+    """Return how many products of a weight and a value this algorithm forms for a tap, in all lanes of all tiles."""
+    defines = _defines(this.OC, problem, traits)
+    tile = _tiles(traits)[dict(defines)["VECTORS"]]
+    return _blocks(this.OC, defines) * _block(defines) * -(-this.outputs // tile) * tile
 
 
 def plan_fwd(problem: ConvProblem, traits: Traits) -> Plan:
@@ -95,7 +110,7 @@ def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
     sizes = {
         "N": problem.G * problem.OCG,
         "C": problem.ICG,
-        **_by_axis("", [window.kernel for window in problem.windows]),
+        **by_axis("", [window.kernel for window in problem.windows]),
     }
     return summed(problem, partial, _PARTS, "dw", count, parts, sizes)
 
@@ -105,7 +120,7 @@ def _copy(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
     if not _is_copied(this, problem):
         return Plan(())
     samples, channels, *reaches = _frame_shape(this, problem)
-    copied = f"{this.arrays[0]}_copied"
+    copied = _name_of_copy(this)
     pad = Launch(
         "conv_direct.cl",
         "pad_input",
@@ -115,9 +130,9 @@ def _copy(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
         {
             "N": samples,
             "C": channels,
-            **_by_axis("I", [window.extent for window in this.windows]),
-            **_by_axis("E", reaches),
-            **_by_axis("P", [axis.low for axis in this.frame]),
+            **by_axis("I", [window.extent for window in this.windows]),
+            **by_axis("E", reaches),
+            **by_axis("P", [axis.low for axis in this.frame]),
             "padding_mode": PADDING_MODES.index(this.padding_mode),
         },
         _frame_elements(this, problem),
@@ -132,18 +147,7 @@ def _plan(this: Pass, problem: ConvProblem, traits: Traits, parts: int = 1) -> P
     data, weights, result = this.arrays
     packed = f"{result}_packed{this.name}"
     taps = this.rows * this.windows[-1].kernel
-    numbers = {
-        "N": this.N,
-        "G": problem.G,
-        "OC": this.OC,
-        "IC": this.IC,
-        **_by_axis("O", [window.output for window in this.windows]),
-        **_by_axis("K", [window.kernel for window in this.windows]),
-        **_by_axis("S", [window.stride for window in this.windows]),
-        **_by_axis("D", [window.dilation for window in this.windows]),
-        **_by_axis("I", [window.extent for window in this.windows]),
-        **_by_axis("P", [window.low for window in this.windows]),
-    }
+    numbers = this.sizes(problem.G)
     pack = Launch(
         "conv_direct.cl",
         "pack_weights",
@@ -158,7 +162,7 @@ def _plan(this: Pass, problem: ConvProblem, traits: Traits, parts: int = 1) -> P
     walks = {"residual": this.walks[2], "y": this.walks[2]}
     is_copied = _is_copied(this, problem)
     if is_copied:
-        data = f"{data}_copied"
+        data = _name_of_copy(this)
         numbers |= _walk_of_copy(this, problem)
     else:
         walks["x"] = Walk((0, 0, *(-window.low for window in this.windows)), this.walks[0].axes)
@@ -193,6 +197,11 @@ def _is_copied(this: Pass, problem: ConvProblem) -> bool:
     return problem.dtype == "float16" or any(
         frame.low > 0 or frame.reach > frame.low + window.extent for frame, window in in_place
     )
+
+
+def _name_of_copy(this: Pass) -> str:
+    """Return a name that no other pass over the same arrays gives its copy."""
+    return f"{this.arrays[0]}_copied_for_{this.arrays[2]}"
 
 
 def _frame_shape(this: Pass, problem: ConvProblem) -> tuple[int, ...]:
@@ -255,7 +264,3 @@ def _work_items(this: Pass, problem: ConvProblem, traits: Traits, run: int = 1) 
 def _tiles(traits: Traits) -> dict[int, int]:
     """Return the outputs in a tile by the vectors of channels."""
     return _WIDE_TILES if traits.vector_bytes == 64 else _TILES
-
-
-def _by_axis(letter: str, values: Sequence[int]) -> dict[str, int]:
-    return {f"{letter}{axis}": value for axis, value in zip("DHW", values, strict=True)}

@@ -17,7 +17,7 @@ from clconv.problem import ConvProblem, EpilogueProblem
 from clconv.problem.epilogue import NO_EPILOGUE
 from clconv.problem.window import Window
 
-__all__ = ["Pass", "bwd_data", "bwd_weights", "fwd"]
+__all__ = ["Frame", "Pass", "bwd_data", "bwd_weights", "by_axis", "fwd"]
 
 _SPATIAL = ((2, 1), (3, 1), (4, 1))
 _NOWHERE = (0,) * 5
@@ -51,10 +51,30 @@ class Pass(NamedTuple):
         """Outputs of a channel, over all samples."""
         return self.N * math.prod(window.output for window in self.windows)
 
+    def sizes(self, G: int) -> dict[str, int]:
+        """Return the kernels' size arguments by their names."""
+        return {
+            "N": self.N,
+            "G": G,
+            "OC": self.OC,
+            "IC": self.IC,
+            **by_axis("O", [window.output for window in self.windows]),
+            **by_axis("K", [window.kernel for window in self.windows]),
+            **by_axis("S", [window.stride for window in self.windows]),
+            **by_axis("D", [window.dilation for window in self.windows]),
+            **by_axis("I", [window.extent for window in self.windows]),
+            **by_axis("P", [window.low for window in self.windows]),
+        }
+
     @property
     def rows(self) -> int:
         """Rows of taps that each output sums over."""
         return self.IC * math.prod(window.kernel for window in self.windows[:-1])
+
+
+def by_axis(letter: str, values: Sequence[int]) -> dict[str, int]:
+    """Return a kernel's arguments along depth, height and width by their names."""
+    return {f"{letter}{axis}": value for axis, value in zip("DHW", values, strict=True)}
 
 
 def fwd(problem: ConvProblem) -> Pass:

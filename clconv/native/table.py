@@ -27,6 +27,12 @@ DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
         for width, counts in VECTORS.items()
         for vectors in counts
     ),
+    "conv_rows.cl": tuple(
+        (*element, ("VECTOR_BYTES", width), ("PIXELS", pixels))
+        for element in _ELEMENTS
+        for width in VECTORS
+        for pixels in (4, 8)
+    ),
     "deform.cl": _ELEMENTS,
     "grid_sample.cl": _ELEMENTS,
     "pad.cl": _ELEMENTS,

@@ -26,6 +26,18 @@ def forward_in_vectors(draw):
             yield Call("conv2d", arrays, {**WINDOW, "padding_mode": padding_mode})
 
 
+#: Planes that fill few vectors of any type and width, and many.
+ROWS = (3, 25, 120)
+
+
+def forward_in_rows(draw):
+    for padding_mode in PADDING_MODES:
+        arrays = draw(2, 3, 4, 6), draw(3, 1, 3, 2), draw(3)
+        yield Call("conv2d", arrays, {**WINDOW, "groups": 3, "padding_mode": padding_mode})
+    for extent in ROWS:
+        yield Call("conv1d", (draw(1, 2, extent), draw(2, 1, 3)), {"groups": 2, "padding": 1})
+
+
 def backward_data(draw):
     for padding_mode in PADDING_MODES:
         arrays = draw(2, 2, 3, 5), draw(2, 2, 3, 2), draw(2)
@@ -40,10 +52,22 @@ def backward(draw):
         yield Call("conv2d_backward", arrays, {**WINDOW, "padding_mode": padding_mode})
 
 
+def backward_in_rows(draw):
+    for padding_mode in PADDING_MODES:
+        arrays = draw(2, 3, 3, 6), draw(2, 3, 4, 6), draw(3, 1, 3, 2), draw(3)
+        yield Call("conv2d_backward", arrays, {**WINDOW, "groups": 3, "padding_mode": padding_mode})
+    for extent in ROWS:
+        arrays = draw(1, 2, extent), draw(1, 2, extent), draw(2, 1, 3), draw(2)
+        yield Call("conv1d_backward", arrays, {"groups": 2, "padding": 1})
+
+
 CALLS = {
     "pack_weights": forward_in_vectors,
     "pad_input": forward_in_vectors,
     "conv_direct": forward_in_vectors,
+    "split_input": forward_in_rows,
+    "conv_rows": forward_in_rows,
+    "conv_rows_bwd_weights": backward_in_rows,
     "conv_fwd": forward,
     "conv_bwd_data": backward_data,
     "conv_bwd_weights": backward,

@@ -1,0 +1,245 @@
+"""Convolution in vectors of neighbouring outputs, for few output channels in a group (kernels/conv_rows.cl).
+
+Depthwise layers have one, a classifier's first layer three in the gradient of its data: too few to fill a vector.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+
+from clconv.algorithms import conv_direct
+from clconv.algorithms.conv_passes import Frame, Pass, bwd_data, by_axis, fwd
+from clconv.algorithms.conv_portable import summed
+from clconv.arguments import LARGEST
+from clconv.plan import Launch, Plan, Traits
+from clconv.problem import ConvProblem
+from clconv.problem.window import PADDING_MODES, Window
+
+__all__ = ["bwd_data_applies", "bwd_weights_applies", "fwd_applies", "plan_bwd_data", "plan_bwd_weights", "plan_fwd"]
+
+#: Vectors of outputs in a tile: more hide the latency of the sums, fewer fill small planes.
+_PIXELS = (4, 8)
+_LARGEST_TILE = 128
+#: Taps of a work-item in the gradient of the weights, as in the kernel file; work-items that keep threads busy.
+_TAPS = 5
+_WORK_ITEMS = 64
+#: A vector of a direct convolution reads a value once for all of its channels, this one its values for one channel.
+_COST = 2
+#: How many elements may be copied: a view of little memory may stand for many.
+_LARGEST_COPY = 2**29
+
+
+def fwd_applies(problem: ConvProblem, traits: Traits) -> bool:
+    """Return whether there are vectors that outputs fill better than channels, and what is copied stays small."""
+    return _pays(fwd(problem), problem, traits)
+
+
+def bwd_data_applies(problem: ConvProblem, traits: Traits) -> bool:
+    """Return the same of the passes that make up the gradient of the data."""
+    return conv_direct.is_split(problem) and all(_pays(this, problem, traits) for this in bwd_data(problem))
+
+
+def plan_fwd(problem: ConvProblem, traits: Traits) -> Plan:
+    """Plan ``y = x * w (+ b)``: operands x, w, b, those of the epilogue, y."""
+    this = fwd(problem)
+    return _split(this, problem, traits) + _plan(this, problem, traits)
+
+
+def plan_bwd_data(problem: ConvProblem, traits: Traits) -> Plan:
+    """Plan the gradient of the data, or the transposed convolution: operands dy, w, b, the epilogue's, dx."""
+    passes = bwd_data(problem)
+    plan = _split(passes[0], problem, traits)
+    for this in passes:
+        plan += _plan(this, problem, traits)
+    return plan
+
+
+def bwd_weights_applies(problem: ConvProblem, traits: Traits) -> bool:
+    """Return whether the forward pass would take this algorithm, whose copy of the data the gradient reads."""
+    return fwd_applies(problem, traits)
+
+
+def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
+    """Plan the gradient of the weight: operands x, dy, dw.
+
+    dy is copied as the data is, with zeros between its rows, so that each sum runs over both from end to end.
+    """
+    this = fwd(problem)._replace(arrays=("x", "dy", "dw"))
+    extents = _extents(this)
+    spread = Pass(
+        N=problem.N,
+        OC=problem.OCG,
+        IC=problem.OCG,
+        windows=[
+            Window(extent=window.output, output=extent) for window, extent in zip(this.windows, extents, strict=True)
+        ],
+        padding_mode="zeros",
+        frame=tuple(Frame(0, extent) for extent in extents),
+        arrays=("dy", "w", "dw"),
+        walks=this.walks,
+        data_channels=problem.OCG,
+    )
+    taps = math.prod(window.kernel for window in this.windows)
+    weights = problem.G * problem.OCG * problem.ICG
+    items = weights * -(-taps // _TAPS)
+    parts = max(1, min(problem.N, _WORK_ITEMS // max(items, 1)))
+    partial = Launch(
+        "conv_rows.cl",
+        "conv_rows_bwd_weights",
+        _defines(this, problem, traits),
+        parts * items,
+        {"x": _name_of_copy(this), "offsets": "dw_offsets", "dy": _name_of_copy(spread), "part": "dw_parts"},
+        {
+            **this.sizes(problem.G),
+            "EH": extents[1],
+            "EW": extents[2],
+            "zero_padding": int(this.padding_mode == "zeros"),
+            "x_channel": _phases(this) * math.prod(extents),
+            "dy_channel": math.prod(extents),
+            "PARTS": parts,
+        },
+        2 * problem.macs,
+        local_size=1,
+    )
+    plan = _split(this, problem, traits) + _split(spread, problem, traits)
+    plan += Plan((partial,), constants={"dw_offsets": np.array(_offsets(this), np.int32).tobytes()})
+    sizes = {
+        "N": problem.G * problem.OCG,
+        "C": problem.ICG,
+        **by_axis("", [window.kernel for window in problem.windows]),
+    }
+    return summed(problem, plan, "dw_parts", "dw", weights * taps, parts, sizes)
+
+
+def _split(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
+    """Plan the copy of the data with its padding, positions with one remainder by the strides side by side."""
+    extents = _extents(this)
+    rows = problem.N * problem.G * this.data_channels * _phases(this) * extents[0] * extents[1]
+    elements = rows * extents[2] + _LARGEST_TILE
+    copied = _name_of_copy(this)
+    split = Launch(
+        "conv_rows.cl",
+        "split_input",
+        _defines(this, problem, traits),
+        rows + 1,
+        {"x": this.arrays[0], "phases": copied},
+        {
+            "N": problem.N,
+            "C": problem.G * this.data_channels,
+            "SLACK": _LARGEST_TILE,
+            **by_axis("I", [window.extent for window in this.windows]),
+            **by_axis("E", extents),
+            **by_axis("S", [window.stride for window in this.windows]),
+            **by_axis("P", [axis.low for axis in this.frame]),
+            "padding_mode": PADDING_MODES.index(this.padding_mode),
+        },
+        elements,
+        local_size=1,
+    )
+    return Plan((split,), {copied: elements * problem.real_bytes})
+
+
+def _plan(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
+    _, weights, result = this.arrays
+    offsets = f"{result}_offsets{this.name}"
+    tiles = -(-_places(this) // _tile(this, problem, traits))
+    extents = _extents(this)
+    bias = ("b",) if this.has_bias else ()
+    launch = Launch(
+        "conv_rows.cl",
+        "conv_rows",
+        _defines(this, problem, traits),
+        this.N * problem.G * this.OC * tiles,
+        {
+            "x": _name_of_copy(this),
+            "offsets": offsets,
+            "w": weights,
+            **{name: name for name in (*bias, *this.epilogue.arrays)},
+            "y": result,
+        },
+        {
+            **this.sizes(problem.G),
+            "EH": extents[1],
+            "EW": extents[2],
+            **_walk_of_copy(this, problem),
+            "zero_padding": int(this.padding_mode == "zeros"),
+            "has_bias": int(this.has_bias),
+            **this.epilogue.numbers(),
+        },
+        2 * problem.macs,
+        local_size=1,
+        walks={"w": this.walks[1], "residual": this.walks[2], "y": this.walks[2]},
+    )
+    return Plan((launch,), constants={offsets: np.array(_offsets(this), np.int32).tobytes()})
+
+
+def _name_of_copy(this: Pass) -> str:
+    """Return a name that no other pass over the same arrays gives its copy."""
+    return f"{this.arrays[0]}_phases_for_{this.arrays[2]}"
+
+
+def _extents(this: Pass) -> list[int]:
+    """Return how many positions of each remainder are copied along each axis."""
+    return [-(-axis.reach // window.stride) for axis, window in zip(this.frame, this.windows, strict=True)]
+
+
+def _phases(this: Pass) -> int:
+    return math.prod(window.stride for window in this.windows)
+
+
+def _places(this: Pass) -> int:
+    """Return the places from a plane's first output to its last, those between rows included."""
+    _, height, width = _extents(this)
+    outputs = [window.output for window in this.windows]
+    return ((outputs[0] - 1) * height + outputs[1] - 1) * width + outputs[2]
+
+
+def _offsets(this: Pass) -> list[int]:
+    """Return how far from an output's place each tap reads."""
+    extents = _extents(this)
+    axes = [
+        [divmod(frame.low - window.low + k * window.dilation, window.stride) for k in range(window.kernel)]
+        for frame, window in zip(this.frame, this.windows, strict=True)
+    ]
+    strides = [window.stride for window in this.windows]
+    offsets = []
+    for taps in itertools.product(*axes):
+        phase = place = 0
+        for (step, remainder), stride, extent in zip(taps, strides, extents, strict=True):
+            phase = phase * stride + remainder
+            place = place * extent + step
+        offsets.append(phase * math.prod(extents) + place)
+    return offsets
+
+
+def _walk_of_copy(this: Pass, problem: ConvProblem) -> dict[str, int]:
+    """Return the start and strides by which the kernel walks the copy: within a plane, it does so by offsets."""
+    channel = _phases(this) * math.prod(_extents(this))
+    strides = (problem.G * this.data_channels * channel, channel, 0, 0, 0)
+    axes = zip("gncdhw", this.walks[0].axes, strict=True)
+    return {"x_start": 0, **{f"x_{letter}": factor * strides[axis] for letter, (axis, factor) in axes}}
+
+
+def _pays(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
+    if not traits.vector_bytes or not this.outputs:
+        return False
+    channel = _phases(this) * math.prod(_extents(this))
+    if channel > LARGEST or problem.N * problem.G * this.data_channels * channel > _LARGEST_COPY:
+        return False
+    tile = _tile(this, problem, traits)
+    own = _COST * this.N * this.OC * -(-_places(this) // tile) * tile
+    return own < conv_direct.padded_products(this, problem, traits)
+
+
+def _tile(this: Pass, problem: ConvProblem, traits: Traits) -> int:
+    return dict(_defines(this, problem, traits))["PIXELS"] * traits.vector_bytes // problem.real_bytes
+
+
+def _defines(this: Pass, problem: ConvProblem, traits: Traits) -> tuple[tuple[str, int], ...]:
+    """Return what the kernels are compiled with: as many vectors as waste the fewest places."""
+    lanes = traits.vector_bytes // problem.real_bytes
+    pixels = min(_PIXELS, key=lambda count: (-(-_places(this) // (count * lanes)) * count, -count))
+    return (*problem.defines, ("VECTOR_BYTES", traits.vector_bytes), ("PIXELS", pixels))

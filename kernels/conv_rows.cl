@@ -1,0 +1,271 @@
+/* Convolution in vectors of neighbouring outputs, for processors and layers with few output channels in a group, such as
+ * depthwise ones. It computes the same sum as conv_direct.cl, in the same letters,
+ *
+ *     y[n, g, oc, o] = b[g, oc] + sum over ic, k of w[g, oc, ic, k] * x[n, g, ic, source(o*S - P + k*D)]
+ *
+ * split_input copies x with its padding, and lays positions with one remainder by the strides side by side:
+ *
+ *     phases[n, c, r, e] = x[n, c, source(e*S + r - P)]        r, e for all three axes
+ *
+ * So each tap reads phases at a constant offset from the output's own place, at any stride, and outputs lie as far apart
+ * as what they read: a work-item walks PIXELS vectors of a plane across the ends of its rows. What it computes between
+ * those is not stored.
+ *
+ * Zero padding contributes no product, as in conv.cl: outputs of a tile that is not finite are computed again by that rule.
+ */
+#include "epilogue.h"
+#include "vector.h"
+#include "window.h"
+
+#ifndef PIXELS
+#define PIXELS 4
+#endif
+#define TILE (PIXELS * LANES)
+
+/* Taps whose gradients are summed together. */
+#define TAPS 5
+
+/* Sums are added up in parts of about this many terms, which keeps the rounding of long ones small. */
+#define TERMS_PER_PART 256
+
+#define GROUPED_VIEW(a) \
+    const index64 a##_start, const index64 a##_g, const index64 a##_n, const index64 a##_c, \
+    const index64 a##_d, const index64 a##_h, const index64 a##_w
+
+/* One work-item copies a row of one phase; the one after the last clears what tiles read beyond the end. */
+kernel void split_input(
+    WORK_ITEM
+    global const element *x, global real *phases,
+    const index64 N, const index64 C, const int SLACK, const int ID, const int IH, const int IW, const int ED, const int EH, const int EW,
+    const int SD, const int SH, const int SW, const int PD, const int PH, const int PW, const int padding_mode,
+    const index64 x_start, const index64 x_n, const index64 x_c, const index64 x_d, const index64 x_h, const index64 x_w)
+{
+    index64 item = WORK_ITEM_INDEX;
+    const index64 rows = N * C * SD * SH * SW * ED * EH;
+    if (item > rows) return;
+    global real *row = phases + item * EW;
+    if (item == rows) {
+        for (int e = 0; e < SLACK; e++) row[e] = 0;
+        return;
+    }
+    const int eh = item % EH; item /= EH;
+    const int ed = item % ED; item /= ED;
+    const int rw = item % SW; item /= SW;
+    const int rh = item % SH; item /= SH;
+    const int rd = item % SD; item /= SD;
+    const int id = source_of(ed * SD + rd - PD, ID, padding_mode);
+    const int ih = source_of(eh * SH + rh - PH, IH, padding_mode);
+    if (id < 0 || ih < 0) {
+        for (int e = 0; e < EW; e++) row[e] = 0;
+        return;
+    }
+    const index64 source = x_start + item / C * x_n + item % C * x_c + id * x_d + ih * x_h;
+    /* Places whose position e*S + r - P lies within [0, I), and those before and after. */
+    int begin = PW > rw ? (PW - rw + SW - 1) / SW : 0;
+    int end = IW + PW - rw > 0 ? (IW + PW - rw + SW - 1) / SW : 0;
+    if (begin > EW) begin = EW;
+    if (end > EW) end = EW;
+    if (end < begin) end = begin;
+    for (int e = 0; e < EW; e++) {
+        if (e == begin) {
+            const index64 first = source + (rw - PW) * x_w;
+            const index64 step = SW * x_w;
+            if (step == 1) for (; e < end; e++) row[e] = load(x, first + e);
+            else if (step == 2) for (; e < end; e++) row[e] = load(x, first + 2 * e);
+            else for (; e < end; e++) row[e] = load(x, first + e * step);
+            if (e == EW) break;
+        }
+        const int iw = source_of(e * SW + rw - PW, IW, padding_mode);
+        row[e] = iw < 0 ? 0 : load(x, source + iw * x_w);
+    }
+}
+
+/* The sum of a single output, without the products of zero padding: taps outside [0, I) contribute none. */
+APART real sum_by_the_rule(
+    global const real *x, global const int *offsets, global const element *w, const real bias, const index64 IC,
+    const int KD, const int KH, const int KW, const int ID, const int IH, const int IW,
+    const int DD, const int DH, const int DW, const int id, const int ih, const int iw,
+    const index64 x_c, const index64 w_first, const index64 w_c, const index64 w_d, const index64 w_h, const index64 w_w)
+{
+    real sum = bias;
+    for (index64 ic = 0; ic < IC; ic++)
+        for (int tap = 0; tap < KD * KH * KW; tap++) {
+            const int kw = tap % KW, kh = tap / KW % KH, kd = tap / KW / KH;
+            const int d = id + kd * DD, h = ih + kh * DH, position = iw + kw * DW;
+            if (d < 0 || d >= ID || h < 0 || h >= IH || position < 0 || position >= IW) continue;
+            sum += load(w, w_first + ic * w_c + kd * w_d + kh * w_h + kw * w_w) * x[ic * x_c + offsets[tap]];
+        }
+    return sum;
+}
+
+kernel void conv_rows(
+    WORK_ITEM
+    global const real *x, global const int *offsets, global const element *w, global const element *b, EPILOGUE_ARRAYS,
+    global element *y,
+    const index64 N, const int G, const int OC, const index64 IC,
+    const int OD, const int OH, const int OW, const int KD, const int KH, const int KW,
+    const int SD, const int SH, const int SW, const int DD, const int DH, const int DW,
+    const int ID, const int IH, const int IW, const int PD, const int PH, const int PW, const int zero_padding,
+    const int EH, const int EW,
+    GROUPED_VIEW(x), GROUPED_VIEW(w), GROUPED_VIEW(y), const index64 b_start, const index64 b_c, const int has_bias,
+    EPILOGUE, GROUPED_VIEW(residual))
+{
+    const index64 places = ((OD - 1) * (index64)EH + OH - 1) * EW + OW;
+    const index64 TILES = (places + TILE - 1) / TILE;
+    index64 item = WORK_ITEM_INDEX;
+    if (item >= N * G * OC * TILES) return;
+    const index64 first = item % TILES * TILE; item /= TILES;
+    const index64 oc = item % OC; item /= OC;
+    const index64 g = item % G;
+    const index64 n = item / G;
+    const index64 w_first = w_start + g * w_g + oc * w_n;
+    const real bias = has_bias ? load(b, b_start + (g * OC + oc) * b_c) : 0;
+    x += x_start + g * x_g + n * x_n + first;
+
+    vector sum[PIXELS], total[PIXELS];
+    for (int p = 0; p < PIXELS; p++) {
+        sum[p] = splat(0);
+        total[p] = splat(bias);
+    }
+    int terms = 0;
+    for (index64 ic = 0; ic < IC; ic++) {
+        global const int *offset = offsets;
+        for (int kd = 0; kd < KD; kd++)
+            for (int kh = 0; kh < KH; kh++) {
+                const index64 taps = w_first + ic * w_c + kd * w_d + kh * w_h;
+                for (int kw = 0; kw < KW; kw++, offset++) {
+                    const real weight = load(w, taps + kw * w_w);
+                    global const real *place = x + ic * x_c + *offset;
+                    for (int p = 0; p < PIXELS; p++) sum[p] += load_vector(place + p * LANES) * weight;
+                }
+                terms += KW;
+                if (terms < TERMS_PER_PART) continue;
+                terms = 0;
+                for (int p = 0; p < PIXELS; p++) {
+                    total[p] += sum[p];
+                    sum[p] = splat(0);
+                }
+            }
+    }
+    real value[TILE], lanes[LANES];
+    vector zeros = splat(0);
+    for (int p = 0; p < PIXELS; p++) {
+        total[p] += sum[p];
+        zeros += total[p] * 0;
+        store_vector(value + p * LANES, total[p]);
+    }
+    store_vector(lanes, zeros);
+    int by_the_rule = 0; /* where a sum is infinite or no number */
+    for (int lane = 0; lane < LANES; lane++) by_the_rule |= zero_padding & (lanes[lane] != 0);
+
+    int ow = first % EW;
+    int oh = first / EW % EH;
+    int od = first / EW / EH;
+    for (int i = 0; i < TILE && od < OD;) {
+        const int count = OW - ow < TILE - i ? OW - ow : TILE - i;
+        if (oh < OH && count > 0) {
+            if (by_the_rule) {
+                for (int t = 0; t < count; t++)
+                    value[i + t] = sum_by_the_rule(
+                        x + i + t, offsets, w, bias, IC, KD, KH, KW, ID, IH, IW, DD, DH, DW,
+                        od * SD - PD, oh * SH - PH, (ow + t) * SW - PW, x_c, w_first, w_c, w_d, w_h, w_w);
+            }
+            const index64 target = y_start + g * y_g + n * y_n + oc * y_c + od * y_d + oh * y_h + ow * y_w;
+            FINISH_RUN(value + i, count, g * OC + oc,
+                       residual_start + g * residual_g + n * residual_n + oc * residual_c
+                       + od * residual_d + oh * residual_h + ow * residual_w, residual_w);
+            if (y_w == 1) {
+                for (int t = 0; t < count; t++) store(y, target + t, value[i + t]);
+            } else {
+                for (int t = 0; t < count; t++) store(y, target + t * y_w, value[i + t]);
+            }
+        }
+        i += EW - ow;
+        ow = 0;
+        if (++oh < EH) continue;
+        oh = 0;
+        od++;
+    }
+}
+
+/* A tap's sum over a plane without the products of zero padding, or of what lies between rows: (pd, ph, pw) is the position
+ * that it reads for the first output. */
+APART real plane_by_the_rule(
+    global const real *dy, global const real *x, const int OD, const int OH, const int OW, const int EH, const int EW,
+    const int SD, const int SH, const int SW, const int ID, const int IH, const int IW, const int zero_padding,
+    const int pd, const int ph, const int pw)
+{
+    real sum = 0;
+    for (int od = 0; od < OD; od++)
+        for (int oh = 0; oh < OH; oh++)
+            for (int ow = 0; ow < OW; ow++) {
+                const int d = pd + od * SD, h = ph + oh * SH, w = pw + ow * SW;
+                if (zero_padding && (d < 0 || d >= ID || h < 0 || h >= IH || w < 0 || w >= IW)) continue;
+                const index64 q = ((index64)od * EH + oh) * EW + ow;
+                sum += dy[q] * x[q];
+            }
+    return sum;
+}
+
+/* dw[g, oc, ic, k] = sum over n, o of dy[n, g, oc, o] * x[n, g, ic, source(o*S - P + k*D)]
+ *
+ * dy has been copied, too, with zeros between its rows, so that it lies as x does: each sum runs over a plane from end to
+ * end. One work-item sums over its share of the samples for TAPS taps.
+ */
+kernel void conv_rows_bwd_weights(
+    WORK_ITEM
+    global const real *x, global const int *offsets, global const real *dy, global real *part,
+    const index64 N, const int G, const int OC, const index64 IC,
+    const int OD, const int OH, const int OW, const int KD, const int KH, const int KW,
+    const int SD, const int SH, const int SW, const int DD, const int DH, const int DW,
+    const int ID, const int IH, const int IW, const int PD, const int PH, const int PW, const int zero_padding,
+    const int EH, const int EW, const index64 x_channel, const index64 dy_channel, const int PARTS)
+{
+    const int taps = KD * KH * KW;
+    const int GROUPS = (taps + TAPS - 1) / TAPS;
+    index64 item = WORK_ITEM_INDEX;
+    if (item >= (index64)PARTS * G * OC * IC * GROUPS) return;
+    const int first = item % GROUPS * TAPS; item /= GROUPS;
+    const index64 ic = item % IC; item /= IC;
+    const index64 oc = item % ((index64)G * OC);
+    const index64 slice = item / ((index64)G * OC);
+    const index64 c = oc / OC * IC + ic;
+
+    const index64 places = ((OD - 1) * (index64)EH + OH - 1) * EW + OW;
+    const int count = taps - first < TAPS ? taps - first : TAPS;
+    vector sum[TAPS];
+    real rest[TAPS];
+    index64 offset[TAPS];
+    for (int t = 0; t < TAPS; t++) {
+        sum[t] = splat(0);
+        rest[t] = 0;
+        offset[t] = offsets[first + (t < count ? t : 0)];
+    }
+    const index64 begin = N * slice / PARTS, end = N * (slice + 1) / PARTS;
+    for (index64 n = begin; n < end; n++) {
+        global const real *a = dy + (n * G * OC + oc) * dy_channel;
+        global const real *b = x + (n * G * IC + c) * x_channel;
+        index64 q = 0;
+        for (; q + LANES <= places; q += LANES) {
+            const vector factor = load_vector(a + q);
+            for (int t = 0; t < TAPS; t++) sum[t] += load_vector(b + q + offset[t]) * factor;
+        }
+        for (; q < places; q++)
+            for (int t = 0; t < TAPS; t++) rest[t] += a[q] * b[q + offset[t]];
+    }
+    for (int t = 0; t < count; t++) {
+        real lanes[LANES];
+        store_vector(lanes, sum[t]);
+        for (int lane = 0; lane < LANES; lane++) rest[t] += lanes[lane];
+        if (rest[t] * 0 != 0) { /* not finite */
+            const int tap = first + t;
+            rest[t] = 0;
+            for (index64 n = begin; n < end; n++)
+                rest[t] += plane_by_the_rule(
+                    dy + (n * G * OC + oc) * dy_channel, x + (n * G * IC + c) * x_channel + offset[t],
+                    OD, OH, OW, EH, EW, SD, SH, SW, ID, IH, IW, zero_padding,
+                    tap / KW / KH * DD - PD, tap / KW % KH * DH - PH, tap % KW * DW - PW);
+        }
+        part[(slice * G * OC * IC + oc * IC + ic) * taps + first + t] = rest[t];
+    }
+}
