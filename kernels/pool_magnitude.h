@@ -4,7 +4,9 @@
 
 #include "math.h"
 
-static inline bits kept_bits(const int magnitudes) { return magnitudes ? ~SIGN : ~(bits)0; }
+#define ALL_BITS (~(bits)0)
+
+static inline bits kept_bits(const int magnitudes) { return magnitudes ? ~SIGN : ALL_BITS; }
 static inline real masked(const real value, const bits kept) { return real_of(bits_of(value) & kept); }
 
 #endif

@@ -33,13 +33,13 @@ static inline void raise_some(real *restrict line, global const element *restric
 static inline void raise_rows(real *restrict line, global const element *restrict x, const index64 *restrict start,
                               const index64 step, const int count, const int rows, const int fresh, const bits kept)
 {
-    if (step != 1) raise_some(line, x, start, step, count, rows, fresh, kept);
-    else if (rows == 3 && fresh) raise_some(line, x, start, 1, count, 3, 1, kept);
-    else if (rows == 2 && fresh) raise_some(line, x, start, 1, count, 2, 1, kept);
-    else if (fresh) raise_some(line, x, start, 1, count, 1, 1, kept);
-    else if (rows == 3) raise_some(line, x, start, 1, count, 3, 0, kept);
-    else if (rows == 2) raise_some(line, x, start, 1, count, 2, 0, kept);
-    else raise_some(line, x, start, 1, count, 1, 0, kept);
+    if (step != 1 || ~kept) raise_some(line, x, start, step, count, rows, fresh, kept);
+    else if (rows == 3 && fresh) raise_some(line, x, start, 1, count, 3, 1, ALL_BITS);
+    else if (rows == 2 && fresh) raise_some(line, x, start, 1, count, 2, 1, ALL_BITS);
+    else if (fresh) raise_some(line, x, start, 1, count, 1, 1, ALL_BITS);
+    else if (rows == 3) raise_some(line, x, start, 1, count, 3, 0, ALL_BITS);
+    else if (rows == 2) raise_some(line, x, start, 1, count, 2, 0, ALL_BITS);
+    else raise_some(line, x, start, 1, count, 1, 0, ALL_BITS);
 }
 
 /* best[o] = the largest tap of window o; taps lie as TAPS says for step = 1. */
@@ -172,13 +172,13 @@ static inline void raise_rows_placed(real *restrict line, int *restrict where, g
                                      const index64 *restrict start, const index64 step, const int *restrict index,
                                      const int count, const int rows, const int fresh, const bits kept)
 {
-    if (step != 1) raise_some_placed(line, where, x, start, step, index, count, rows, fresh, kept);
-    else if (rows == 3 && fresh) raise_some_placed(line, where, x, start, 1, index, count, 3, 1, kept);
-    else if (rows == 2 && fresh) raise_some_placed(line, where, x, start, 1, index, count, 2, 1, kept);
-    else if (fresh) raise_some_placed(line, where, x, start, 1, index, count, 1, 1, kept);
-    else if (rows == 3) raise_some_placed(line, where, x, start, 1, index, count, 3, 0, kept);
-    else if (rows == 2) raise_some_placed(line, where, x, start, 1, index, count, 2, 0, kept);
-    else raise_some_placed(line, where, x, start, 1, index, count, 1, 0, kept);
+    if (step != 1 || ~kept) raise_some_placed(line, where, x, start, step, index, count, rows, fresh, kept);
+    else if (rows == 3 && fresh) raise_some_placed(line, where, x, start, 1, index, count, 3, 1, ALL_BITS);
+    else if (rows == 2 && fresh) raise_some_placed(line, where, x, start, 1, index, count, 2, 1, ALL_BITS);
+    else if (fresh) raise_some_placed(line, where, x, start, 1, index, count, 1, 1, ALL_BITS);
+    else if (rows == 3) raise_some_placed(line, where, x, start, 1, index, count, 3, 0, ALL_BITS);
+    else if (rows == 2) raise_some_placed(line, where, x, start, 1, index, count, 2, 0, ALL_BITS);
+    else raise_some_placed(line, where, x, start, 1, index, count, 1, 0, ALL_BITS);
 }
 
 static inline void raise_window_placed(real *restrict best, int *restrict place_of_best, const real *restrict line,
