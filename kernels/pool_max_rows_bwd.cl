@@ -150,7 +150,8 @@ kernel void max_pool_rows_bwd(
     const bits *taps = SW == 2 ? parts : keys;
     const bits kept = kept_bits(magnitudes);
     int opened = 0;
-    const int in_pairs = once && !magnitudes && KD == 1 && KH == 2 && KW == 2 && SD == 1 && SH == 2 && SW == 2 && DH == 1 && DW == 1
+    const int in_pairs = once && !magnitudes && KD == 1 && KH == 2 && KW == 2 && SD == 1 && SH == 2
+        && SW == 2 && DH == 1 && DW == 1
         && PD == 0 && PH == 0 && PW == 0 && QH == 1 && b.begin % 2 == 0 && b.count == 2 * l.count
         && x_w == 1 && dy_w == 1 && dx_w == 1;
     for (int ih = b.first_row; ih < b.end_row; ih++) {
