@@ -30,8 +30,12 @@ typedef long index64;
 typedef uint bits32;
 typedef ulong bits64;
 
-/* Asks for the memory of an element that will be read soon; here, a device decides by itself. */
+/* Asks for the memory of an element that will be read soon, if there is one; devices but processors decide themselves. */
+#if defined(__clang__) && (defined(__x86_64__) || defined(__aarch64__))
+#define FETCH_AHEAD(array, i) __builtin_prefetch((const void *)(uintptr_t)((array) + (i)))
+#else
 #define FETCH_AHEAD(array, i)
+#endif
 
 /* OpenCL keeps the index of the work-item in the device; C passes it as the kernel's first argument. */
 #define WORK_ITEM

@@ -34,13 +34,18 @@ static inline real sum_of(const real *line, const int count)
     return sum;
 }
 
-/* sum[o] = line[o*S] + ... + line[o*S + K - 1] */
-static inline void add_taps(real *restrict sum, const real *restrict line, const int count, const int K, const int S)
+/* sum[o] = the sum of the taps of window o, which lie as TAPS says for step = 1. */
+static inline void add_taps(
+    real *restrict sum, const real *restrict line, const int windows, const int K, const int S, const int step)
 {
-    for (int o = 0; o < whole_blocks(count); o++) {
-        real total = line[o * S];
-        for (int k = 1; k < K; k++) total += line[o * S + k];
-        sum[o] = total;
+    const real *restrict second = step == 2 ? line + 1 : TAPS(line, 1);
+    const real *restrict third = TAPS(line, 2);
+    if (K == 1) EACH_OF_BLOCKS(o, windows) sum[o] = line[o];
+    else if (K == 2) EACH_OF_BLOCKS(o, windows) sum[o] = line[o * step] + second[o * step];
+    else EACH_OF_BLOCKS(o, windows) sum[o] = line[o] + second[o] + third[o];
+    for (int k = 3; k < K; k++) {
+        const real *restrict taps = TAPS(line, k);
+        EACH_OF_BLOCKS(o, windows) sum[o] += taps[o];
     }
 }
 
@@ -72,7 +77,7 @@ kernel void avg_pool_rows(
     const reach rd = reach_of(b.d, ID, KD, SD, DD, PD, QD);
     const real of_d = counted(rd, ID, HIGH_D, count_padding);
 
-    real line[ROOM], sum[ROOM], taps[ROOM];
+    real line[ROOM], parts[2 * ROOM], sum[ROOM], taps[ROOM];
     count_taps(taps, b.begin, b.count, IW, KW, SW, PW, QW, HIGH_W, count_padding);
     fill(sum, 0, b.count);
     fill(line, 0, ROOM); /* what rows leave of it stays the padding's */
@@ -84,17 +89,19 @@ kernel void avg_pool_rows(
             for (int id = rd.first; id < rd.end; id++)
                 for (int ih = rh.first; ih < rh.end; ih++) {
                     start[rows++] = AT(x, b.n, b.c, id, ih, iw);
+                    fetch_ahead(x, start[rows - 1], x_w, smaller(s.end - iw, LINE));
                     if (rows < ROWS && (ih + 1 < rh.end || id + 1 < rd.end)) continue;
                     add_rows(line + (iw - s.start) % LINE, x, start, x_w, smaller(s.end - iw, LINE), rows, fresh);
                     rows = fresh = 0;
                 }
 
-#define ADD_TAPS(K, S) add_taps(sum, line, b.count, K, S)
         if (RUN == 1)
             sum[0] = sum_of(line, s.length);
-        else if (QW == 1 && SW <= 2)
-            WITH_WINDOW(ADD_TAPS, KW, SW);
-        else
+        else if (QW == 1 && SW <= 2) {
+            if (SW == 2 && KW != 2) part(parts, line, s.length);
+            if (SW == 2 && KW == 2) add_taps(sum, line, b.count, 2, 2, 2);
+            else add_taps(sum, SW == 2 ? parts : line, b.count, KW, SW, 1);
+        } else
             for (int o = 0; o < b.count; o++) {
                 const reach rw = reach_of(b.begin + o, IW, KW, SW, 1, PW, QW);
                 sum[o] = sum_of(line + rw.start - s.start, rw.taps);
@@ -126,7 +133,7 @@ kernel void avg_pool_rows_bwd(
     if (WORK_ITEM_INDEX >= N * C * ID * bands_of_plane(IH, IW, BAND, RUN)) return;
     const band b = band_of(WORK_ITEM_INDEX, C, ID, IH, IW, BAND, RUN);
     const windows wd = windows_over(b.d, OD, KD, SD, DD, PD, QD);
-    const int first = windows_over(b.begin, OW, KW, SW, 1, PW, QW).first;
+    const int first = first_window(b.begin, OW, KW, SW, 1, PW, QW);
     const int outputs = larger(windows_over(b.begin + b.count - 1, OW, KW, SW, 1, PW, QW).last - first + 1, 0);
     const int by_taps = QW == 1 && SW <= 2 && outputs;
     /* Positions of the first window that are not of the run; and zeros before the first window, for taps to read. */

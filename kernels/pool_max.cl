@@ -8,6 +8,7 @@
  * x's sign: the Lp norm of infinite order. Each result is gathered by one work-item in a fixed order.
  */
 #include "pool.h"
+#include "epilogue.h"
 #include "math.h"
 
 typedef struct { real value; index64 index; } maximum;
@@ -40,13 +41,13 @@ static inline maximum maximum_of(
 
 kernel void max_pool_fwd(
     WORK_ITEM
-    global const element *x, global element *y, global index64 *indices,
-    POOL_SIZES, VIEW(x), VIEW(y), VIEW(indices), const int has_indices, const int magnitudes)
+    global const element *x, EPILOGUE_ARRAYS, global element *y, global index64 *indices,
+    POOL_SIZES, VIEW(x), VIEW(y), VIEW(indices), EPILOGUE, VIEW(residual), const int has_indices, const int magnitudes)
 {
     if (WORK_ITEM_INDEX >= N * C * OD * OH * OW) return;
     const place at = place_of(WORK_ITEM_INDEX, C, OD, OH, OW);
     const maximum best = maximum_of(x, at, ALL_SIZES, magnitudes);
-    store(y, AT_PLACE(y, at), best.value);
+    store(y, AT_PLACE(y, at), FINISHED(best.value, at.c, AT_PLACE(residual, at)));
     if (has_indices) indices[AT_PLACE(indices, at)] = best.index;
 }
 

@@ -3,65 +3,103 @@
  * Places are counted through the plane in an int: planes have less than 2^31 positions here.
  */
 #include "pool_rows.h"
-#include "math.h"
+#include "epilogue.h"
+#include "pool_magnitude.h"
 
 static inline real larger_of(const real best, const real value)
 {
     return ((value > best) | (value != value)) ? value : best;
 }
 
+/* The same where the best is in memory, of which compilers would make a branch around a store. */
+static inline real raised(const real best, const real value)
+{
+    return chosen((value > best) | (value != value), value, best);
+}
+
 /* line[i] = the largest of `rows` rows, 1 to ROWS, and of what is there unless the line is fresh. */
 static inline void raise_some(real *restrict line, global const element *restrict x, const index64 *restrict start,
-                              const index64 step, const int count, const int rows, const int fresh)
+                              const index64 step, const int count, const int rows, const int fresh, const bits kept)
 {
     for (int i = 0; i < count; i++) {
-        real best = load(x, start[0] + i * step);
-        if (!fresh) best = larger_of(line[i], best);
-        if (rows > 1) best = larger_of(best, load(x, start[1] + i * step));
-        if (rows > 2) best = larger_of(best, load(x, start[2] + i * step));
+        real best = masked(load(x, start[0] + i * step), kept);
+        if (!fresh) best = raised(line[i], best);
+        if (rows > 1) best = larger_of(best, masked(load(x, start[1] + i * step), kept));
+        if (rows > 2) best = larger_of(best, masked(load(x, start[2] + i * step), kept));
         line[i] = best;
     }
 }
 
 static inline void raise_rows(real *restrict line, global const element *restrict x, const index64 *restrict start,
-                              const index64 step, const int count, const int rows, const int fresh)
+                              const index64 step, const int count, const int rows, const int fresh, const bits kept)
 {
-    if (step != 1) raise_some(line, x, start, step, count, rows, fresh);
-    else if (rows == 3 && fresh) raise_some(line, x, start, 1, count, 3, 1);
-    else if (rows == 2 && fresh) raise_some(line, x, start, 1, count, 2, 1);
-    else if (fresh) raise_some(line, x, start, 1, count, 1, 1);
-    else if (rows == 3) raise_some(line, x, start, 1, count, 3, 0);
-    else if (rows == 2) raise_some(line, x, start, 1, count, 2, 0);
-    else raise_some(line, x, start, 1, count, 1, 0);
+    if (step != 1 || ~kept) raise_some(line, x, start, step, count, rows, fresh, kept);
+    else if (rows == 3 && fresh) raise_some(line, x, start, 1, count, 3, 1, ALL_BITS);
+    else if (rows == 2 && fresh) raise_some(line, x, start, 1, count, 2, 1, ALL_BITS);
+    else if (fresh) raise_some(line, x, start, 1, count, 1, 1, ALL_BITS);
+    else if (rows == 3) raise_some(line, x, start, 1, count, 3, 0, ALL_BITS);
+    else if (rows == 2) raise_some(line, x, start, 1, count, 2, 0, ALL_BITS);
+    else raise_some(line, x, start, 1, count, 1, 0, ALL_BITS);
 }
 
-/* best[o] = the largest of line[o*S] to line[o*S + K - 1] */
-static inline void raise_taps(real *restrict best, const real *restrict line, const int count, const int K, const int S)
+/* best[o] = the largest tap of window o; taps lie as TAPS says for step = 1. */
+static inline void raise_taps(real *restrict best, const real *restrict line, const int windows, const int K,
+                              const int S, const int D, const int step)
 {
-    for (int o = 0; o < whole_blocks(count); o++) {
-        real top = line[o * S];
-        for (int k = 1; k < K; k++) top = larger_of(top, line[o * S + k]);
-        best[o] = top;
+    const real *restrict second = step == 2 ? line + 1 : TAPS(line, D);
+    const real *restrict third = TAPS(line, 2 * D);
+    if (K == 1) EACH_OF_BLOCKS(o, windows) best[o] = line[o];
+    else if (K == 2) EACH_OF_BLOCKS(o, windows) best[o] = larger_of(line[o * step], second[o * step]);
+    else EACH_OF_BLOCKS(o, windows) best[o] = larger_of(larger_of(line[o], second[o]), third[o]);
+    for (int k = 3; k < K; k++) {
+        const real *restrict taps = TAPS(line, k * D);
+        EACH_OF_BLOCKS(o, windows) best[o] = raised(best[o], taps[o]);
     }
 }
 
-static inline real largest_of(const real *line, const int count, const int D)
+/* Returns a line whose places have the largest of `width` places of the given one, D apart, from their own on; that is
+ * the largest power of two that is not above `least`. Lines are doubled in turn. */
+typedef struct { const real *line; int width; } widened;
+
+static inline void raise_pairs(real *restrict to, const real *restrict from, const int count, const int distance)
 {
-    real best = line[0];
-    for (int i = 1; i < count; i++) best = larger_of(best, line[i * D]);
-    return best;
+    EACH_OF_BLOCKS(i, count) to[i] = larger_of(from[i], from[i + distance]);
+}
+
+static inline widened widen(real *line, real *spare, const int length, const int least, const int D)
+{
+    int width = 1;
+    for (; 2 * width <= least; width *= 2) {
+        raise_pairs(spare, line, length - width * D, width * D);
+        real *other = line;
+        line = spare;
+        spare = other;
+    }
+    const widened w = {line, width};
+    return w;
+}
+
+/* The largest of `taps` places from `start` on: of stretches, the last of which may overlap the one before it. */
+static inline real largest_of(const widened w, const int start, const int taps, const int D)
+{
+    real best = w.line[start];
+    for (int k = w.width; k + w.width <= taps; k += w.width) best = larger_of(best, w.line[start + k * D]);
+    return larger_of(best, w.line[start + (taps - w.width) * D]);
 }
 
 kernel void max_pool_rows(
     WORK_ITEM
-    global const element *x, global element *y, POOL_SIZES, VIEW(x), VIEW(y), const int BAND, const int RUN)
+    global const element *x, EPILOGUE_ARRAYS, global element *y, POOL_SIZES, VIEW(x), VIEW(y),
+    EPILOGUE, VIEW(residual), const int BAND, const int RUN, const int magnitudes)
 {
     if (WORK_ITEM_INDEX >= N * C * OD * bands_of_plane(OH, OW, BAND, RUN)) return;
     const band b = band_of(WORK_ITEM_INDEX, C, OD, OH, OW, BAND, RUN);
     const span s = span_of(b, RUN, IW, KW, SW, DW, PW, QW);
     const reach rd = reach_of(b.d, ID, KD, SD, DD, PD, QD);
 
-    real line[ROOM], best[ROOM];
+    const int folds = RUN == 1 && DW == 1;
+    const bits kept = kept_bits(magnitudes);
+    real line[ROOM], best[ROOM], parts[2 * ROOM];
     fill(line, -infinity(), ROOM); /* what rows leave of it stays the padding's */
     for (int oh = b.first_row; oh < b.end_row; oh++) {
         const reach rh = reach_of(oh, IH, KH, SH, DH, PH, QH);
@@ -71,21 +109,29 @@ kernel void max_pool_rows(
             for (int id = rd.first; id < rd.end; id += DD)
                 for (int ih = rh.first; ih < rh.end; ih += DH) {
                     start[rows++] = AT(x, b.n, b.c, id, ih, iw);
+                    fetch_ahead(x, start[rows - 1], x_w, smaller(s.end - iw, LINE));
                     if (rows < ROWS && (ih + DH < rh.end || id + DD < rd.end)) continue;
-                    raise_rows(line + (iw - s.start) % LINE, x, start, x_w, smaller(s.end - iw, LINE), rows, fresh);
+                    raise_rows(
+                        line + (iw - s.start) % LINE, x, start, x_w, smaller(s.end - iw, LINE), rows, fresh, kept);
                     rows = fresh = 0;
                 }
 
-#define RAISE_TAPS(K, S) raise_taps(best, line, b.count, K, S)
-        if (RUN == 1 && DW == 1)
-            best[0] = largest_of(line, s.length, 1);
-        else if (QW == 1 && SW <= 2 && DW == 1)
-            WITH_WINDOW(RAISE_TAPS, KW, SW);
-        else
+        if (QW == 1 && SW <= 2 && !folds) {
+            if (SW == 2 && KW == 2 && DW == 1) {
+                raise_taps(best, line, b.count, 2, 2, 1, 2);
+            } else {
+                if (SW == 2) part(parts, line, s.length);
+                raise_taps(best, SW == 2 ? parts : line, b.count, KW, SW, DW, 1);
+            }
+        } else {
+            const widened w = widen(line, parts, s.length, folds ? s.length : KW / QW, DW);
             for (int o = 0; o < b.count; o++) {
                 const reach rw = reach_of(b.begin + o, IW, KW, SW, DW, PW, QW);
-                best[o] = largest_of(line + rw.start - s.start, rw.taps, DW);
+                best[o] = largest_of(w, folds ? 0 : rw.start - s.start, folds ? s.length : rw.taps, DW);
             }
+            fill(line, -infinity(), ROOM);
+        }
+        FINISH_RUN(best, b.count, b.c, AT(residual, b.n, b.c, b.d, oh, b.begin), residual_w);
         write_row(y, AT(y, b.n, b.c, b.d, oh, b.begin), y_w, best, b.count);
     }
 }
@@ -104,12 +150,12 @@ static inline int place_if_top(const int index, const real value, const real top
  * values. */
 static inline void raise_some_placed(real *restrict line, int *restrict where, global const element *restrict x,
                                      const index64 *restrict start, const index64 step, const int *restrict index,
-                                     const int count, const int rows, const int fresh)
+                                     const int count, const int rows, const int fresh, const bits kept)
 {
     for (int i = 0; i < count; i++) {
-        const real first = load(x, start[0] + i * step);
-        const real second = rows > 1 ? load(x, start[1] + i * step) : first;
-        const real third = rows > 2 ? load(x, start[2] + i * step) : first;
+        const real first = masked(load(x, start[0] + i * step), kept);
+        const real second = rows > 1 ? masked(load(x, start[1] + i * step), kept) : first;
+        const real third = rows > 2 ? masked(load(x, start[2] + i * step), kept) : first;
         real top = fresh ? first : larger_of(line[i], first);
         if (rows > 1) top = larger_of(top, second);
         if (rows > 2) top = larger_of(top, third);
@@ -124,15 +170,15 @@ static inline void raise_some_placed(real *restrict line, int *restrict where, g
 
 static inline void raise_rows_placed(real *restrict line, int *restrict where, global const element *restrict x,
                                      const index64 *restrict start, const index64 step, const int *restrict index,
-                                     const int count, const int rows, const int fresh)
+                                     const int count, const int rows, const int fresh, const bits kept)
 {
-    if (step != 1) raise_some_placed(line, where, x, start, step, index, count, rows, fresh);
-    else if (rows == 3 && fresh) raise_some_placed(line, where, x, start, 1, index, count, 3, 1);
-    else if (rows == 2 && fresh) raise_some_placed(line, where, x, start, 1, index, count, 2, 1);
-    else if (fresh) raise_some_placed(line, where, x, start, 1, index, count, 1, 1);
-    else if (rows == 3) raise_some_placed(line, where, x, start, 1, index, count, 3, 0);
-    else if (rows == 2) raise_some_placed(line, where, x, start, 1, index, count, 2, 0);
-    else raise_some_placed(line, where, x, start, 1, index, count, 1, 0);
+    if (step != 1 || ~kept) raise_some_placed(line, where, x, start, step, index, count, rows, fresh, kept);
+    else if (rows == 3 && fresh) raise_some_placed(line, where, x, start, 1, index, count, 3, 1, ALL_BITS);
+    else if (rows == 2 && fresh) raise_some_placed(line, where, x, start, 1, index, count, 2, 1, ALL_BITS);
+    else if (fresh) raise_some_placed(line, where, x, start, 1, index, count, 1, 1, ALL_BITS);
+    else if (rows == 3) raise_some_placed(line, where, x, start, 1, index, count, 3, 0, ALL_BITS);
+    else if (rows == 2) raise_some_placed(line, where, x, start, 1, index, count, 2, 0, ALL_BITS);
+    else raise_some_placed(line, where, x, start, 1, index, count, 1, 0, ALL_BITS);
 }
 
 static inline void raise_window_placed(real *restrict best, int *restrict place_of_best, const real *restrict line,
@@ -162,7 +208,8 @@ static inline void clear(real *restrict line, int *restrict where)
 /* The maxima of a run of windows in row oh, and their places. */
 static inline void placed_maxima(
     real *restrict best, int *restrict place_of_best, real *restrict line, int *restrict where,
-    global const element *restrict x, const band b, const span s, const int oh, POOL_SIZES, VIEW(x), const int RUN)
+    global const element *restrict x, const band b, const span s, const int oh, POOL_SIZES, VIEW(x), const int RUN,
+    const bits kept)
 {
     const reach rd = reach_of(b.d, ID, KD, SD, DD, PD, QD);
     const reach rh = reach_of(oh, IH, KH, SH, DH, PH, QH);
@@ -172,11 +219,13 @@ static inline void placed_maxima(
         for (int ih = rh.first; ih < rh.end; ih += DH)
             for (int iw = s.first; iw < s.end; iw += LINE) {
                 start[rows] = AT(x, b.n, b.c, id, ih, iw);
+                fetch_ahead(x, start[rows], x_w, smaller(s.end - iw, LINE));
                 index[rows++] = (id * IH + ih) * IW + iw;
                 const int is_last = ih + DH >= rh.end && id + DD >= rd.end;
                 if (rows < ROWS && !is_last && s.end - s.first <= LINE) continue;
                 const int i = (iw - s.start) % LINE;
-                raise_rows_placed(line + i, where + i, x, start, x_w, index, smaller(s.end - iw, LINE), rows, fresh);
+                raise_rows_placed(
+                    line + i, where + i, x, start, x_w, index, smaller(s.end - iw, LINE), rows, fresh, kept);
                 rows = fresh = 0;
             }
 
@@ -200,8 +249,9 @@ static inline void placed_maxima(
 
 kernel void max_pool_rows_placed(
     WORK_ITEM
-    global const element *x, global element *y, global index64 *indices,
-    POOL_SIZES, VIEW(x), VIEW(y), VIEW(indices), const int BAND, const int RUN)
+    global const element *x, EPILOGUE_ARRAYS, global element *y, global index64 *indices,
+    POOL_SIZES, VIEW(x), VIEW(y), VIEW(indices), EPILOGUE, VIEW(residual),
+    const int BAND, const int RUN, const int magnitudes)
 {
     if (WORK_ITEM_INDEX >= N * C * OD * bands_of_plane(OH, OW, BAND, RUN)) return;
     const band b = band_of(WORK_ITEM_INDEX, C, OD, OH, OW, BAND, RUN);
@@ -210,7 +260,8 @@ kernel void max_pool_rows_placed(
     int where[ROOM], place_of_best[ROOM];
     clear(line, where);
     for (int oh = b.first_row; oh < b.end_row; oh++) {
-        placed_maxima(best, place_of_best, line, where, x, b, s, oh, ALL_SIZES, RUN);
+        placed_maxima(best, place_of_best, line, where, x, b, s, oh, ALL_SIZES, RUN, kept_bits(magnitudes));
+        FINISH_RUN(best, b.count, b.c, AT(residual, b.n, b.c, b.d, oh, b.begin), residual_w);
         write_row(y, AT(y, b.n, b.c, b.d, oh, b.begin), y_w, best, b.count);
         const index64 target = AT(indices, b.n, b.c, b.d, oh, b.begin);
         if (indices_w == 1) for (int o = 0; o < b.count; o++) indices[target + o] = place_of_best[o];
@@ -221,7 +272,8 @@ kernel void max_pool_rows_placed(
 /* The places alone, for the gradient. */
 kernel void max_pool_rows_winners(
     WORK_ITEM
-    global const element *x, global int *winners, POOL_SIZES, VIEW(x), const int BAND, const int RUN)
+    global const element *x, global int *winners, POOL_SIZES, VIEW(x), const int BAND, const int RUN,
+    const int magnitudes)
 {
     if (WORK_ITEM_INDEX >= N * C * OD * bands_of_plane(OH, OW, BAND, RUN)) return;
     const band b = band_of(WORK_ITEM_INDEX, C, OD, OH, OW, BAND, RUN);
@@ -230,38 +282,14 @@ kernel void max_pool_rows_winners(
     int where[ROOM], place_of_best[ROOM];
     clear(line, where);
     for (int oh = b.first_row; oh < b.end_row; oh++) {
-        placed_maxima(best, place_of_best, line, where, x, b, s, oh, ALL_SIZES, RUN);
+        placed_maxima(best, place_of_best, line, where, x, b, s, oh, ALL_SIZES, RUN, kept_bits(magnitudes));
         global int *target = winners + (((b.n * C + b.c) * OD + b.d) * OH + oh) * OW + b.begin;
         for (int o = 0; o < b.count; o++) target[o] = place_of_best[o];
     }
 }
 
-/* The value, or 0: by its bits, so that compilers see no branch. */
-static inline real given_if(const int is_given, const real value)
-{
-    return real_of(bits_of(value) & (0 - (bits)is_given));
-}
-
-/* Position j*S + phase of the line gets given[o] of every window o whose maximum is there: at its tap k with o*S + k =
- * j*S + phase. The line is kept in S interleaved parts, so that neighbours are neighbours in memory, too. */
-static inline void gather_phase(real *restrict line, const int *restrict tap, const real *restrict given,
-                                const int length, const int K, const int S, const int phase)
-{
-    for (int j = 0; j < whole_blocks(length); j++) {
-        real sum = line[j];
-        for (int k = phase; k < K; k += S) sum += given_if(tap[j - k / S] == k, given[j - k / S]);
-        line[j] = sum;
-    }
-}
-
-static inline void gather_winners(real *restrict line, const int *restrict tap, const real *restrict given,
-                                  const int length, const int K, const int S)
-{
-    gather_phase(line, tap, given, length, K, S, 0);
-    if (S == 2) gather_phase(line + ROOM, tap, given, length, K, S, 1);
-}
-
-kernel void max_pool_rows_bwd(
+/* What windows give, each to the place of its maximum. */
+kernel void max_pool_rows_gather(
     WORK_ITEM
     global const int *winners, global const element *dy, global element *dx,
     POOL_SIZES, VIEW(dy), VIEW(dx), const int BAND, const int RUN)
@@ -270,46 +298,20 @@ kernel void max_pool_rows_bwd(
     const band b = band_of(WORK_ITEM_INDEX, C, ID, IH, IW, BAND, RUN);
     const windows wd = windows_over(b.d, OD, KD, SD, DD, PD, QD);
     const int first = windows_over(b.begin, OW, KW, SW, DW, PW, QW).first;
-    const int outputs = larger(windows_over(b.begin + b.count - 1, OW, KW, SW, DW, PW, QW).last - first + 1, 0);
-    const int by_taps = QW == 1 && SW <= 2 && DW == 1 && outputs;
-    /* Positions of the first window that are not of the run; and windows that are none, for taps to read. */
-    const int before = by_taps ? b.begin + PW - first * SW : 0;
-    const int none = by_taps ? (KW - 1) / SW : 0;
-
-    real line[2 * ROOM], all_given[ROOM];
-    int all_taps[ROOM], offset[ROOM];
-    real *given = all_given + none;
-    int *tap = all_taps + none;
-    fill(all_given, 0, ROOM);
-    for (int i = 0; i < ROOM; i++) {
-        all_taps[i] = -1;
-        offset[i] = i * SW;
-    }
+    const int last = windows_over(b.begin + b.count - 1, OW, KW, SW, DW, PW, QW).last;
+    real line[ROOM];
     for (int ih = b.first_row; ih < b.end_row; ih++) {
         const windows wh = windows_over(ih, OH, KH, SH, DH, PH, QH);
-        const int row = (b.d * IH + ih) * IW + b.begin - before;
-        fill(line, 0, before + b.count + BLOCK);
-        if (by_taps && SW == 2) fill(line + ROOM, 0, (before + b.count) / 2 + BLOCK);
+        const int row = (b.d * IH + ih) * IW + b.begin;
+        fill(line, 0, b.count);
         for (int od = wd.first; od <= wd.last; od++)
             for (int oh = wh.first; oh <= wh.last; oh++) {
-                global const int *winner = winners + (((b.n * C + b.c) * OD + od) * OH + oh) * OW + first;
-                const index64 start = AT(dy, b.n, b.c, od, oh, first);
-                if (by_taps) {
-                    /* How far the winner is from where this row's part of the window begins. One of another row is
-                     * beyond the taps, or leads to a place beyond the image, which is not written. */
-                    for (int o = 0; o < outputs; o++) tap[o] = winner[o] - row - offset[o];
-                    read_row(given, dy, start, dy_w, outputs);
-#define GATHER_WINNERS(K, S) gather_winners(line, tap, given, (before + b.count) / (S) + 1, K, S)
-                    WITH_WINDOW(GATHER_WINNERS, KW, SW);
-                } else {
-                    for (int o = 0; o < outputs; o++) {
-                        const int i = winner[o] - row;
-                        if (i >= 0 && i < b.count) line[i] += load(dy, start + o * dy_w);
-                    }
+                global const int *winner = winners + (((b.n * C + b.c) * OD + od) * OH + oh) * OW;
+                for (int ow = first; ow <= last; ow++) {
+                    const int i = winner[ow] - row;
+                    if (i >= 0 && i < b.count) line[i] += load(dy, AT(dy, b.n, b.c, od, oh, ow));
                 }
             }
-        const index64 target = AT(dx, b.n, b.c, b.d, ih, b.begin);
-        if (by_taps && SW == 2) write_interleaved(dx, target, dx_w, line, before, b.count);
-        else write_row(dx, target, dx_w, line + before, b.count);
+        write_row(dx, AT(dx, b.n, b.c, b.d, ih, b.begin), dx_w, line, b.count);
     }
 }

@@ -75,12 +75,39 @@ static inline span span_of(const band b, const int RUN, const int I, const int K
     return s;
 }
 
+/* The first window over a run that begins at i, or the one before it if that is between windows: it does not begin
+ * after i. */
+static inline int first_window(
+    const int i, const int O, const int K, const int S, const int D, const int P, const int Q)
+{
+    const int over = windows_over(i, O, K, S, D, P, Q).first;
+    return Q == 1 ? smaller(over, quotient(i + P, S)) : over;
+}
+
 /* `count` rounded up, so that loops over a line are whole vectors. */
 static inline int whole_blocks(const int count) { return (count + BLOCK - 1) / BLOCK * BLOCK; }
 
+#define EACH_OF_BLOCKS(i, count) for (int i = 0; i < whole_blocks(count); i++)
+
 static inline void fill(real *line, const real value, const int count)
 {
-    for (int i = 0; i < whole_blocks(count); i++) line[i] = value;
+    EACH_OF_BLOCKS(i, count) line[i] = value;
+}
+
+/* One of two values: by their bits, so that compilers see no branch. */
+static inline real chosen(const int is_first, const real first, const real second)
+{
+    const bits all = 0 - (bits)is_first;
+    return real_of((bits_of(first) & all) | (bits_of(second) & ~all));
+}
+
+/* Asks for the memory some rows further on: processors do not foresee reads that go to and fro between rows. */
+#define AHEAD (2048 / (int)sizeof(element))
+
+static inline void fetch_ahead(global const element *x, const index64 start, const index64 step, const int count)
+{
+    if (step == 1)
+        for (int i = 0; i < count; i += 64 / (int)sizeof(element)) FETCH_AHEAD(x, start + AHEAD + i);
 }
 
 static inline void read_row(
@@ -95,6 +122,48 @@ static inline void write_row(
 {
     if (step == 1) for (int i = 0; i < count; i++) store(y, start + i, line[i]);
     else for (int i = 0; i < count; i++) store(y, start + i * step, line[i]);
+}
+
+/* The windows over a run of positions, first ... first + count - 1, and the line from where the first one begins:
+ * `length` positions from `origin` on, of which begin ... end - 1 are on the image, and those of the run come after
+ * `before` others. */
+typedef struct { int first, count, origin, before, length, begin, end; } window_line;
+
+static inline window_line line_under(const band b, const int I, const int O, const int K, const int S, const int D,
+                                     const int P)
+{
+    window_line l;
+    l.first = first_window(b.begin, O, K, S, D, P, 1);
+    l.count = larger(windows_over(b.begin + b.count - 1, O, K, S, D, P, 1).last - l.first + 1, 0);
+    l.origin = l.first * S - P;
+    l.before = b.begin - l.origin;
+    l.length = larger(l.count ? (l.count - 1) * S + (K - 1) * D + 1 : 0, l.before + b.count);
+    l.begin = larger(-l.origin, 0);
+    l.end = smaller(I - l.origin, l.length);
+    return l;
+}
+
+/* Loops over windows whose taps are `step` apart in a line: over whole blocks if they are neighbours. */
+#define EACH_WINDOW(o, windows) for (int o = 0; o < (step == 1 ? whole_blocks(windows) : (windows)); o++)
+
+/* Where the taps i places after the windows' begin are in a line. With a stride of 2 it is kept in two parts, its even
+ * and its odd places, so that neighbours are neighbours in memory, too. */
+#define TAPS(line, i) (S == 2 ? (line) + (i) % 2 * ROOM + (i) / 2 : (line) + (i))
+
+/* Calls a function with the distance of neighbouring windows' taps in a line. */
+#define WITH_STEP(call) \
+    do { \
+        if (SW <= 2) call(1); \
+        else call(SW); \
+    } while (0)
+
+/* Takes a line in its two parts; it has room for another block of positions. */
+static inline void part(real *restrict parts, const real *restrict line, const int length)
+{
+    EACH_OF_BLOCKS(i, length / 2 + 1) {
+        parts[i] = line[2 * i];
+        parts[ROOM + i] = line[2 * i + 1];
+    }
 }
 
 /* The same of a line that is kept in two parts, ROOM apart: its even and its odd positions, from position `from` on. */

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 
 import numpy as np
 import pytest
@@ -40,6 +41,14 @@ WITHOUT_WEIGHTS = {
     "avg_pool2d": ((2, 3, 7, 20), (2, 3, 4, 10), {"kernel_size": 2, "ceil_mode": True, "count_include_pad": False}),
     "avg_pool3d": ((1, 2, 4, 4, 6), (1, 2, 2, 2, 3), {"kernel_size": 2}),
     "adaptive_avg_pool2d": ((2, 3, 8, 6), (2, 3, 2, 3), {"output_size": (2, 3)}),
+    "max_pool1d": ((2, 3, 70), (2, 3, 35), {"kernel_size": 2}),
+    "max_pool2d": ((2, 3, 7, 20), (2, 3, 4, 10), {"kernel_size": 3, "stride": 2, "padding": 1}),
+    "max_pool3d": ((1, 2, 4, 4, 6), (1, 2, 2, 2, 2), {"kernel_size": (2, 2, 3)}),
+    "adaptive_max_pool2d": ((2, 3, 8, 7), (2, 3, 2, 3), {"output_size": (2, 3)}),
+    "global_max_pool": ((2, 3, 4, 8), (2, 3, 1, 1), {}),
+    "lp_pool1d": ((2, 3, 70), (2, 3, 35), {"norm_type": 1, "kernel_size": 2}),
+    "lp_pool2d": ((2, 3, 7, 20), (2, 3, 4, 10), {"norm_type": 1, "kernel_size": 2, "ceil_mode": True}),
+    "lp_pool3d": ((1, 2, 4, 4, 6), (1, 2, 2, 2, 3), {"norm_type": math.inf, "kernel_size": 2}),
     "global_avg_pool": ((2, 3, 4, 8), (2, 3, 1, 1), {}),
 }
 # Other arguments of normalisations that halve values of which half are 1 and half -1 in every row.
@@ -179,7 +188,7 @@ def test_runs_are_activated_as_by_the_functions(device, dtype, activation, opera
 
 
 @pytest.mark.parametrize("layout", ["channels_last", "reversed", "sliced", "broadcast", "misaligned"])
-@pytest.mark.parametrize("operation", ["avg_pool2d"])
+@pytest.mark.parametrize("operation", ["avg_pool2d", "max_pool2d", "lp_pool2d"])
 def test_runs_take_residuals_in_any_layout(device, layout, operation):
     random = np.random.default_rng(8)
     x_shape, y_shape, arguments = WITHOUT_WEIGHTS[operation]

@@ -234,6 +234,38 @@ def test_rows_longer_than_a_run(device, record, dtype, kernel_size, stride, padd
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("ties", ["first", "all", "share"])
+@pytest.mark.parametrize(
+    ("kernel_size", "stride", "dilation"),
+    [(2, 2, 1), (3, 2, 1), (3, 1, 1), ((3, 4), (2, 3), 1), ((2, 3), (1, 2), (2, 3)), (1, 2, 1), (16, 16, 1)],
+)
+def test_gradients_of_maxima_over_large_planes(device, record, dtype, ties, kernel_size, stride, dilation):
+    """Rows of several runs, of which some begin between windows, and bands of rows that windows reach over."""
+    random = np.random.default_rng(13)
+    x = random.integers(-3, 4, (2, 1, 37, 513)).astype(dtype)
+    window = {"kernel_size": kernel_size, "stride": stride, "dilation": dilation}
+    g = random.integers(-9, 10, reference.max_pool2d(x, **window).shape).astype(dtype)
+    judged = assert_within_bound if ties == "share" else assert_exact
+    judged("max_pool2d_backward", device, record, g, x, **window, ties=ties)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("kernel_size", "stride"), [(1, 2), (2, 2), (3, 2), (3, 1), (4, 3)])
+@pytest.mark.parametrize("order", [1, 2, 3, 2.5, math.inf])
+def test_norms_and_means_over_long_rows(device, record, dtype, kernel_size, stride, order):
+    random = np.random.default_rng(14)
+    x = normal(random, (2, 1, 9, 513)).astype(dtype)
+    x[0, 0, :4] *= 0
+    x[1, 0, 4:6] *= {"float16": 2.0**-12, "float32": 2.0**-110, "float64": 2.0**-900}[dtype]
+    window = {"kernel_size": kernel_size, "stride": stride}
+    g = normal(random, reference.lp_pool2d(x, order, **window).shape).astype(dtype)
+    judged = assert_exact if order == math.inf and stride >= kernel_size else assert_within_bound
+    judged("lp_pool2d", device, record, x, order, **window)
+    judged("lp_pool2d_backward", device, record, g, x, order, **window)
+    assert_within_bound("avg_pool2d_backward", device, record, g, x, **window)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", [1, 7, (5, 3), (2, 40)])
 def test_large_shares(device, record, dtype, size):
     random = np.random.default_rng(12)

@@ -18,6 +18,7 @@ __all__ = [
     "plan_max_fwd",
     "plan_unpool_bwd",
     "plan_unpool_fwd",
+    "real_bytes",
 ]
 
 #: Bytes of a place in a plane.
@@ -25,9 +26,10 @@ _INDEX_BYTES = 8
 
 
 def plan_max_fwd(problem: MaxPoolProblem) -> Plan:
-    """Plan the maxima and, where wanted, their places: operands x, y, indices."""
-    numbers = {"has_indices": int(problem.indices), "magnitudes": int(problem.magnitudes)}
-    arrays = ("x", "y", "indices") if problem.indices else ("x", "y")
+    """Plan the maxima and, where wanted, their places: operands x, those of the epilogue, y, indices."""
+    rule = {"has_indices": int(problem.indices), "magnitudes": int(problem.magnitudes)}
+    arrays = ("x", *problem.epilogue.arrays, "y", *(["indices"] if problem.indices else []))
+    numbers = {**rule, **problem.epilogue.numbers()}
     return Plan((launch("pool_max.cl", "max_pool_fwd", problem, problem.outputs, arrays, numbers),))
 
 
@@ -53,7 +55,7 @@ def _all_get_it(problem: MaxPoolProblem) -> Plan:
         {"shared": int(problem.ties == "share")},
     )
     gathered = launch("pool_max.cl", "max_pool_bwd_ties", problem, problem.inputs, ("x", "top", "part", "dx"), {})
-    size = _real_bytes(problem) * problem.outputs
+    size = real_bytes(problem) * problem.outputs
     return Plan((parts, gathered), {"top": size, "part": size})
 
 
@@ -71,9 +73,10 @@ def plan_avg_bwd(problem: AvgPoolProblem) -> Plan:
 
 
 def plan_lp_fwd(problem: LpPoolProblem) -> Plan:
-    """Plan the norms: operands x, y."""
-    order = {"p": problem.norm_type}
-    return Plan((launch("pool_lp.cl", "lp_pool_fwd", problem, problem.outputs, ("x", "y"), order),))
+    """Plan the norms: operands x, those of the epilogue, y."""
+    arrays = ("x", *problem.epilogue.arrays, "y")
+    numbers = {"p": problem.norm_type, **problem.epilogue.numbers()}
+    return Plan((launch("pool_lp.cl", "lp_pool_fwd", problem, problem.outputs, arrays, numbers),))
 
 
 def plan_lp_bwd(problem: LpPoolProblem) -> Plan:
@@ -81,7 +84,7 @@ def plan_lp_bwd(problem: LpPoolProblem) -> Plan:
     order = {"p": problem.norm_type}
     norms = launch("pool_lp.cl", "lp_pool_norms", problem, problem.outputs, ("x", "norms"), order)
     gathered = launch("pool_lp.cl", "lp_pool_bwd", problem, problem.inputs, ("x", "norms", "dy", "dx"), order)
-    return Plan((norms, gathered), {"norms": _real_bytes(problem) * problem.outputs})
+    return Plan((norms, gathered), {"norms": real_bytes(problem) * problem.outputs})
 
 
 def plan_unpool_fwd(problem: UnpoolProblem) -> Plan:
@@ -113,7 +116,7 @@ def divisor_numbers(problem: AvgPoolProblem) -> dict[str, int]:
     return {"count_padding": int(problem.count_include_pad), "divisor": int(problem.divisor or 0)}
 
 
-def _real_bytes(problem: PoolProblem) -> int:
+def real_bytes(problem: PoolProblem) -> int:
     """Return the bytes of the type that sums are held in: float for half."""
     return 8 if problem.dtype == "float64" else 4
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
 from clconv.algorithms.algorithm import Algorithm
-from clconv.algorithms.pool_portable import divisor_numbers, launch
+from clconv.algorithms.pool_portable import divisor_numbers, launch, real_bytes
 from clconv.plan import Launch, Plan, Traits
-from clconv.problem import AvgPoolProblem, MaxPoolProblem, PoolProblem
+from clconv.problem import AvgPoolProblem, LpPoolProblem, MaxPoolProblem, PoolProblem
 from clconv.problem.pool import PoolAxis
 
-__all__ = ["AVG_BWD", "AVG_FWD", "LINE", "MAX_BWD", "MAX_FWD"]
+__all__ = ["AVG_BWD", "AVG_FWD", "LINE", "LP_BWD", "LP_FWD", "MAX_BWD", "MAX_BWD_KEPT", "MAX_FWD"]
 
 #: The most positions of a row that a work-item keeps: kernels/pool_rows.h.
 LINE = 256
@@ -20,7 +21,10 @@ _MOST_PLACES = 2**31 - 1
 _WINNER_BYTES = 4
 #: Enough for all the threads of a processor; beyond that, rows of one plane are the work of one work-item.
 _WORK_ITEMS = 256
-_MAX_FILE, _AVG_FILE = "pool_max_rows.cl", "pool_avg_rows.cl"
+_MAX_FILE, _MAX_BWD_FILE, _AVG_FILE = "pool_max_rows.cl", "pool_max_rows_bwd.cl", "pool_avg_rows.cl"
+_LP_FILE = "pool_lp_rows.cl"
+#: The most rows of windows that a work-item keeps: kernels/pool_max_rows_bwd.cl.
+_KEPT = 9
 
 
 def forward_run(axis: PoolAxis) -> int:
@@ -72,7 +76,7 @@ def _backward_applies(problem: PoolProblem, traits: Traits) -> bool:
 
 def _max_fwd_applies(problem: MaxPoolProblem, traits: Traits) -> bool:
     has_room = _is_small(problem) or not problem.indices
-    return _forward_applies(problem, traits) and has_room and not problem.magnitudes
+    return _forward_applies(problem, traits) and has_room
 
 
 def _max_bwd_applies(problem: MaxPoolProblem, traits: Traits) -> bool:
@@ -81,16 +85,47 @@ def _max_bwd_applies(problem: MaxPoolProblem, traits: Traits) -> bool:
 
 
 def plan_max_fwd(problem: MaxPoolProblem, traits: Traits) -> Plan:
-    """Plan the maxima and, where wanted, their places: operands x, y, indices."""
+    """Plan the maxima and, where wanted, their places: operands x, those of the epilogue, y, indices."""
+    arrays = ("x", *problem.epilogue.arrays, "y")
+    numbers = {"magnitudes": int(problem.magnitudes), **problem.epilogue.numbers()}
     if problem.indices:
-        return Plan((_by_outputs(_MAX_FILE, "max_pool_rows_placed", problem, ("x", "y", "indices"), {}),))
-    return Plan((_by_outputs(_MAX_FILE, "max_pool_rows", problem, ("x", "y"), {}),))
+        return Plan((_by_outputs(_MAX_FILE, "max_pool_rows_placed", problem, (*arrays, "indices"), numbers),))
+    return Plan((_by_outputs(_MAX_FILE, "max_pool_rows", problem, arrays, numbers),))
+
+
+def _kept(problem: PoolProblem) -> int:
+    """Return how many rows of windows may be over one row, of all depths."""
+    return math.prod((axis.span - 1) // axis.stride + 1 for axis in problem.axes[:2])
+
+
+def _kept_run(axis: PoolAxis) -> int:
+    """Return how many inputs of a row a work-item computes whose windows are kept: all of these fit into a line."""
+    most = LINE - 2 * (axis.span - 1) - axis.stride
+    return _balanced(axis.extent, most) if most > 0 else 0
+
+
+def _max_bwd_kept_applies(problem: MaxPoolProblem, traits: Traits) -> bool:
+    slides = all(axis.parts == 1 for axis in problem.axes)
+    fits = slides and _kept(problem) <= _KEPT and _kept_run(problem.axes[-1]) > 0
+    return traits.vector_bytes > 0 and fits and (problem.axes[-1].stride <= 2 or problem.ties != "first")
+
+
+def plan_max_bwd_kept(problem: MaxPoolProblem, traits: Traits) -> Plan:
+    """Plan the gradient of the maxima in one pass: operands x, dy, dx."""
+    rules = {
+        "magnitudes": int(problem.magnitudes),
+        "once": int(problem.ties == "first"),
+        "shared": int(problem.ties == "share"),
+    }
+    extents = _extents(problem)
+    run = _kept_run(problem.axes[-1])
+    return Plan((_by_bands(_MAX_BWD_FILE, "max_pool_rows_bwd", problem, extents, run, ("x", "dy", "dx"), rules),))
 
 
 def plan_max_bwd(problem: MaxPoolProblem, traits: Traits) -> Plan:
     """Plan the gradient of the maxima: operands x, dy, dx."""
-    winners = _by_outputs(_MAX_FILE, "max_pool_rows_winners", problem, ("x", "winners"), {})
-    gathered = _by_inputs(_MAX_FILE, "max_pool_rows_bwd", problem, ("winners", "dy", "dx"), {})
+    winners = _by_outputs(_MAX_FILE, "max_pool_rows_winners", problem, ("x", "winners"), {"magnitudes": 0})
+    gathered = _by_inputs(_MAX_FILE, "max_pool_rows_gather", problem, ("winners", "dy", "dx"), {})
     return Plan((winners, gathered), {"winners": _WINNER_BYTES * problem.outputs})
 
 
@@ -106,6 +141,27 @@ def plan_avg_bwd(problem: AvgPoolProblem, traits: Traits) -> Plan:
     return Plan((_by_inputs(_AVG_FILE, "avg_pool_rows_bwd", problem, ("dy", "dx"), divisor_numbers(problem)),))
 
 
+def _lp_applies(problem: LpPoolProblem, traits: Traits) -> bool:
+    return traits.vector_bytes > 0 and problem.axes[-1].span <= LINE and _kept_run(problem.axes[-1]) > 0
+
+
+def plan_lp_fwd(problem: LpPoolProblem, traits: Traits) -> Plan:
+    """Plan the norms: operands x, those of the epilogue, y."""
+    arrays = ("x", *problem.epilogue.arrays, "y")
+    numbers = {"p": problem.norm_type, **problem.epilogue.numbers()}
+    return Plan((_by_outputs(_LP_FILE, "lp_pool_rows", problem, arrays, numbers),))
+
+
+def plan_lp_bwd(problem: LpPoolProblem, traits: Traits) -> Plan:
+    """Plan the gradient of the norms: operands x, dy, dx."""
+    order = {"p": problem.norm_type}
+    norms = _by_outputs(_LP_FILE, "lp_pool_rows_norms", problem, ("x", "norms"), order)
+    arrays = ("x", "norms", "dy", "dx")
+    run = _kept_run(problem.axes[-1])
+    gathered = _by_bands(_LP_FILE, "lp_pool_rows_bwd", problem, _extents(problem), run, arrays, order)
+    return Plan((norms, gathered), {"norms": real_bytes(problem) * problem.outputs})
+
+
 def _by_outputs(
     file: str, kernel: str, problem: PoolProblem, arrays: tuple[str, ...], numbers: Mapping[str, float]
 ) -> Launch:
@@ -119,9 +175,12 @@ def _by_inputs(
     file: str, kernel: str, problem: PoolProblem, arrays: tuple[str, ...], numbers: Mapping[str, float]
 ) -> Launch:
     """Return the launch of a kernel whose work-items compute runs of the input's gradient."""
+    return _by_bands(file, kernel, problem, _extents(problem), backward_run(problem.axes[-1]), arrays, numbers)
+
+
+def _extents(problem: PoolProblem) -> tuple[int, int, int]:
     depth, height, width = (axis.extent for axis in problem.axes)
-    run = backward_run(problem.axes[-1])
-    return _by_bands(file, kernel, problem, (depth, height, width), run, arrays, numbers)
+    return depth, height, width
 
 
 def _by_bands(
@@ -142,6 +201,9 @@ def _by_bands(
 
 
 MAX_FWD = Algorithm("rows", _max_fwd_applies, plan_max_fwd)
+MAX_BWD_KEPT = Algorithm("rows at once", _max_bwd_kept_applies, plan_max_bwd_kept)
 MAX_BWD = Algorithm("rows", _max_bwd_applies, plan_max_bwd)
 AVG_FWD = Algorithm("rows", _forward_applies, plan_avg_fwd)
 AVG_BWD = Algorithm("rows", _backward_applies, plan_avg_bwd)
+LP_FWD = Algorithm("rows", _lp_applies, plan_lp_fwd)
+LP_BWD = Algorithm("rows", _lp_applies, plan_lp_bwd)

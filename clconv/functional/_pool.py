@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from clconv.algorithms import plan_for
 from clconv.arrays import check_arrays, check_out, element_strides
@@ -15,6 +15,9 @@ from clconv.functional.epilogue import Epilogue, epilogue_arrays, epilogue_opera
 from clconv.problem import MaxPoolProblem, PoolProblem, UnpoolProblem
 
 __all__ = ["PoolGradients", "checked", "checked_pair", "gradient", "maxima", "operand", "reduced"]
+
+
+AnyPool = TypeVar("AnyPool", bound=PoolProblem)
 
 
 class PoolGradients(NamedTuple):
@@ -40,7 +43,12 @@ def operand(problem: PoolProblem | UnpoolProblem, array: Any) -> Operand:
 
 
 def reduced(
-    operation: str, problem: PoolProblem, arrays: Mapping[str, Any], out: Any, device: Any, epilogue: Any = None
+    operation: str,
+    problem: PoolProblem,
+    arrays: Mapping[str, Any],
+    out: Any,
+    device: Any,
+    epilogue: Epilogue | None = None,
 ) -> Any:
     """Return what each window is reduced to, after the epilogue."""
     problem = _finished(problem, arrays, epilogue)
@@ -48,8 +56,11 @@ def reduced(
     return run(executor, plan_for(operation, problem, executor.traits), operands, operands["y"].array, out)
 
 
-def maxima(problem: MaxPoolProblem, arrays: Mapping[str, Any], out: Any, device: Any) -> Any:
-    """Return the maximum of each window, in a tuple with the maxima's places where they are wanted."""
+def maxima(
+    problem: MaxPoolProblem, arrays: Mapping[str, Any], out: Any, device: Any, epilogue: Epilogue | None = None
+) -> Any:
+    """Return the maximum of each window, after the epilogue, in a tuple with the maxima's places where wanted."""
+    problem = _finished(problem, arrays, epilogue)
     executor, operands = _forward_operands(problem, arrays, out, device)
     if problem.indices:
         indices = executor.empty(problem.output_shape, "int64", operands["x"].array)
@@ -75,7 +86,7 @@ def gradient(
     return PoolGradients(dx)
 
 
-def _finished(problem: PoolProblem, arrays: Mapping[str, Any], epilogue: Epilogue | None) -> PoolProblem:
+def _finished(problem: AnyPool, arrays: Mapping[str, Any], epilogue: Epilogue | None) -> AnyPool:
     """Return the problem with the parts that the epilogue has."""
     channel_axis = int(problem.batched)
     return replace(problem, epilogue=epilogue_problem(epilogue, arrays, problem.output_shape, channel_axis))

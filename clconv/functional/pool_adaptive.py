@@ -106,7 +106,13 @@ def adaptive_avg_pool3d(
 
 
 def adaptive_max_pool1d(
-    input: Any, output_size: Any, return_indices: Any = False, *, out: Any = None, device: Any = None
+    input: Any,
+    output_size: Any,
+    return_indices: Any = False,
+    *,
+    epilogue: Epilogue | None = None,
+    out: Any = None,
+    device: Any = None,
 ) -> Any:
     """Take the maximum of each share of a signal: :func:`adaptive_max_pool2d` with one spatial axis.
 
@@ -116,11 +122,17 @@ def adaptive_max_pool1d(
     >>> adaptive_max_pool1d(numpy.array([[1, 3, 5, 9, 9]], "float32"), 3, return_indices=True)
     (array([[3., 9., 9.]], dtype=float32), array([[1, 3, 3]]))
     """
-    return _maximum(1, input, output_size, return_indices, out, device)
+    return _maximum(1, input, output_size, return_indices, epilogue, out, device)
 
 
 def adaptive_max_pool2d(
-    input: Any, output_size: Any, return_indices: Any = False, *, out: Any = None, device: Any = None
+    input: Any,
+    output_size: Any,
+    return_indices: Any = False,
+    *,
+    epilogue: Epilogue | None = None,
+    out: Any = None,
+    device: Any = None,
 ) -> Any:
     """Take the maximum of each share of an image.
 
@@ -147,11 +159,17 @@ def adaptive_max_pool2d(
     >>> adaptive_max_pool2d(numpy.array([[[1, 2, 6], [3, 4, 8]]], "float32"), (1, 2), return_indices=True)
     (array([[[4., 8.]]], dtype=float32), array([[[4, 5]]]))
     """
-    return _maximum(2, input, output_size, return_indices, out, device)
+    return _maximum(2, input, output_size, return_indices, epilogue, out, device)
 
 
 def adaptive_max_pool3d(
-    input: Any, output_size: Any, return_indices: Any = False, *, out: Any = None, device: Any = None
+    input: Any,
+    output_size: Any,
+    return_indices: Any = False,
+    *,
+    epilogue: Epilogue | None = None,
+    out: Any = None,
+    device: Any = None,
 ) -> Any:
     """Take the maximum of each share of a volume: :func:`adaptive_max_pool2d` with three spatial axes.
 
@@ -162,7 +180,7 @@ def adaptive_max_pool3d(
     array([[[[5.],
              [7.]]]], dtype=float32)
     """
-    return _maximum(3, input, output_size, return_indices, out, device)
+    return _maximum(3, input, output_size, return_indices, epilogue, out, device)
 
 
 def adaptive_avg_pool1d_backward(
@@ -324,10 +342,18 @@ def _average_backward(
     return gradient("avg_pool_bwd", problem, dy, x, output_mask, device)
 
 
-def _maximum(rank: int, input: Any, output_size: Any, return_indices: Any, out: Any, device: Any) -> Any:
-    arrays, dtype = checked(input)
+def _maximum(
+    rank: int,
+    input: Any,
+    output_size: Any,
+    return_indices: Any,
+    epilogue: Epilogue | None,
+    out: Any,
+    device: Any,
+) -> Any:
+    arrays, dtype = checked(input, epilogue)
     problem = _shares_with_maxima(rank, arrays["input"], output_size, return_indices, dtype)
-    return maxima(problem, arrays, out, device)
+    return maxima(problem, arrays, out, device, epilogue)
 
 
 def _maximum_backward(

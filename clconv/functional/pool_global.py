@@ -46,7 +46,7 @@ def global_avg_pool(input: Any, *, epilogue: Epilogue | None = None, out: Any = 
     return reduced("avg_pool_fwd", problem, arrays, out, device, epilogue)
 
 
-def global_max_pool(input: Any, *, out: Any = None, device: Any = None) -> Any:
+def global_max_pool(input: Any, *, epilogue: Epilogue | None = None, out: Any = None, device: Any = None) -> Any:
     """Take the maximum over all spatial axes, which stay with one position: ONNX's GlobalMaxPool.
 
     Parameters, results and errors are those of :func:`global_avg_pool`; NaN is larger than every number.
@@ -57,10 +57,10 @@ def global_max_pool(input: Any, *, out: Any = None, device: Any = None) -> Any:
     >>> global_max_pool(numpy.array([[[3, 1, 2]]], "float32"))
     array([[[3.]]], dtype=float32)
     """
-    arrays, dtype = checked(input)
+    arrays, dtype = checked(input, epilogue)
     x = arrays["input"]
     problem = MaxPoolProblem.sharing(_rank(x), x.shape, 1, dtype=dtype, needs_channels=True)
-    return maxima(problem, arrays, out, device)
+    return maxima(problem, arrays, out, device, epilogue)
 
 
 def global_avg_pool_backward(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from clconv.functional._pool import PoolGradients, checked, checked_pair, gradient, maxima, reduced
+from clconv.functional.epilogue import Epilogue
 from clconv.problem import LpPoolProblem, MaxPoolProblem
 
 __all__ = ["lp_pool1d", "lp_pool1d_backward", "lp_pool2d", "lp_pool2d_backward", "lp_pool3d", "lp_pool3d_backward"]
@@ -20,6 +21,7 @@ def lp_pool1d(
     stride: Any = None,
     ceil_mode: Any = False,
     *,
+    epilogue: Epilogue | None = None,
     out: Any = None,
     device: Any = None,
 ) -> Any:
@@ -31,7 +33,7 @@ def lp_pool1d(
     >>> lp_pool1d(numpy.array([[3, -4, 5, 12, -7]], "float32"), 2, 2, ceil_mode=True)
     array([[ 5., 13.,  7.]], dtype=float32)
     """
-    return _forward(1, input, norm_type, (kernel_size, stride, 0, 1, ceil_mode), out, device)
+    return _forward(1, input, norm_type, (kernel_size, stride, 0, 1, ceil_mode), epilogue, out, device)
 
 
 def lp_pool2d(
@@ -41,6 +43,7 @@ def lp_pool2d(
     stride: Any = None,
     ceil_mode: Any = False,
     *,
+    epilogue: Epilogue | None = None,
     out: Any = None,
     device: Any = None,
 ) -> Any:
@@ -54,7 +57,7 @@ def lp_pool2d(
     ----------
     norm_type : float
         The order p, greater than 0; infinity stands for the largest magnitude.
-    input, kernel_size, stride, ceil_mode, out, device
+    input, kernel_size, stride, ceil_mode, epilogue, out, device
         As for :func:`max_pool2d`.
 
     Returns
@@ -74,7 +77,7 @@ def lp_pool2d(
     >>> lp_pool2d(x, 1, 2, stride=1), lp_pool2d(x, numpy.inf, 2, stride=1)
     (array([[[12., 16.]]], dtype=float32), array([[[5., 6.]]], dtype=float32))
     """
-    return _forward(2, input, norm_type, (kernel_size, stride, 0, 1, ceil_mode), out, device)
+    return _forward(2, input, norm_type, (kernel_size, stride, 0, 1, ceil_mode), epilogue, out, device)
 
 
 def lp_pool3d(
@@ -84,6 +87,7 @@ def lp_pool3d(
     stride: Any = None,
     ceil_mode: Any = False,
     *,
+    epilogue: Epilogue | None = None,
     out: Any = None,
     device: Any = None,
 ) -> Any:
@@ -95,7 +99,7 @@ def lp_pool3d(
     >>> lp_pool3d(numpy.full((1, 2, 2, 4), -3, "float32"), 2, (2, 2, 1))
     array([[[[6., 6., 6., 6.]]]], dtype=float32)
     """
-    return _forward(3, input, norm_type, (kernel_size, stride, 0, 1, ceil_mode), out, device)
+    return _forward(3, input, norm_type, (kernel_size, stride, 0, 1, ceil_mode), epilogue, out, device)
 
 
 def lp_pool1d_backward(
@@ -188,12 +192,20 @@ def lp_pool3d_backward(
     return _backward(3, grad_output, input, norm_type, window, output_mask, device)
 
 
-def _forward(rank: int, input: Any, norm_type: float, window: tuple[Any, ...], out: Any, device: Any) -> Any:
-    arrays, dtype = checked(input)
+def _forward(
+    rank: int,
+    input: Any,
+    norm_type: float,
+    window: tuple[Any, ...],
+    epilogue: Epilogue | None,
+    out: Any,
+    device: Any,
+) -> Any:
+    arrays, dtype = checked(input, epilogue)
     problem = _problem(rank, arrays["input"], norm_type, window, dtype)
     if isinstance(problem, MaxPoolProblem):
-        return maxima(problem, arrays, out, device)
-    return reduced("lp_pool_fwd", problem, arrays, out, device)
+        return maxima(problem, arrays, out, device, epilogue)
+    return reduced("lp_pool_fwd", problem, arrays, out, device, epilogue)
 
 
 def _backward(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from clconv.functional._pool import PoolGradients, checked, checked_pair, gradient, maxima
+from clconv.functional.epilogue import Epilogue
 from clconv.problem import MaxPoolProblem
 
 __all__ = [
@@ -27,6 +28,7 @@ def max_pool1d(
     return_indices: Any = False,
     *,
     ties: str = "first",
+    epilogue: Epilogue | None = None,
     out: Any = None,
     device: Any = None,
 ) -> Any:
@@ -39,7 +41,7 @@ def max_pool1d(
     (array([[5., 4., 3.]], dtype=float32), array([[1, 3, 4]]))
     """
     window = (kernel_size, stride, padding, dilation, ceil_mode)
-    return _forward(1, input, window, return_indices, ties, out, device)
+    return _forward(1, input, window, return_indices, ties, epilogue, out, device)
 
 
 def max_pool2d(
@@ -52,6 +54,7 @@ def max_pool2d(
     return_indices: Any = False,
     *,
     ties: str = "first",
+    epilogue: Epilogue | None = None,
     out: Any = None,
     device: Any = None,
 ) -> Any:
@@ -80,6 +83,8 @@ def max_pool2d(
         Whether to return the places of the maxima, too.
     ties : {"first", "all", "share"}
         To which of equal maxima the gradient goes: see :func:`max_pool2d_backward`. It does not change the output.
+    epilogue : clconv.Epilogue, optional
+        What is done to the maxima before they are stored: scale, shift, a residual, an activation. Places stay.
     out : array, optional
         Where to write the output: of its exact shape and dtype, not overlapping the input.
     device : str or object of pyopencl, optional
@@ -111,7 +116,7 @@ def max_pool2d(
     array([[[3, 7]]])
     """
     window = (kernel_size, stride, padding, dilation, ceil_mode)
-    return _forward(2, input, window, return_indices, ties, out, device)
+    return _forward(2, input, window, return_indices, ties, epilogue, out, device)
 
 
 def max_pool3d(
@@ -124,6 +129,7 @@ def max_pool3d(
     return_indices: Any = False,
     *,
     ties: str = "first",
+    epilogue: Epilogue | None = None,
     out: Any = None,
     device: Any = None,
 ) -> Any:
@@ -137,7 +143,7 @@ def max_pool3d(
              [7.]]]], dtype=float32)
     """
     window = (kernel_size, stride, padding, dilation, ceil_mode)
-    return _forward(3, input, window, return_indices, ties, out, device)
+    return _forward(3, input, window, return_indices, ties, epilogue, out, device)
 
 
 def max_pool1d_backward(
@@ -239,12 +245,19 @@ def max_pool3d_backward(
 
 
 def _forward(
-    rank: int, input: Any, window: tuple[Any, ...], return_indices: Any, ties: str, out: Any, device: Any
+    rank: int,
+    input: Any,
+    window: tuple[Any, ...],
+    return_indices: Any,
+    ties: str,
+    epilogue: Epilogue | None,
+    out: Any,
+    device: Any,
 ) -> Any:
-    arrays, dtype = checked(input)
+    arrays, dtype = checked(input, epilogue)
     shape = arrays["input"].shape
     problem = MaxPoolProblem.sliding(rank, shape, *window, dtype=dtype, indices=return_indices, ties=ties)
-    return maxima(problem, arrays, out, device)
+    return maxima(problem, arrays, out, device, epilogue)
 
 
 def _backward(

@@ -22,6 +22,7 @@ def max_fwd(draw):
 
 def max_bwd(draw):
     yield Call("max_pool2d_backward", (draw(*OUTPUT), draw(2, 2, 5, 5), (3, 2)), DILATED)
+    yield Call("max_pool2d_backward", (draw(2, 2, 2, 20), draw(2, 2, 5, 40), 2), {})
     yield Call("adaptive_max_pool2d_backward", (draw(2, 2, 3, 9), draw(2, 2, 5, 7), (3, 9)), {})
     yield Call("lp_pool2d_backward", (draw(2, 2, 2, 3), draw(2, 2, 5, 7), np.inf, 2), {})
 
@@ -81,6 +82,7 @@ CALLS = {
     "max_pool_rows": max_fwd,
     "max_pool_rows_placed": max_fwd,
     "max_pool_rows_winners": max_bwd,
+    "max_pool_rows_gather": max_bwd,
     "max_pool_rows_bwd": max_bwd,
     "max_pool_winners": max_bwd,
     "max_pool_bwd": max_bwd,
@@ -90,6 +92,9 @@ CALLS = {
     "avg_pool_rows": avg_fwd,
     "avg_pool_rows_bwd": avg_bwd,
     "avg_pool_bwd": avg_bwd,
+    "lp_pool_rows": lp_fwd,
+    "lp_pool_rows_norms": lp_bwd,
+    "lp_pool_rows_bwd": lp_bwd,
     "lp_pool_fwd": lp_fwd,
     "lp_pool_norms": lp_bwd,
     "lp_pool_bwd": lp_bwd,
