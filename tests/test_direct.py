@@ -35,6 +35,12 @@ LAYERS = {
         {"groups": 3, "dilation": (1, 2, 3), "padding": (1, 2, 3)},
     ),
     "depthwise in long rows": ((2, 2, 500), (2, 1, 400), {"groups": 2, "padding": 30, "stride": 2}),
+    "depthwise, and rows that no output reads": ((2, 4, 9, 12), (4, 1, 1, 3), {"groups": 4, "stride": (3, 2)}),
+    "depthwise, and nothing but padding read": (
+        (1, 3, 1, 9),
+        (3, 1, 1, 2),
+        {"groups": 3, "stride": (3, 1), "padding": (2, 0)},
+    ),
     "few channels in a group": ((2, 8, 12, 13), (12, 2, 3, 3), {"groups": 4, "padding": 1}),
     "everything": ((2, 6, 13, 10), (8, 3, 3, 2), {**WINDOW, "groups": 2}),
 }

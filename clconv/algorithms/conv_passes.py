@@ -97,7 +97,7 @@ def fwd(problem: ConvProblem) -> Pass:
 def bwd_data(problem: ConvProblem) -> list[Pass]:
     """Return a pass for each choice of a remainder along each axis, reading one frame of dy that is enough for all."""
     axes = [window.of_data_gradient for window in problem.windows]
-    frame = tuple(_frame_of_all([part.window for part in parts if part.window.kernel]) for parts in axes)
+    frame = tuple(_frame_of_all([part.window for part in parts]) for parts in axes)
     return [
         Pass(
             N=problem.N,
@@ -152,11 +152,10 @@ def _frame(windows: Sequence[Window]) -> tuple[Frame, ...]:
 
 
 def _frame_of_all(windows: Sequence[Window]) -> Frame:
-    """Return the least frame with what all windows over an axis read, which may be nothing."""
-    if not windows:
-        return Frame(0, 0)
-    low = max(window.low for window in windows)
-    return Frame(low, max(low - window.low + window.reach for window in windows))
+    """Return the least frame with what all windows over an axis read, and a place for each of their outputs."""
+    reading = [window for window in windows if window.kernel]
+    low = max((window.low for window in reading), default=0)
+    return Frame(low, max(low - window.low + window.reach if window.kernel else window.output for window in windows))
 
 
 def _steps(factors: Iterable[int]) -> tuple[tuple[int, int], ...]:
