@@ -33,7 +33,7 @@ def entries_by_calls():
         yield pytest.param(file, kernels, defines, calls, id=f"{'+'.join(kernels)}-{defines_text(defines)}")
 
 
-@pytest.mark.parametrize(("file", "kernels", "defines", "calls"), entries_by_calls())
+@pytest.mark.parametrize(("file", "kernels", "defines", "calls"), list(entries_by_calls()))
 def test_every_kernel_runs_with_every_define_set(monkeypatch, device, record, file, kernels, defines, calls):
     entries = {entry_text(file, kernel, defines) for kernel in kernels}
     dtype = f"float{dict(defines)['ELEMENT']}"

@@ -233,7 +233,7 @@ def test_a_build_that_fails_is_a_build_error_with_the_compilers_log(name, monkey
     broken = "kernel void conv_fwd(global float *x) { there_is_no_such_function(x); }\n"
     monkeypatch.setattr(kernel_source, "expanded", lambda file: broken)
     with pytest.raises(
-        clconv.BuildError, match=r"(?s)cannot build conv_direct.cl with -cl-std=CL1.2 -DELEMENT=32 .*:\n.*no_such_func"
+        clconv.BuildError, match=r"(?s)cannot build conv_rows.cl with -cl-std=CL1.2 -DELEMENT=32 .*:\n.*no_such_func"
     ):
         convolve(name)
 
