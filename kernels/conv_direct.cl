@@ -15,9 +15,9 @@
  * As in conv.cl, zero padding contributes no product: an infinite weight over it is no NaN. Here it contributes zeros, whose
  * products with weights that are finite add nothing. A tile with a sum that is not finite is computed again by the rule.
  */
+#include "convolution.h"
 #include "epilogue.h"
 #include "vector.h"
-#include "window.h"
 
 #ifndef VECTORS
 #define VECTORS 1 /* of channels */
@@ -36,13 +36,6 @@
 #else
 #define COLUMNS 8
 #endif
-
-/* Sums are added up in parts of about this many terms, which keeps the rounding of long ones small. */
-#define TERMS_PER_PART 256
-
-#define GROUPED_VIEW(a) \
-    const index64 a##_start, const index64 a##_g, const index64 a##_n, const index64 a##_c, \
-    const index64 a##_d, const index64 a##_h, const index64 a##_w
 
 /* packed[g, oc / BLOCK, ic, k, oc % BLOCK] = w[g, oc, ic, k], and 0 beyond the last output channel: one work-item lays out
  * RUN taps of all the channels of a block. Taps that follow each other at equal distances in w are copied in one loop. */

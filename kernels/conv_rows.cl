@@ -13,9 +13,9 @@
  *
  * Zero padding contributes no product, as in conv.cl: outputs of a tile that is not finite are computed again by that rule.
  */
+#include "convolution.h"
 #include "epilogue.h"
 #include "vector.h"
-#include "window.h"
 
 #ifndef PIXELS
 #define PIXELS 4
@@ -24,13 +24,6 @@
 
 /* Taps whose gradients are summed together. */
 #define TAPS 5
-
-/* Sums are added up in parts of about this many terms, which keeps the rounding of long ones small. */
-#define TERMS_PER_PART 256
-
-#define GROUPED_VIEW(a) \
-    const index64 a##_start, const index64 a##_g, const index64 a##_n, const index64 a##_c, \
-    const index64 a##_d, const index64 a##_h, const index64 a##_w
 
 /* One work-item copies a row of one phase; the one after the last clears what tiles read beyond the end. */
 kernel void split_input(

@@ -22,6 +22,14 @@
     const index64 a##_start, const index64 a##_n, const index64 a##_c, \
     const index64 a##_d, const index64 a##_h, const index64 a##_w
 
+/* The same where channels are counted within a group. */
+#define GROUPED_VIEW(a) \
+    const index64 a##_start, const index64 a##_g, const index64 a##_n, const index64 a##_c, \
+    const index64 a##_d, const index64 a##_h, const index64 a##_w
+
 #define AT(a, n, c, d, h, w) (a##_start + (n) * a##_n + (c) * a##_c + (d) * a##_d + (h) * a##_h + (w) * a##_w)
+
+/* Sums are added up in parts of about this many terms, which keeps the rounding of long ones small. */
+#define TERMS_PER_PART 256
 
 #endif

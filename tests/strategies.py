@@ -14,6 +14,7 @@ LAYOUTS = (
     "contiguous",
     "fortran",
     "channels_last",
+    "interleaved",
     "reversed",
     "sliced",
     "inside",
@@ -125,6 +126,9 @@ def laid_out(array: np.ndarray, layout: str) -> np.ndarray:
         return np.asfortranarray(array)
     if layout == "channels_last":
         return np.moveaxis(np.ascontiguousarray(np.moveaxis(array, 1, -1)), -1, 1) if array.ndim > 1 else array
+    if layout == "interleaved":  # every second axis outside: neighbouring axes do not merge
+        order = [*range(0, array.ndim, 2), *range(1, array.ndim, 2)]
+        return np.ascontiguousarray(array.transpose(order)).transpose(np.argsort(order))
     if layout == "reversed":
         backwards = tuple(slice(None, None, -1) for _ in array.shape)
         return np.ascontiguousarray(array[backwards])[backwards]

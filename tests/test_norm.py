@@ -306,3 +306,20 @@ def test_without_values_gradients_of_weights_are_zero(device, shape):
     rows = np.zeros((0, 3), "float32")
     gradients = clconv.layer_norm_backward(rows, rows, (3,), w, w, device=device)
     np.testing.assert_array_equal(gradients[1:], np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("operation", ["batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm"])
+@pytest.mark.parametrize("layout", ["interleaved", "channels_last"])
+def test_arrays_whose_axes_do_not_merge_are_walked_or_copied(device, record, operation, layout):
+    """Kernels know six axes; where the gradient's and the input's lie in different orders, there may be more."""
+    random = np.random.default_rng(8)
+    shape = (2, 4, 3, 2, 3, 2)
+    g, x = reals(random, shape, "float32", 1), laid_out(reals(random, shape, "float32", 1), layout)
+    count = shape[-1:] if operation in ("layer_norm", "rms_norm") else shape[1:2]
+    names = ("weight",) if operation == "rms_norm" else ("weight", "bias")
+    keywords = {name: reals(random, count, "float32", 1) for name in names}
+    if operation == "batch_norm":
+        keywords["training"] = True
+    others = {"batch_norm": (None, None), "instance_norm": (), "group_norm": (2,)}.get(operation, (count,))
+    assert_within_bound(operation, device, record, x, *others, **keywords)
+    assert_within_bound(f"{operation}_backward", device, record, g, x, *others, **keywords)

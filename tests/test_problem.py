@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import clconv
@@ -14,6 +15,7 @@ from clconv.algorithms import ALGORITHMS, plan_for
 from clconv.native.table import VECTOR_BYTES, define_sets_at
 from clconv.oracle import reference
 from clconv.plan import Traits
+from clconv.problem.window import Window
 from tests.strategies import convolutions
 
 
@@ -132,3 +134,33 @@ def test_receptive_fields_take_a_value_per_axis():
 def test_receptive_fields_refuse_what_is_no_stack(layers, text):
     with pytest.raises(ValueError, match=text):
         clconv.receptive_field(layers)
+
+
+@settings(max_examples=300)
+@given(
+    extent=st.integers(1, 12),
+    kernel=st.integers(1, 4),
+    stride=st.integers(1, 5),
+    dilation=st.integers(1, 4),
+    low=st.integers(0, 6),
+    high=st.integers(0, 6),
+)
+def test_the_windows_of_a_data_gradient_read_what_the_outputs_read(extent, kernel, stride, dilation, low, high):
+    window = Window(extent, kernel, stride, dilation, low, high)
+    window = replace(window, output=max(window.largest_output, 0))
+    assume(window.output)
+    expected = {
+        (o * stride - low + k * dilation, k, o)
+        for o in range(window.output)
+        for k in range(kernel)
+        if 0 <= o * stride - low + k * dilation < extent
+    }
+    found = [
+        (part.first + j * stride, part.first_tap + k * part.tap_step, j - part.window.low + k * part.window.dilation)
+        for part in window.of_data_gradient
+        for j in range(part.window.output)
+        for k in range(part.window.kernel)
+    ]
+    assert sorted(entry for entry in found if 0 <= entry[2] < window.output) == sorted(expected)
+    positions = [part.first + j * stride for part in window.of_data_gradient for j in range(part.window.output)]
+    assert sorted(positions) == list(range(extent))

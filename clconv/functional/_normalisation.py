@@ -118,12 +118,14 @@ def backward(
         return empty_like(executor, array, dtype) if wanted and array is not None else None
 
     gradients = NormGradients(*map(gradient_of, NormGradients._fields, mask))
-    if any(gradient is not None for gradient in gradients):
-        parameters = {"dw": gradients.weight, "db": gradients.bias}
-        results = {"dx": gradients.input}
-        problem, operands = _arranged(executor, axes, rule, arrays, results, parameters, dtype, NO_EPILOGUE)
-        executor.run(plan_all(["norm_bwd"], problem, executor), operands)
-    return gradients
+    if all(gradient is None for gradient in gradients):
+        return gradients
+    parameters = {"dw": gradients.weight, "db": gradients.bias}
+    results = {"dx": gradients.input}
+    problem, operands = _arranged(executor, axes, rule, arrays, results, parameters, dtype, NO_EPILOGUE)
+    executor.run(plan_all(["norm_bwd"], problem, executor), operands)
+    # What was written may be other arrays, whose axes merge.
+    return NormGradients(*(operands[name].array if name in operands else None for name in ("dx", "dw", "db")))
 
 
 def _along_channels(array: Any) -> tuple[int, ...]:
