@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
 LINTERS ?= ruff mypy
+EXTRAS := demo,test,cpu,oracle
 
 # What the extension is compiled from: a change of it needs another installation.
 SOURCES := pyproject.toml setup.py $(wildcard kernels/*.* kernels/gpu/*.*) clconv/kernel_source.py \
@@ -24,11 +25,11 @@ help:
 	@echo 'make clean  remove $(VENV) and what was built'
 
 demo:
-	$(INSTALLED)/demo.stamp
+	$(INSTALLED)/stamp
 	@$(VENV)/bin/clconv demo
 
 test:
-	$(INSTALLED)/test.stamp
+	$(INSTALLED)/stamp
 	@$(VENV)/bin/python -m pytest -n 2 -m 'not slow' $(PYTEST_ARGS)
 
 lint:
@@ -39,16 +40,15 @@ lint:
 clean:
 	rm -rf $(VENV) build *.egg-info clconv-demo.png clconv/native/*.so clconv/native/_native.c clconv/native/not_built.txt
 
-$(VENV)/demo.stamp: EXTRAS = demo,cpu
-$(VENV)/test.stamp: EXTRAS = test,cpu,oracle
-$(VENV)/demo.stamp $(VENV)/test.stamp: $(SOURCES)
+# One installation for all: what takes time is compiling the kernels.
+$(VENV)/stamp: $(SOURCES)
 	@$(MAKE) -s tools
 	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv --clear $(VENV)
 	@echo 'Installing clconv[$(EXTRAS)] and compiling its kernels: some minutes the first time'
 	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -e '.[$(EXTRAS)]'
 	@touch $@
 
-$(VENV)/lint.stamp: $(VENV)/test.stamp
+$(VENV)/lint.stamp: $(VENV)/stamp
 	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check $(LINTERS)
 	@touch $@
 

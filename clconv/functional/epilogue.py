@@ -32,7 +32,7 @@ class Epilogue:
     scale, shift : array, optional
         One value for each channel of the output, shape (C,).
     residual : array, optional
-        What is added, of the output's shape.
+        What is added, of the output's shape. Like every input, it may not be ``out``.
     activation : str, optional
         "relu", "leaky_relu", "sigmoid", "tanh", "silu", "gelu", "gelu_tanh" or "hardswish": see the functions of these
         names; "gelu_tanh" is ``gelu(..., approximate="tanh")``.
