@@ -48,7 +48,6 @@ def kernels():
 
 def packed(list arguments):
     """Return arguments as a kernel reads them: an integer for every parameter, and a float where it is real."""
-    cdef Py_ssize_t position
     cdef clconv_argument argument
     content = bytearray()
     for value in arguments:
