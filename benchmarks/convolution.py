@@ -2,8 +2,8 @@
 
     python -m benchmarks.convolution [--device native --device opencl:portable] [--only 3x3] [--batch 16] [--json FILE]
 
-Calls alternate with torch, as in benchmarks/network.py. Weights are packed inside each call, and results are new arrays
-for both.
+Whoever is measured takes turns of several calls, after a pause that lets the others' threads fall asleep; the first
+calls of a turn do not count. Weights are packed inside each call, and results are new arrays for both.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import functools
 import json
 import math
 import platform
+import statistics
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +24,10 @@ import torch
 from torch.nn import functional, grad
 
 import clconv
-from benchmarks.network import measure
+from benchmarks.network import PAUSE
+
+#: Calls of a turn that only bring threads and caches up to what is measured.
+WARM = 3
 
 
 class Layer(NamedTuple):
@@ -89,13 +94,31 @@ def calls(
         yield name, operations, {d: functools.partial(backward, device=d) for d in devices}, theirs
 
 
+def measure(
+    ours: dict[str, Callable[[], Any]], theirs: Callable[[], Any], turns: int
+) -> tuple[dict[str, float], float]:
+    """Return the median seconds of our call on each device, and of torch's, in turns of several calls."""
+    everyone = {**ours, "torch": theirs}
+    times: dict[str, list[float]] = {name: [] for name in everyone}
+    for _ in range(turns):
+        for name, call in everyone.items():
+            time.sleep(PAUSE)
+            for number in range(2 * WARM):
+                begin = time.perf_counter()
+                call()
+                if number >= WARM:
+                    times[name].append(time.perf_counter() - begin)
+    medians = {name: statistics.median(seconds) for name, seconds in times.items()}
+    return medians, medians.pop("torch")
+
+
 def main() -> None:
     """Measure, print a table, and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", action="append", help="device to measure, native if none is named")
     parser.add_argument("--only", default="", help="part of the names of the layers to measure")
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--json", type=Path, help="where to write the figures")
     arguments = parser.parse_args()
     torch.set_num_threads(clconv.get_num_threads())
@@ -106,7 +129,7 @@ def main() -> None:
         if arguments.only not in layer.name:
             continue
         for name, operations, ours, theirs in calls(layer, arguments.batch, arguments.device or ["native"]):
-            medians, torch_seconds = measure(ours, theirs, arguments.repeats)
+            medians, torch_seconds = measure(ours, theirs, arguments.turns)
             for device, seconds in medians.items():
                 rates = operations / seconds / 1e9, operations / torch_seconds / 1e9
                 print(
