@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 
-__all__ = ["DEFINE_SETS", "LEVELS", "OPTIONS", "VECTOR_BYTES", "define_sets_at", "defines_text"]
+__all__ = ["DEFINE_SETS", "LEVELS", "OPTIONS", "VECTORS", "VECTOR_BYTES", "define_sets_at", "defines_text"]
 
 Defines = tuple[tuple[str, int], ...]
 
