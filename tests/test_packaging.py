@@ -194,7 +194,7 @@ def test_a_checkout_installs_and_finds_its_kernels_in_the_package(small_tree, in
 @pytest.mark.slow
 def test_pip_builds_in_an_environment_of_its_own_from_what_the_project_requires(tree, installed):
     """As a user does it: what pyproject.toml names is all that the build needs."""
-    run(installed.python, "-m", "pip", "install", "-q", "--no-deps", tree)
+    run(installed.python, "-m", "pip", "install", "-q", "--no-deps", tree, CLCONV_BUILD_LEVELS=LEVEL)
     assert installed.check()[2:] == [CONVOLVED, UNFOLDED]
 
 
@@ -202,7 +202,7 @@ def test_pip_builds_in_an_environment_of_its_own_from_what_the_project_requires(
 def test_a_wheel_holds_every_module_and_kernel_and_nothing_that_lay_about(tree, installed, tools, tmp_path):
     leave_litter(tree)
     command = (python_of(tools), "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path, tree)
-    run(*command)
+    run(*command, CLCONV_BUILD_LEVELS=LEVEL)
     [wheel] = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     assert modules_of(tree) <= names
