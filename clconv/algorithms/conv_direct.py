@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 
-from clconv.algorithms.conv_passes import Pass, bwd_data, bwd_weights, by_axis, fwd
-from clconv.algorithms.conv_portable import summed
+from clconv.algorithms.conv_passes import LARGEST_COPY, Pass, bwd_data, bwd_weights, by_axis, fwd, is_split, planned
+from clconv.algorithms.conv_portable import weights_of_parts
 from clconv.plan import Launch, Plan, Traits, Walk
 from clconv.problem import ConvProblem
 from clconv.problem.window import PADDING_MODES
@@ -17,7 +17,6 @@ __all__ = [
     "bwd_data_applies",
     "bwd_weights_applies",
     "fwd_applies",
-    "is_split",
     "padded_products",
     "plan_bwd_data",
     "plan_bwd_weights",
@@ -30,21 +29,15 @@ _TILES = {1: 12, 2: 6}
 #: Taps that a work-item lays out: reading that many together uses whole cache lines of each channel.
 _TAPS = 96
 #: How far packing may inflate weights with few output channels, unless they stay smaller than this many elements, and
-#: how many elements may be packed at all, or copied with their padding: a view of little memory may stand for many.
+#: how many elements may be packed at all: a view of little memory may stand for many.
 _LARGEST_INFLATION = 2
 _SMALL_WEIGHTS = 2**22
 _LARGEST_WEIGHTS = 2**28
-_LARGEST_COPY = 2**29
 
 #: Sums are cut until there are this many work-items, where the parts keep this many terms.
 _WORK_ITEMS = 64
 _LONGEST_RUN = 8
 _TERMS_PER_PART = 512
-
-#: The strided gradient of the data takes a pass for each remainder: at most so many.
-_MOST_PASSES = 16
-
-_PARTS = "dw_parts"
 
 
 def fwd_applies(problem: ConvProblem, traits: Traits) -> bool:
@@ -62,11 +55,6 @@ def bwd_weights_applies(problem: ConvProblem, traits: Traits) -> bool:
     return _copies_little(bwd_weights(problem), problem, traits)
 
 
-def is_split(problem: ConvProblem) -> bool:
-    """Return whether the gradient of the data is a sum of few passes."""
-    return problem.padding_mode == "zeros" and math.prod(window.stride for window in problem.windows) <= _MOST_PASSES
-
-
 def padded_products(this: Pass, problem: ConvProblem, traits: Traits) -> int:
     """Return how many products of a weight and a value this algorithm forms for a tap, in all lanes of all tiles."""
     defines = _defines(this.OC, problem, traits)
@@ -76,8 +64,7 @@ def padded_products(this: Pass, problem: ConvProblem, traits: Traits) -> int:
 
 def plan_fwd(problem: ConvProblem, traits: Traits) -> Plan:
     """Plan ``y = x * w (+ b)``: operands x, w, b, those of the epilogue, y."""
-    this = fwd(problem)
-    return _copy(this, problem, traits) + _plan(this, problem, traits)
+    return planned([fwd(problem)], problem, traits, _copy, _plan)
 
 
 def plan_bwd_data(problem: ConvProblem, traits: Traits) -> Plan:
@@ -86,11 +73,7 @@ def plan_bwd_data(problem: ConvProblem, traits: Traits) -> Plan:
     At stride 1 that is one convolution of dy. Otherwise each remainder of the positions by the strides has its own
     taps, and is a convolution of its own, all of which read one copy of dy.
     """
-    passes = bwd_data(problem)
-    plan = _copy(passes[0], problem, traits)
-    for this in passes:
-        plan += _plan(this, problem, traits)
-    return plan
+    return planned(bwd_data(problem), problem, traits, _copy, _plan)
 
 
 def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
@@ -102,17 +85,8 @@ def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
     tiles = _work_items(this, problem, traits)
     terms = this.rows * this.windows[-1].kernel
     parts = max(1, min(terms // _TERMS_PER_PART, this.rows, _WORK_ITEMS // max(tiles, 1)))
-    copy = _copy(this, problem, traits)
-    if parts == 1:
-        return copy + _plan(this, problem, traits)
-    count = this.outputs * problem.G * problem.OCG
-    partial = copy + _plan(this, problem, traits, parts)
-    sizes = {
-        "N": problem.G * problem.OCG,
-        "C": problem.ICG,
-        **by_axis("", [window.kernel for window in problem.windows]),
-    }
-    return summed(problem, partial, _PARTS, "dw", count, parts, sizes)
+    plan = _copy(this, problem, traits) + _plan(this, problem, traits, parts)
+    return plan if parts == 1 else weights_of_parts(problem, plan, parts)
 
 
 def _copy(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
@@ -120,13 +94,12 @@ def _copy(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
     if not _is_copied(this, problem):
         return Plan(())
     samples, channels, *reaches = _frame_shape(this, problem)
-    copied = _name_of_copy(this)
     pad = Launch(
         "conv_direct.cl",
         "pad_input",
         _defines(this.OC, problem, traits),
         samples * channels * reaches[0] * reaches[1],
-        {"x": this.arrays[0], "padded": copied},
+        {"x": this.arrays[0], "padded": this.copy},
         {
             "N": samples,
             "C": channels,
@@ -138,7 +111,7 @@ def _copy(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
         _frame_elements(this, problem),
         local_size=1,
     )
-    return Plan((pad,), {copied: _frame_elements(this, problem) * problem.real_bytes})
+    return Plan((pad,), {this.copy: _frame_elements(this, problem) * problem.real_bytes})
 
 
 def _plan(this: Pass, problem: ConvProblem, traits: Traits, parts: int = 1) -> Plan:
@@ -162,7 +135,7 @@ def _plan(this: Pass, problem: ConvProblem, traits: Traits, parts: int = 1) -> P
     walks = {"residual": this.walks[2], "y": this.walks[2]}
     is_copied = _is_copied(this, problem)
     if is_copied:
-        data = _name_of_copy(this)
+        data = this.copy
         numbers |= _walk_of_copy(this, problem)
     else:
         walks["x"] = Walk((0, 0, *(-window.low for window in this.windows)), this.walks[0].axes)
@@ -175,7 +148,7 @@ def _plan(this: Pass, problem: ConvProblem, traits: Traits, parts: int = 1) -> P
         "conv_direct",
         defines,
         parts * _work_items(this, problem, traits, run),
-        {**given, "part": _PARTS} if parts > 1 else {**given, "y": result},
+        {**given, "part": "dw_parts"} if parts > 1 else {**given, "y": result},
         {
             **numbers,
             "zero_padding": int(is_copied and this.padding_mode == "zeros"),
@@ -199,11 +172,6 @@ def _is_copied(this: Pass, problem: ConvProblem) -> bool:
     )
 
 
-def _name_of_copy(this: Pass) -> str:
-    """Return a name that no other pass over the same arrays gives its copy."""
-    return f"{this.arrays[0]}_copied_for_{this.arrays[2]}"
-
-
 def _frame_shape(this: Pass, problem: ConvProblem) -> tuple[int, ...]:
     return (problem.N, problem.G * this.data_channels, *(axis.reach for axis in this.frame))
 
@@ -218,8 +186,7 @@ def _walk_of_copy(this: Pass, problem: ConvProblem) -> dict[str, int]:
     strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
     lows = zip(this.frame, this.windows, strides[2:], strict=True)
     start = sum((frame.low - window.low) * stride for frame, window, stride in lows)
-    axes = zip("gncdhw", this.walks[0].axes, strict=True)
-    return {"x_start": start, **{f"x_{letter}": factor * strides[axis] for letter, (axis, factor) in axes}}
+    return this.walk_of_copy(start, strides)
 
 
 def _copies_little(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
@@ -229,7 +196,7 @@ def _copies_little(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
     packed = _packed_elements(this, problem, defines)
     inflation = _blocks(this.OC, defines) * _block(defines) / max(this.OC, 1)
     packs_well = packed <= _SMALL_WEIGHTS or (inflation <= _LARGEST_INFLATION and packed <= _LARGEST_WEIGHTS)
-    return packs_well and (not _is_copied(this, problem) or _frame_elements(this, problem) <= _LARGEST_COPY)
+    return packs_well and (not _is_copied(this, problem) or _frame_elements(this, problem) <= LARGEST_COPY)
 
 
 def _defines(OC: int, problem: ConvProblem, traits: Traits) -> tuple[tuple[str, int], ...]:

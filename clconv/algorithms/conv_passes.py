@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from clconv.plan import Walk
+from clconv.plan import Plan, Traits, Walk
 from clconv.problem import ConvProblem, EpilogueProblem
 from clconv.problem.epilogue import NO_EPILOGUE
 from clconv.problem.window import Window
 
-__all__ = ["Frame", "Pass", "bwd_data", "bwd_weights", "by_axis", "fwd"]
+__all__ = ["LARGEST_COPY", "Frame", "Pass", "bwd_data", "bwd_weights", "by_axis", "fwd", "is_split", "planned"]
+
+#: How many elements of data may be copied with their padding: a view of little memory may stand for many.
+LARGEST_COPY = 2**29
+#: The strided gradient of the data takes a pass for each remainder: at most so many.
+_MOST_PASSES = 16
 
 _SPATIAL = ((2, 1), (3, 1), (4, 1))
 _NOWHERE = (0,) * 5
@@ -67,6 +72,16 @@ class Pass(NamedTuple):
         }
 
     @property
+    def copy(self) -> str:
+        """The name of the copy of the data, which no other pass over the same arrays gives its own."""
+        return f"{self.arrays[0]}_copied_for_{self.arrays[2]}"
+
+    def walk_of_copy(self, start: int, strides: Sequence[int]) -> dict[str, int]:
+        """Return the arguments by which a kernel walks the copy, which has these strides along the canonical axes."""
+        axes = zip("gncdhw", self.walks[0].axes, strict=True)
+        return {"x_start": start, **{f"x_{letter}": factor * strides[axis] for letter, (axis, factor) in axes}}
+
+    @property
     def rows(self) -> int:
         """Rows of taps that each output sums over."""
         return self.IC * math.prod(window.kernel for window in self.windows[:-1])
@@ -75,6 +90,25 @@ class Pass(NamedTuple):
 def by_axis(letter: str, values: Sequence[int]) -> dict[str, int]:
     """Return a kernel's arguments along depth, height and width by their names."""
     return {f"{letter}{axis}": value for axis, value in zip("DHW", values, strict=True)}
+
+
+def planned(
+    passes: Sequence[Pass],
+    problem: ConvProblem,
+    traits: Traits,
+    copy: Callable[[Pass, ConvProblem, Traits], Plan],
+    plan: Callable[[Pass, ConvProblem, Traits], Plan],
+) -> Plan:
+    """Return the plan that copies the data once, and then computes all passes."""
+    result = copy(passes[0], problem, traits)
+    for this in passes:
+        result += plan(this, problem, traits)
+    return result
+
+
+def is_split(problem: ConvProblem) -> bool:
+    """Return whether the gradient of the data is made of few passes."""
+    return problem.padding_mode == "zeros" and math.prod(window.stride for window in problem.windows) <= _MOST_PASSES
 
 
 def fwd(problem: ConvProblem) -> Pass:
@@ -121,7 +155,7 @@ def bwd_data(problem: ConvProblem) -> list[Pass]:
             data_channels=problem.OCG,
             has_bias=problem.bias and problem.transposed,
             epilogue=problem.epilogue,
-            name="".join(str(part.first) for part in parts),
+            name="_".join(str(part.first) for part in parts),
         )
         for parts in itertools.product(*axes)
     ]

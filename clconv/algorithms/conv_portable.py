@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from clconv.plan import Launch, Plan
 from clconv.problem import ConvProblem
 
-__all__ = ["plan_bwd_bias", "plan_bwd_data", "plan_bwd_weights", "plan_fwd", "summed"]
+__all__ = ["plan_bwd_bias", "plan_bwd_data", "plan_bwd_weights", "plan_fwd", "weights_of_parts"]
 
 #: A sum with fewer terms than this is not worth cutting in two.
 _TERMS_PER_PART = 256
@@ -45,7 +45,6 @@ def plan_bwd_weights(problem: ConvProblem) -> Plan:
     channels, taps = problem.G * problem.OCG, [window.kernel for window in problem.windows]
     weights = channels * problem.ICG * math.prod(taps)
     parts = _parts(problem.N * _outputs(problem), weights)
-    sizes = {"N": channels, "C": problem.ICG, **dict(zip("DHW", taps, strict=True))}
     partial = _launch(
         "conv.cl",
         "conv_bwd_weights",
@@ -55,7 +54,7 @@ def plan_bwd_weights(problem: ConvProblem) -> Plan:
         {**problem.sizes(), "PARTS": parts},
         part="dw_parts",
     )
-    return summed(problem, Plan((partial,)), "dw_parts", "dw", weights, parts, sizes)
+    return weights_of_parts(problem, Plan((partial,)), parts)
 
 
 def plan_bwd_bias(problem: ConvProblem) -> Plan:
@@ -66,10 +65,17 @@ def plan_bwd_bias(problem: ConvProblem) -> Plan:
     numbers = {"N": problem.N, "C": channels, **dict(zip("DHW", spatial, strict=True)), "PARTS": parts}
     partial = _launch("sums.cl", "channel_sums", problem, parts * channels, ("a",), numbers, part="db_parts")
     sizes = {"N": 1, "C": channels, "D": 1, "H": 1, "W": 1}
-    return summed(problem, Plan((partial,)), "db_parts", "db", channels, parts, sizes)
+    return _summed(problem, Plan((partial,)), "db_parts", "db", channels, parts, sizes)
 
 
-def summed(
+def weights_of_parts(problem: ConvProblem, partial: Plan, parts: int) -> Plan:
+    """Return the plan that computes partial sums of the weight's gradient, ``dw_parts``, and adds them into dw."""
+    channels, taps = problem.G * problem.OCG, [window.kernel for window in problem.windows]
+    sizes = {"N": channels, "C": problem.ICG, **dict(zip("DHW", taps, strict=True))}
+    return _summed(problem, partial, "dw_parts", "dw", channels * problem.ICG * math.prod(taps), parts, sizes)
+
+
+def _summed(
     problem: ConvProblem, partial: Plan, part: str, result: str, count: int, parts: int, sizes: dict[str, int]
 ) -> Plan:
     """Return the plan that computes the partial sums ``part`` and adds them into ``result``."""

@@ -11,8 +11,8 @@ import math
 import numpy as np
 
 from clconv.algorithms import conv_direct
-from clconv.algorithms.conv_passes import Frame, Pass, bwd_data, by_axis, fwd
-from clconv.algorithms.conv_portable import summed
+from clconv.algorithms.conv_passes import LARGEST_COPY, Frame, Pass, bwd_data, by_axis, fwd, is_split, planned
+from clconv.algorithms.conv_portable import weights_of_parts
 from clconv.arguments import LARGEST
 from clconv.plan import Launch, Plan, Traits
 from clconv.problem import ConvProblem
@@ -28,8 +28,6 @@ _TAPS = 5
 _WORK_ITEMS = 64
 #: A vector of a direct convolution reads a value once for all of its channels, this one its values for one channel.
 _COST = 2
-#: How many elements may be copied: a view of little memory may stand for many.
-_LARGEST_COPY = 2**29
 
 
 def fwd_applies(problem: ConvProblem, traits: Traits) -> bool:
@@ -39,22 +37,17 @@ def fwd_applies(problem: ConvProblem, traits: Traits) -> bool:
 
 def bwd_data_applies(problem: ConvProblem, traits: Traits) -> bool:
     """Return the same of the passes that make up the gradient of the data."""
-    return conv_direct.is_split(problem) and all(_pays(this, problem, traits) for this in bwd_data(problem))
+    return is_split(problem) and all(_pays(this, problem, traits) for this in bwd_data(problem))
 
 
 def plan_fwd(problem: ConvProblem, traits: Traits) -> Plan:
     """Plan ``y = x * w (+ b)``: operands x, w, b, those of the epilogue, y."""
-    this = fwd(problem)
-    return _split(this, problem, traits) + _plan(this, problem, traits)
+    return planned([fwd(problem)], problem, traits, _split, _plan)
 
 
 def plan_bwd_data(problem: ConvProblem, traits: Traits) -> Plan:
     """Plan the gradient of the data, or the transposed convolution: operands dy, w, b, the epilogue's, dx."""
-    passes = bwd_data(problem)
-    plan = _split(passes[0], problem, traits)
-    for this in passes:
-        plan += _plan(this, problem, traits)
-    return plan
+    return planned(bwd_data(problem), problem, traits, _split, _plan)
 
 
 def bwd_weights_applies(problem: ConvProblem, traits: Traits) -> bool:
@@ -91,7 +84,7 @@ def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
         "conv_rows_bwd_weights",
         _defines(this, problem, traits),
         parts * items,
-        {"x": _name_of_copy(this), "offsets": "dw_offsets", "dy": _name_of_copy(spread), "part": "dw_parts"},
+        {"x": this.copy, "offsets": "dw_offsets", "dy": spread.copy, "part": "dw_parts"},
         {
             **this.sizes(problem.G),
             "EH": extents[1],
@@ -106,12 +99,7 @@ def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
     )
     plan = _split(this, problem, traits) + _split(spread, problem, traits)
     plan += Plan((partial,), constants={"dw_offsets": np.array(_offsets(this), np.int32).tobytes()})
-    sizes = {
-        "N": problem.G * problem.OCG,
-        "C": problem.ICG,
-        **by_axis("", [window.kernel for window in problem.windows]),
-    }
-    return summed(problem, plan, "dw_parts", "dw", weights * taps, parts, sizes)
+    return weights_of_parts(problem, plan, parts)
 
 
 def _split(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
@@ -119,13 +107,12 @@ def _split(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
     extents = _extents(this)
     rows = problem.N * problem.G * this.data_channels * _phases(this) * extents[0] * extents[1]
     elements = rows * extents[2] + _LARGEST_TILE
-    copied = _name_of_copy(this)
     split = Launch(
         "conv_rows.cl",
         "split_input",
         _defines(this, problem, traits),
         rows + 1,
-        {"x": this.arrays[0], "phases": copied},
+        {"x": this.arrays[0], "phases": this.copy},
         {
             "N": problem.N,
             "C": problem.G * this.data_channels,
@@ -139,7 +126,7 @@ def _split(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
         elements,
         local_size=1,
     )
-    return Plan((split,), {copied: elements * problem.real_bytes})
+    return Plan((split,), {this.copy: elements * problem.real_bytes})
 
 
 def _plan(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
@@ -154,7 +141,7 @@ def _plan(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
         _defines(this, problem, traits),
         this.N * problem.G * this.OC * tiles,
         {
-            "x": _name_of_copy(this),
+            "x": this.copy,
             "offsets": offsets,
             "w": weights,
             **{name: name for name in (*bias, *this.epilogue.arrays)},
@@ -174,11 +161,6 @@ def _plan(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
         walks={"w": this.walks[1], "residual": this.walks[2], "y": this.walks[2]},
     )
     return Plan((launch,), constants={offsets: np.array(_offsets(this), np.int32).tobytes()})
-
-
-def _name_of_copy(this: Pass) -> str:
-    """Return a name that no other pass over the same arrays gives its copy."""
-    return f"{this.arrays[0]}_phases_for_{this.arrays[2]}"
 
 
 def _extents(this: Pass) -> list[int]:
@@ -219,8 +201,7 @@ def _walk_of_copy(this: Pass, problem: ConvProblem) -> dict[str, int]:
     """Return the start and strides by which the kernel walks the copy: within a plane, it does so by offsets."""
     channel = _phases(this) * math.prod(_extents(this))
     strides = (problem.G * this.data_channels * channel, channel, 0, 0, 0)
-    axes = zip("gncdhw", this.walks[0].axes, strict=True)
-    return {"x_start": 0, **{f"x_{letter}": factor * strides[axis] for letter, (axis, factor) in axes}}
+    return this.walk_of_copy(0, strides)
 
 
 def _pays(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
@@ -229,7 +210,7 @@ def _pays(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
     channel = _phases(this) * math.prod(_extents(this))
     if any(window.stride > window.kernel for window in this.windows):  # most of what is copied would not be read
         return False
-    if channel > LARGEST or problem.N * problem.G * this.data_channels * channel > _LARGEST_COPY:
+    if channel > LARGEST or problem.N * problem.G * this.data_channels * channel > LARGEST_COPY:
         return False
     tile = _tile(this, problem, traits)
     own = _COST * this.N * this.OC * -(-_places(this) // tile) * tile
