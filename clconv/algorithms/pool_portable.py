@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from clconv.plan import Launch, Plan
 from clconv.problem import AvgPoolProblem, LpPoolProblem, MaxPoolProblem, PoolProblem, UnpoolProblem
+from clconv.problem.shapes import real_bytes
 
 __all__ = [
     "divisor_numbers",
@@ -18,7 +19,6 @@ __all__ = [
     "plan_max_fwd",
     "plan_unpool_bwd",
     "plan_unpool_fwd",
-    "real_bytes",
 ]
 
 #: Bytes of a place in a plane.
@@ -55,7 +55,7 @@ def _all_get_it(problem: MaxPoolProblem) -> Plan:
         {"shared": int(problem.ties == "share")},
     )
     gathered = launch("pool_max.cl", "max_pool_bwd_ties", problem, problem.inputs, ("x", "top", "part", "dx"), {})
-    size = real_bytes(problem) * problem.outputs
+    size = real_bytes(problem.dtype) * problem.outputs
     return Plan((parts, gathered), {"top": size, "part": size})
 
 
@@ -84,7 +84,7 @@ def plan_lp_bwd(problem: LpPoolProblem) -> Plan:
     order = {"p": problem.norm_type}
     norms = launch("pool_lp.cl", "lp_pool_norms", problem, problem.outputs, ("x", "norms"), order)
     gathered = launch("pool_lp.cl", "lp_pool_bwd", problem, problem.inputs, ("x", "norms", "dy", "dx"), order)
-    return Plan((norms, gathered), {"norms": real_bytes(problem) * problem.outputs})
+    return Plan((norms, gathered), {"norms": real_bytes(problem.dtype) * problem.outputs})
 
 
 def plan_unpool_fwd(problem: UnpoolProblem) -> Plan:
@@ -114,11 +114,6 @@ def launch(
 def divisor_numbers(problem: AvgPoolProblem) -> dict[str, int]:
     """Return what a kernel's sums are divided by: its arguments divisor, 0 for none, and count_padding."""
     return {"count_padding": int(problem.count_include_pad), "divisor": int(problem.divisor or 0)}
-
-
-def real_bytes(problem: PoolProblem) -> int:
-    """Return the bytes of the type that sums are held in: float for half."""
-    return 8 if problem.dtype == "float64" else 4
 
 
 def _unpooling(kernel: str, problem: UnpoolProblem, items: int, arrays: tuple[str, ...]) -> Launch:

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from clconv.algorithms.algorithm import Algorithm
-from clconv.algorithms.pool_portable import divisor_numbers, launch, real_bytes
+from clconv.algorithms.pool_portable import divisor_numbers, launch
 from clconv.plan import Launch, Plan, Traits
 from clconv.problem import AvgPoolProblem, LpPoolProblem, MaxPoolProblem, PoolProblem
 from clconv.problem.pool import PoolAxis
+from clconv.problem.shapes import real_bytes
 
 __all__ = ["AVG_BWD", "AVG_FWD", "LINE", "LP_BWD", "LP_FWD", "MAX_BWD", "MAX_BWD_KEPT", "MAX_FWD"]
 
@@ -159,7 +160,7 @@ def plan_lp_bwd(problem: LpPoolProblem, traits: Traits) -> Plan:
     arrays = ("x", "norms", "dy", "dx")
     run = _kept_run(problem.axes[-1])
     gathered = _by_bands(_LP_FILE, "lp_pool_rows_bwd", problem, _extents(problem), run, arrays, order)
-    return Plan((norms, gathered), {"norms": real_bytes(problem) * problem.outputs})
+    return Plan((norms, gathered), {"norms": real_bytes(problem.dtype) * problem.outputs})
 
 
 def _by_outputs(

@@ -18,6 +18,7 @@ from clconv.errors import DeviceMemoryError
 from clconv.plan import Launch, Plan, Traits
 from clconv.problem import ResizeProblem
 from clconv.problem.resize_axis import Axis, Table
+from clconv.problem.shapes import real_bytes
 
 __all__ = ["ALGORITHMS", "MOST"]
 
@@ -96,7 +97,7 @@ def plan_lanes(problem: ResizeProblem, traits: Traits, backward: bool) -> Plan:
     tables = _tables(problem.axes, backward)
     run, spans = _runs("resize_lanes", tables[-1])
     D, H, _ = _extents(tables)
-    lanes = traits.vector_bytes // (8 if problem.dtype == "float64" else 4)
+    lanes = traits.vector_bytes // real_bytes(problem.dtype)
     items = -(-problem.N * problem.C * D * H // lanes) * len(spans[0])
     return _plan("resize_lanes", problem, tables, items, {"RUN": run}, spans, traits.vector_bytes)
 

@@ -17,6 +17,7 @@ from clconv.problem.shapes import (
     element_defines,
     extents_of,
     joined_shape,
+    real_bytes,
     split_shape,
     window_sizes,
 )
@@ -279,7 +280,7 @@ class ConvProblem:
     @property
     def real_bytes(self) -> int:
         """Bytes of the type that sums are held in: float for half."""
-        return max(4, ITEMSIZE[self.dtype])
+        return real_bytes(self.dtype)
 
     def activation_strides(self, strides: Sequence[int]) -> tuple[int, ...]:
         """Return the strides of an input or output array along the five canonical axes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from clconv.problem.shapes import element_defines
+from clconv.problem.shapes import element_defines, real_bytes
 
 __all__ = ["REDUCTIONS", "CrossEntropyProblem"]
 
@@ -52,7 +52,7 @@ class CrossEntropyProblem:
     @property
     def real_bytes(self) -> int:
         """Bytes of the type that losses are held in: float for half."""
-        return 8 if self.dtype == "float64" else 4
+        return real_bytes(self.dtype)
 
     @property
     def defines(self) -> tuple[tuple[str, int], ...]:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from clconv.problem.elementwise import ACTIVATIONS
-from clconv.problem.shapes import element_defines
+from clconv.problem.shapes import element_defines, real_bytes
 
 __all__ = ["NO_EPILOGUE", "EpilogueBackwardProblem", "EpilogueProblem"]
 
@@ -90,7 +90,7 @@ class EpilogueBackwardProblem:
     @property
     def real_bytes(self) -> int:
         """Bytes of the type that sums are held in: float for half."""
-        return 8 if self.dtype == "float64" else 4
+        return real_bytes(self.dtype)
 
     @property
     def defines(self) -> tuple[tuple[str, int], ...]:

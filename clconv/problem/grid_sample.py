@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clconv.arguments import LARGEST, choice, flag
-from clconv.problem.shapes import ITEMSIZE, canonical_strides, check_elements, element_defines
+from clconv.problem.shapes import canonical_strides, check_elements, element_defines, real_bytes
 from clconv.problem.window import AXES
 
 __all__ = ["MODES", "PADDING_MODES", "GridSampleProblem"]
@@ -109,7 +109,7 @@ class GridSampleProblem:
     @property
     def real_bytes(self) -> int:
         """Bytes of a number that sums are made in."""
-        return max(ITEMSIZE[self.dtype], 4)
+        return real_bytes(self.dtype)
 
     def strides(self, strides: Sequence[int]) -> tuple[int, ...]:
         """Return the strides of an input or output array along the five canonical axes."""

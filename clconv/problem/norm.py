@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from clconv.arguments import integer
 from clconv.problem.epilogue import NO_EPILOGUE, EpilogueProblem
-from clconv.problem.shapes import ITEMSIZE, check_elements, element_defines
+from clconv.problem.shapes import ITEMSIZE, check_elements, element_defines, real_bytes
 
 __all__ = ["NormAxes", "NormProblem"]
 
@@ -99,7 +99,7 @@ class NormProblem:
     @property
     def real_bytes(self) -> int:
         """Bytes of a number in the type that kernels compute in."""
-        return max(self.itemsize, 4)
+        return real_bytes(self.dtype)
 
     def sizes(self) -> dict[str, int]:
         """Return the kernels' size arguments by their names."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from clconv.arguments import integer, real
 from clconv.problem.epilogue import NO_EPILOGUE, EpilogueProblem
-from clconv.problem.shapes import ITEMSIZE, check_elements, element_defines
+from clconv.problem.shapes import check_elements, element_defines, real_bytes
 
 __all__ = ["ResponseProblem"]
 
@@ -69,7 +69,7 @@ class ResponseProblem:
     @property
     def real_bytes(self) -> int:
         """Bytes of a number in the type that kernels compute in."""
-        return max(ITEMSIZE[self.dtype], 4)
+        return real_bytes(self.dtype)
 
     @property
     def share(self) -> float:

@@ -18,6 +18,7 @@ __all__ = [
     "joined_shape",
     "merged_stride",
     "rank_of",
+    "real_bytes",
     "split_shape",
     "window_sizes",
 ]
@@ -27,6 +28,11 @@ ITEMSIZE = {"float16": 2, "float32": 4, "float64": 8}
 
 #: Offsets, and counts of terms times the slices of a sum, stay far from the end of 64 bits.
 _MOST_ELEMENTS = 2**47
+
+
+def real_bytes(dtype: str) -> int:
+    """Return the bytes of the type that arithmetic on elements is done in, and sums are held in: float for half."""
+    return max(4, ITEMSIZE[dtype])
 
 
 def element_defines(dtype: str) -> tuple[tuple[str, int], ...]:
