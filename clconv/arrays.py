@@ -10,7 +10,7 @@ from numpy.ma import MaskedArray  # here, because a fork during a lazy import le
 
 from clconv.host_memory import converted, overlaps_itself, share_memory
 
-__all__ = ["DTYPES", "check_arrays", "check_out", "check_written", "element_strides", "is_device_array"]
+__all__ = ["DTYPES", "check_arrays", "check_out", "check_written", "element_strides", "is_dense", "is_device_array"]
 
 DTYPES = ("float16", "float32", "float64")
 #: By NumPy's number of a type: to ask a type for its name takes NumPy longer than most checks.
@@ -86,6 +86,16 @@ def check_written(name: str, array: Any, others: dict[str, Any]) -> None:
 def element_strides(array: Any) -> tuple[int, ...]:
     """Return the strides of an array in elements."""
     return tuple(stride // array.dtype.itemsize for stride in array.strides)
+
+
+def is_dense(array: Any, rank: int) -> bool:
+    """Return whether the elements of the last ``rank`` axes lie in order and without gaps."""
+    step = array.dtype.itemsize
+    for extent, stride in zip(array.shape[: -rank - 1 : -1], array.strides[: -rank - 1 : -1], strict=True):
+        if stride != step and extent != 1:
+            return False
+        step *= extent
+    return True
 
 
 def _share_device_memory(one: Any, other: Any) -> bool:

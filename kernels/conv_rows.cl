@@ -20,6 +20,9 @@
 #ifndef PIXELS
 #define PIXELS 4
 #endif
+#ifndef CHANNELS
+#define CHANNELS 1 /* of the output in a tile */
+#endif
 #define TILE (PIXELS * LANES)
 
 /* Taps whose gradients are summed together. */
@@ -99,85 +102,109 @@ kernel void conv_rows(
     const int OD, const int OH, const int OW, const int KD, const int KH, const int KW,
     const int SD, const int SH, const int SW, const int DD, const int DH, const int DW,
     const int ID, const int IH, const int IW, const int PD, const int PH, const int PW, const int zero_padding,
-    const int EH, const int EW,
+    const int EH, const int EW, const int tiles_first,
     GROUPED_VIEW(x), GROUPED_VIEW(w), GROUPED_VIEW(y), const index64 b_start, const index64 b_c, const int has_bias,
     EPILOGUE, GROUPED_VIEW(residual))
 {
     const index64 places = ((OD - 1) * (index64)EH + OH - 1) * EW + OW;
     const index64 TILES = (places + TILE - 1) / TILE;
+    const index64 BLOCKS = (OC + CHANNELS - 1) / CHANNELS;
     index64 item = WORK_ITEM_INDEX;
-    if (item >= N * G * OC * TILES) return;
-    const index64 first = item % TILES * TILE; item /= TILES;
-    const index64 oc = item % OC; item /= OC;
-    const index64 g = item % G;
-    const index64 n = item / G;
+    if (item >= N * G * BLOCKS * TILES) return;
+    const index64 ng = item / (BLOCKS * TILES);
+    item %= BLOCKS * TILES;
+    const index64 g = ng % G;
+    const index64 n = ng / G;
+    /* The last tile, and the last block of channels, begin where they are whole, and compute again what those before them
+     * store. So a plane that has room for a tile is not read beyond its end. */
+    const index64 tile = (tiles_first ? item % TILES : item / BLOCKS) * TILE;
+    const index64 first = tile + TILE <= places || places < TILE ? tile : places - TILE;
+    const index64 block = (tiles_first ? item / TILES : item % BLOCKS) * CHANNELS;
+    const index64 oc = block + CHANNELS <= OC ? block : OC - CHANNELS;
     const index64 w_first = w_start + g * w_g + oc * w_n;
-    const real bias = has_bias ? load(b, b_start + (g * OC + oc) * b_c) : 0;
     x += x_start + g * x_g + n * x_n + first;
 
-    vector sum[PIXELS], total[PIXELS];
-    for (int p = 0; p < PIXELS; p++) {
-        sum[p] = splat(0);
-        total[p] = splat(bias);
-    }
-    int terms = 0;
-    for (index64 ic = 0; ic < IC; ic++) {
-        global const int *offset = offsets;
-        for (int kd = 0; kd < KD; kd++)
-            for (int kh = 0; kh < KH; kh++) {
-                const index64 taps = w_first + ic * w_c + kd * w_d + kh * w_h;
-                for (int kw = 0; kw < KW; kw++, offset++) {
-                    const real weight = load(w, taps + kw * w_w);
-                    global const real *place = x + ic * x_c + *offset;
-                    for (int p = 0; p < PIXELS; p++) sum[p] += load_vector(place + p * LANES) * weight;
-                }
-                terms += KW;
-                if (terms < TERMS_PER_PART) continue;
-                terms = 0;
-                for (int p = 0; p < PIXELS; p++) {
-                    total[p] += sum[p];
-                    sum[p] = splat(0);
+    real bias[CHANNELS];
+    for (int c = 0; c < CHANNELS; c++) bias[c] = has_bias ? load(b, b_start + (g * OC + oc + c) * b_c) : 0;
+
+    const int taps = KD * KH * KW;
+    const index64 CHANNELS_PER_PART = taps < TERMS_PER_PART ? TERMS_PER_PART / taps : 1;
+    vector total[CHANNELS * PIXELS];
+    index64 ic = 0;
+    do {
+        const int is_first = ic == 0;
+        const index64 count = IC - ic < CHANNELS_PER_PART ? IC - ic : CHANNELS_PER_PART;
+        vector sum[CHANNELS * PIXELS];
+        for (int i = 0; i < CHANNELS * PIXELS; i++) sum[i] = splat(0);
+        int kd = 0, kh = 0, kw = 0;
+        for (int tap = 0; tap < taps; tap++) {
+            global const real *place = x + ic * x_c + offsets[tap];
+            global const element *weight = w + w_first + ic * w_c + kd * w_d + kh * w_h + kw * w_w;
+            for (index64 i = 0; i < count; i++, place += x_c, weight += w_c) {
+                vector values[PIXELS];
+                for (int p = 0; p < PIXELS; p++) values[p] = load_vector(place + p * LANES);
+                for (int c = 0; c < CHANNELS; c++) {
+                    const real factor = load(weight, c * w_n);
+                    for (int p = 0; p < PIXELS; p++) sum[c * PIXELS + p] += values[p] * factor;
                 }
             }
-    }
-    real value[TILE], lanes[LANES];
+            if (++kw < KW) continue;
+            kw = 0;
+            if (++kh < KH) continue;
+            kh = 0;
+            kd++;
+        }
+        for (int c = 0; c < CHANNELS; c++)
+            for (int p = 0; p < PIXELS; p++) {
+                const int i = c * PIXELS + p;
+                total[i] = sum[i] + (is_first ? splat(bias[c]) : total[i]);
+            }
+        ic += count;
+    } while (ic < IC);
+
+    real value[CHANNELS * TILE], lanes[LANES];
     vector zeros = splat(0);
-    for (int p = 0; p < PIXELS; p++) {
-        total[p] += sum[p];
-        zeros += total[p] * 0;
-        store_vector(value + p * LANES, total[p]);
-    }
+    for (int c = 0; c < CHANNELS; c++)
+        for (int p = 0; p < PIXELS; p++) {
+            const vector result = total[c * PIXELS + p];
+            zeros += result * 0;
+            store_vector(value + c * TILE + p * LANES, result);
+        }
     store_vector(lanes, zeros);
     int by_the_rule = 0; /* where a sum is infinite or no number */
     for (int lane = 0; lane < LANES; lane++) by_the_rule |= zero_padding & (lanes[lane] != 0);
 
-    int ow = first % EW;
-    int oh = first / EW % EH;
-    int od = first / EW / EH;
-    for (int i = 0; i < TILE && od < OD;) {
-        const int count = OW - ow < TILE - i ? OW - ow : TILE - i;
-        if (oh < OH && count > 0) {
-            if (by_the_rule) {
-                for (int t = 0; t < count; t++)
-                    value[i + t] = sum_by_the_rule(
-                        x + i + t, offsets, w, bias, IC, KD, KH, KW, ID, IH, IW, DD, DH, DW,
-                        od * SD - PD, oh * SH - PH, (ow + t) * SW - PW, x_c, w_first, w_c, w_d, w_h, w_w);
+    /* Where nothing lies between rows, all outputs of the tile are one row. */
+    const int is_dense = !zero_padding && EW == OW && EH == OH && y_h == OW * y_w && y_d == OH * y_h
+        && (!has_residual || (residual_h == OW * residual_w && residual_d == OH * residual_h));
+    const int extent = is_dense ? places : OW;
+    const int pitch = is_dense ? places : EW;
+    for (int c = block - oc; c < CHANNELS; c++) {
+        const index64 target = y_start + g * y_g + n * y_n + (oc + c) * y_c;
+        const index64 added = residual_start + g * residual_g + n * residual_n + (oc + c) * residual_c;
+        int ow = tile % pitch;
+        int oh = tile / pitch % EH;
+        int od = tile / pitch / EH;
+        for (int i = tile - first; i < TILE && first + i < places;) {
+            const int count = extent - ow < TILE - i ? extent - ow : TILE - i;
+            if (oh < OH && count > 0) {
+                real *run = value + c * TILE + i;
+                if (by_the_rule) {
+                    for (int t = 0; t < count; t++)
+                        run[t] = sum_by_the_rule(
+                            x + i + t, offsets, w, bias[c], IC, KD, KH, KW, ID, IH, IW, DD, DH, DW,
+                            od * SD - PD, oh * SH - PH, (ow + t) * SW - PW, x_c, w_first + c * w_n, w_c, w_d, w_h, w_w);
+                }
+                FINISH_RUN(run, count, g * OC + oc + c, added + od * residual_d + oh * residual_h + ow * residual_w,
+                           residual_w);
+                store_run(y, target + od * y_d + oh * y_h + ow * y_w, y_w, run, count);
             }
-            const index64 target = y_start + g * y_g + n * y_n + oc * y_c + od * y_d + oh * y_h + ow * y_w;
-            FINISH_RUN(value + i, count, g * OC + oc,
-                       residual_start + g * residual_g + n * residual_n + oc * residual_c
-                       + od * residual_d + oh * residual_h + ow * residual_w, residual_w);
-            if (y_w == 1) {
-                for (int t = 0; t < count; t++) store(y, target + t, value[i + t]);
-            } else {
-                for (int t = 0; t < count; t++) store(y, target + t * y_w, value[i + t]);
-            }
+            i += pitch - ow;
+            ow = 0;
+            if (++oh < EH) continue;
+            oh = 0;
+            od++;
         }
-        i += EW - ow;
-        ow = 0;
-        if (++oh < EH) continue;
-        oh = 0;
-        od++;
     }
 }
 

@@ -36,7 +36,10 @@ class Frame(NamedTuple):
 
 
 class Pass(NamedTuple):
-    """The sizes of a pass in the kernel's own letters, the frame of the data, and the walks over its three arrays."""
+    """The sizes of a pass in the kernel's own letters, the frame of the data, and the walks over its three arrays.
+
+    ``is_dense`` says that each channel of the data is known to lie in memory without gaps.
+    """
 
     N: int
     OC: int
@@ -47,6 +50,7 @@ class Pass(NamedTuple):
     arrays: tuple[str, str, str]
     walks: tuple[Walk, Walk, Walk]
     data_channels: int
+    is_dense: bool = False
     has_bias: bool = False
     epilogue: EpilogueProblem = NO_EPILOGUE
     name: str = ""
@@ -123,6 +127,7 @@ def fwd(problem: ConvProblem) -> Pass:
         arrays=("x", "w", "y"),
         walks=(_activation(problem.ICG), _weights(problem.OCG, (0, 1), (1, 1)), _activation(problem.OCG)),
         data_channels=problem.ICG,
+        is_dense="x" in problem.dense,
         has_bias=problem.bias and not problem.transposed,
         epilogue=problem.epilogue,
     )
@@ -153,6 +158,7 @@ def bwd_data(problem: ConvProblem) -> list[Pass]:
                 ),
             ),
             data_channels=problem.OCG,
+            is_dense="dy" in problem.dense,
             has_bias=problem.bias and problem.transposed,
             epilogue=problem.epilogue,
             name="_".join(str(part.first) for part in parts),

@@ -20,14 +20,19 @@ from clconv.problem.window import PADDING_MODES, Window
 
 __all__ = ["bwd_data_applies", "bwd_weights_applies", "fwd_applies", "plan_bwd_data", "plan_bwd_weights", "plan_fwd"]
 
-#: Vectors of outputs in a tile: more hide the latency of the sums, fewer fill small planes.
-_PIXELS = (4, 8)
+#: Output channels and vectors of outputs in a tile by the width of registers, as in the table of native kernels: each
+#: weight is loaded once for all vectors, each vector once for all channels.
+_NARROW_TILES = ((1, 4), (1, 8), (4, 3), (6, 2))
+_TILES = {16: _NARROW_TILES, 32: _NARROW_TILES, 64: ((1, 4), (1, 8), (6, 4), (8, 3), (12, 2))}
 _LARGEST_TILE = 128
 #: Taps of a work-item in the gradient of the weights, as in the kernel file; work-items that keep threads busy.
 _TAPS = 5
 _WORK_ITEMS = 64
-#: A vector of a direct convolution reads a value once for all of its channels, this one its values for one channel.
-_COST = 2
+#: What a product costs, in those of a direct convolution, which reads aligned vectors; where a vector of values is loaded
+#: for one product only; and what packing a weight costs that convolution.
+_COST = 1.08
+_COST_OF_ONE_CHANNEL = 2
+_COST_OF_PACKING = 60
 
 
 def fwd_applies(problem: ConvProblem, traits: Traits) -> bool:
@@ -104,6 +109,8 @@ def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
 
 def _split(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
     """Plan the copy of the data with its padding, positions with one remainder by the strides side by side."""
+    if _is_in_place(this, problem, traits):
+        return Plan(())
     extents = _extents(this)
     rows = problem.N * problem.G * this.data_channels * _phases(this) * extents[0] * extents[1]
     elements = rows * extents[2] + _LARGEST_TILE
@@ -130,42 +137,78 @@ def _split(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
 
 
 def _plan(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
-    _, weights, result = this.arrays
+    data, weights, result = this.arrays
     offsets = f"{result}_offsets{this.name}"
-    tiles = -(-_places(this) // _tile(this, problem, traits))
+    channels, pixels = _tile(this, problem, traits)
+    tiles = -(-_places(this) // (pixels * _lanes(problem, traits)))
     extents = _extents(this)
     bias = ("b",) if this.has_bias else ()
+    walks = {"w": this.walks[1], "residual": this.walks[2], "y": this.walks[2]}
+    numbers = this.sizes(problem.G)
+    if _is_in_place(this, problem, traits):
+        walks["x"] = this.walks[0]
+    else:
+        data = this.copy
+        numbers |= _walk_of_copy(this, problem)
     launch = Launch(
         "conv_rows.cl",
         "conv_rows",
         _defines(this, problem, traits),
-        this.N * problem.G * this.OC * tiles,
+        this.N * problem.G * -(-this.OC // channels) * tiles,
         {
-            "x": this.copy,
+            "x": data,
             "offsets": offsets,
             "w": weights,
             **{name: name for name in (*bias, *this.epilogue.arrays)},
             "y": result,
         },
         {
-            **this.sizes(problem.G),
+            **numbers,
             "EH": extents[1],
             "EW": extents[2],
-            **_walk_of_copy(this, problem),
-            "zero_padding": int(this.padding_mode == "zeros"),
+            "tiles_first": int(_has_more_weights(this)),
+            "zero_padding": int(this.padding_mode == "zeros" and _is_padded(this)),
             "has_bias": int(this.has_bias),
             **this.epilogue.numbers(),
         },
         2 * problem.macs,
         local_size=1,
-        walks={"w": this.walks[1], "residual": this.walks[2], "y": this.walks[2]},
+        walks=walks,
     )
     return Plan((launch,), constants={offsets: np.array(_offsets(this), np.int32).tobytes()})
 
 
+def _is_padded(this: Pass) -> bool:
+    """Return whether positions beyond the data are read."""
+    axes = zip(this.frame, this.windows, strict=True)
+    return any(frame.low > 0 or frame.reach > frame.low + window.extent for frame, window in axes)
+
+
+def _lies_as_its_copy(this: Pass) -> bool:
+    """Return whether a copy of the data would be the data itself, as reals."""
+    return this.is_dense and not _is_padded(this) and _phases(this) == 1
+
+
+def _is_in_place(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
+    """Return whether the data is read where it lies: a tile must fit into a plane, whose end it must not pass."""
+    pixels = _tile(this, problem, traits)[1]
+    return (
+        _lies_as_its_copy(this)
+        and problem.dtype != "float16"
+        and pixels * _lanes(problem, traits) <= _places(this)
+    )
+
+
 def _extents(this: Pass) -> list[int]:
     """Return how many positions of each remainder are copied along each axis."""
+    if _lies_as_its_copy(this):
+        return [window.extent for window in this.windows]
     return [-(-axis.reach // window.stride) for axis, window in zip(this.frame, this.windows, strict=True)]
+
+
+def _lows(this: Pass) -> list[int]:
+    """Return how far before the data's first position the copy begins along each axis."""
+    return [0 if _lies_as_its_copy(this) else axis.low for axis in this.frame]
 
 
 def _phases(this: Pass) -> int:
@@ -183,8 +226,8 @@ def _offsets(this: Pass) -> list[int]:
     """Return how far from an output's place each tap reads."""
     extents = _extents(this)
     axes = [
-        [divmod(frame.low - window.low + k * window.dilation, window.stride) for k in range(window.kernel)]
-        for frame, window in zip(this.frame, this.windows, strict=True)
+        [divmod(low - window.low + k * window.dilation, window.stride) for k in range(window.kernel)]
+        for low, window in zip(_lows(this), this.windows, strict=True)
     ]
     strides = [window.stride for window in this.windows]
     offsets = []
@@ -212,17 +255,38 @@ def _pays(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
         return False
     if channel > LARGEST or problem.N * problem.G * this.data_channels * channel > LARGEST_COPY:
         return False
-    tile = _tile(this, problem, traits)
-    own = _COST * this.N * this.OC * -(-_places(this) // tile) * tile
-    return own < conv_direct.padded_products(this, problem, traits)
+    own = _cost(this, problem, traits, _tile(this, problem, traits))
+    return own < conv_direct.padded_products(this, problem, traits) + _COST_OF_PACKING * this.OC
 
 
-def _tile(this: Pass, problem: ConvProblem, traits: Traits) -> int:
-    return dict(_defines(this, problem, traits))["PIXELS"] * traits.vector_bytes // problem.real_bytes
+def _has_more_weights(this: Pass) -> bool:
+    """Return whether a channel has more weights than data, so that all its tiles should follow each other."""
+    return this.OC * math.prod(window.kernel for window in this.windows) > _phases(this) * math.prod(_extents(this))
+
+
+def _cost(this: Pass, problem: ConvProblem, traits: Traits, tile: tuple[int, int]) -> float:
+    """Return what the products for a tap of an input channel cost, in products of a direct convolution."""
+    channels, pixels = tile
+    places = pixels * _lanes(problem, traits)
+    cost = _COST_OF_ONE_CHANNEL if channels == 1 else _COST
+    return cost * this.N * -(-this.OC // channels) * channels * -(-_places(this) // places) * places
+
+
+def _tile(this: Pass, problem: ConvProblem, traits: Traits) -> tuple[int, int]:
+    """Return the output channels and the vectors of a tile: those which waste the fewest lanes."""
+    tiles = [
+        (channels, pixels)
+        for channels, pixels in _TILES[traits.vector_bytes]
+        if channels == 1 or (channels <= this.OC and problem.dtype != "float16")
+    ]
+    return min(tiles, key=lambda tile: (_cost(this, problem, traits, tile), -tile[1]))
+
+
+def _lanes(problem: ConvProblem, traits: Traits) -> int:
+    return traits.vector_bytes // problem.real_bytes
 
 
 def _defines(this: Pass, problem: ConvProblem, traits: Traits) -> tuple[tuple[str, int], ...]:
-    """Return what the kernels are compiled with: as many vectors as waste the fewest places."""
-    lanes = traits.vector_bytes // problem.real_bytes
-    pixels = min(_PIXELS, key=lambda count: (-(-_places(this) // (count * lanes)) * count, -count))
-    return (*problem.defines, ("VECTOR_BYTES", traits.vector_bytes), ("PIXELS", pixels))
+    """Return what the kernels are compiled with."""
+    channels, pixels = _tile(this, problem, traits)
+    return (*problem.defines, ("VECTOR_BYTES", traits.vector_bytes), ("CHANNELS", channels), ("PIXELS", pixels))

@@ -10,7 +10,7 @@ import functools
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from clconv.arrays import check_arrays, check_out
+from clconv.arrays import check_arrays, check_out, is_dense
 from clconv.devices import executor_for
 from clconv.executor import Operand
 from clconv.functional._run import (
@@ -54,13 +54,24 @@ class Geometry(NamedTuple):
     def problem(self, arrays: dict[str, Any], dtype: str) -> ConvProblem:
         """Return the problem that these arguments and the shapes of the arrays make."""
         shapes = tuple(arrays["input"].shape), tuple(arrays["weight"].shape)
-        problem: ConvProblem = remembered(Geometry._problem, self, *shapes, arrays["bias"] is not None, dtype)
+        dense = tuple([name for name, array in self._data(arrays) if is_dense(array, self.rank)])
+        problem: ConvProblem = remembered(Geometry._problem, self, *shapes, arrays["bias"] is not None, dtype, dense)
         if arrays["bias"] is not None:
             check_shape("bias", arrays["bias"], problem.bias_shape, "one value for each output channel, shape")
         return problem
 
+    def _data(self, arrays: dict[str, Any]) -> list[tuple[str, Any]]:
+        """Return the arrays that are read, by their names in the forward convolution of the problem."""
+        names = ("input", "grad_output") if self.output_padding is None else ("grad_output", "input")
+        return [(name, arrays[array]) for name, array in zip(("x", "dy"), names, strict=True) if array in arrays]
+
     def _problem(
-        self, input_shape: tuple[int, ...], weight_shape: tuple[int, ...], bias: bool, dtype: str
+        self,
+        input_shape: tuple[int, ...],
+        weight_shape: tuple[int, ...],
+        bias: bool,
+        dtype: str,
+        dense: tuple[str, ...],
     ) -> ConvProblem:
         if len(weight_shape) != self.rank + 2:
             raise ValueError(
@@ -74,7 +85,7 @@ class Geometry(NamedTuple):
             make = functools.partial(ConvProblem.from_transposed_shapes, output_padding=output_padding)
         problem = make(input_shape, weight_shape, **arguments)
         assert problem.rank == rank
-        return problem
+        return replace(problem, dense=dense)
 
 
 def forward(

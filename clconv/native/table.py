@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 
-__all__ = ["DEFINE_SETS", "LEVELS", "OPTIONS", "VECTORS", "VECTOR_BYTES", "define_sets_at", "defines_text"]
+__all__ = ["DEFINE_SETS", "LEVELS", "OPTIONS", "ROWS", "VECTORS", "VECTOR_BYTES", "define_sets_at", "defines_text"]
 
 Defines = tuple[tuple[str, int], ...]
 
@@ -17,6 +17,14 @@ _VECTORS = tuple((*element, ("VECTOR_BYTES", width)) for element in _ELEMENTS fo
 
 #: How many vectors of channels a direct convolution may hold in registers of each width: see kernels/conv_direct.cl.
 VECTORS = {16: (1, 2), 32: (1, 2), 64: (1, 2, 4)}
+
+#: Output channels, and vectors of neighbouring outputs, in a tile of rows in registers of each width: see
+#: kernels/conv_rows.cl. Halves are converted one by one as weights, so they come in tiles of one channel only.
+ROWS = {
+    16: ((1, 4), (1, 8), (4, 3), (6, 2)),
+    32: ((1, 4), (1, 8), (4, 3), (6, 2)),
+    64: ((1, 4), (1, 8), (6, 4), (8, 3), (12, 2)),
+}
 
 #: The define sets that each kernel file may run with. A native plan picks from these only. Those with VECTOR_BYTES are
 #: compiled for, and run at, the levels with registers of that width.
@@ -30,10 +38,11 @@ DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
         for vectors in counts
     ),
     "conv_rows.cl": tuple(
-        (*element, ("VECTOR_BYTES", width), ("PIXELS", pixels))
+        (*element, ("VECTOR_BYTES", width), ("CHANNELS", channels), ("PIXELS", pixels))
         for element in _ELEMENTS
-        for width in VECTORS
-        for pixels in (4, 8)
+        for width, tiles in ROWS.items()
+        for channels, pixels in tiles
+        if channels == 1 or element != (("ELEMENT", 16),)
     ),
     "deform.cl": _ELEMENTS,
     "grid_sample.cl": _ELEMENTS,

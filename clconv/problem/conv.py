@@ -53,6 +53,9 @@ class ConvProblem:
         Whether the arrays have a batch axis; whether this is a transposed convolution.
     epilogue : EpilogueProblem
         What is done to the output before it is stored.
+    dense : tuple of str
+        Which of x and dy, the data and the gradient of the forward convolution's output, are known to lie in memory
+        without gaps within each channel, so that a kernel may walk a plane as one row.
 
     Examples
     --------
@@ -74,6 +77,7 @@ class ConvProblem:
     batched: bool
     transposed: bool
     epilogue: EpilogueProblem = NO_EPILOGUE
+    dense: tuple[str, ...] = ()
 
     @classmethod
     def from_shapes(
