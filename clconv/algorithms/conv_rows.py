@@ -65,7 +65,7 @@ def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
 
     dy is copied as the data is, with zeros between its rows, so that each sum runs over both from end to end.
     """
-    this = fwd(problem)._replace(arrays=("x", "dy", "dw"))
+    this = fwd(problem)._replace(arrays=("x", "dy", "dw"), is_dense=False)
     extents = _extents(this)
     spread = Pass(
         N=problem.N,
