@@ -94,6 +94,21 @@ APART real sum_by_the_rule(
     return sum;
 }
 
+/* Whether any sum of a tile is infinite or no number. */
+static inline int has_nonfinite(const vector *sums)
+{
+    vector zeros = splat(0);
+    real lanes[LANES];
+    for (int i = 0; i < CHANNELS * PIXELS; i++) zeros += sums[i] * 0;
+    store_vector(lanes, zeros);
+    int found = 0;
+    for (int lane = 0; lane < LANES; lane++) found |= lanes[lane] != 0;
+    return found;
+}
+
+/* Whether the outputs of a plane of this array lie at even distances. */
+#define IS_ROW(a) ((OH == 1 || a##_h == OW * a##_w) && (OD == 1 || a##_d == OH * a##_h))
+
 kernel void conv_rows(
     WORK_ITEM
     global const real *x, global const int *offsets, global const element *w, global const element *b, EPILOGUE_ARRAYS,
@@ -102,108 +117,107 @@ kernel void conv_rows(
     const int OD, const int OH, const int OW, const int KD, const int KH, const int KW,
     const int SD, const int SH, const int SW, const int DD, const int DH, const int DW,
     const int ID, const int IH, const int IW, const int PD, const int PH, const int PW, const int zero_padding,
-    const int EH, const int EW, const int tiles_first,
+    const int EH, const int EW, const int RUN,
     GROUPED_VIEW(x), GROUPED_VIEW(w), GROUPED_VIEW(y), const index64 b_start, const index64 b_c, const int has_bias,
     EPILOGUE, GROUPED_VIEW(residual))
 {
     const index64 places = ((OD - 1) * (index64)EH + OH - 1) * EW + OW;
-    const index64 TILES = (places + TILE - 1) / TILE;
+    const index64 RUNS = (places + RUN * TILE - 1) / (RUN * TILE);
     const index64 BLOCKS = (OC + CHANNELS - 1) / CHANNELS;
     index64 item = WORK_ITEM_INDEX;
-    if (item >= N * G * BLOCKS * TILES) return;
-    const index64 ng = item / (BLOCKS * TILES);
-    item %= BLOCKS * TILES;
-    const index64 g = ng % G;
-    const index64 n = ng / G;
-    /* The last tile, and the last block of channels, begin where they are whole, and compute again what those before them
-     * store. So a plane that has room for a tile is not read beyond its end. */
-    const index64 tile = (tiles_first ? item % TILES : item / BLOCKS) * TILE;
-    const index64 first = tile + TILE <= places || places < TILE ? tile : places - TILE;
-    const index64 block = (tiles_first ? item / TILES : item % BLOCKS) * CHANNELS;
+    if (item >= N * G * BLOCKS * RUNS) return;
+    index64 tile = item % RUNS * (RUN * TILE); item /= RUNS;
+    const index64 last_place = tile + RUN * TILE < places ? tile + RUN * TILE : places;
+    const index64 block = item % BLOCKS * CHANNELS; item /= BLOCKS;
+    const index64 g = item % G;
+    const index64 n = item / G;
+    /* The last block of channels begins where it is whole, and computes again what the one before it stores. */
     const index64 oc = block + CHANNELS <= OC ? block : OC - CHANNELS;
     const index64 w_first = w_start + g * w_g + oc * w_n;
-    x += x_start + g * x_g + n * x_n + first;
+    const index64 y_first = y_start + g * y_g + n * y_n + oc * y_c;
+    const index64 residual_first = residual_start + g * residual_g + n * residual_n + oc * residual_c;
+    x += x_start + g * x_g + n * x_n;
 
     real bias[CHANNELS];
     for (int c = 0; c < CHANNELS; c++) bias[c] = has_bias ? load(b, b_start + (g * OC + oc + c) * b_c) : 0;
-
     const int taps = KD * KH * KW;
     const index64 CHANNELS_PER_PART = taps < TERMS_PER_PART ? TERMS_PER_PART / taps : 1;
-    vector total[CHANNELS * PIXELS];
-    index64 ic = 0;
-    do {
-        const int is_first = ic == 0;
-        const index64 count = IC - ic < CHANNELS_PER_PART ? IC - ic : CHANNELS_PER_PART;
-        vector sum[CHANNELS * PIXELS];
-        for (int i = 0; i < CHANNELS * PIXELS; i++) sum[i] = splat(0);
-        int kd = 0, kh = 0, kw = 0;
-        for (int tap = 0; tap < taps; tap++) {
-            global const real *place = x + ic * x_c + offsets[tap];
-            global const element *weight = w + w_first + ic * w_c + kd * w_d + kh * w_h + kw * w_w;
-            for (index64 i = 0; i < count; i++, place += x_c, weight += w_c) {
-                vector values[PIXELS];
-                for (int p = 0; p < PIXELS; p++) values[p] = load_vector(place + p * LANES);
-                for (int c = 0; c < CHANNELS; c++) {
-                    const real factor = load(weight, c * w_n);
-                    for (int p = 0; p < PIXELS; p++) sum[c * PIXELS + p] += values[p] * factor;
-                }
-            }
-            if (++kw < KW) continue;
-            kw = 0;
-            if (++kh < KH) continue;
-            kh = 0;
-            kd++;
-        }
-        for (int c = 0; c < CHANNELS; c++)
-            for (int p = 0; p < PIXELS; p++) {
-                const int i = c * PIXELS + p;
-                total[i] = sum[i] + (is_first ? splat(bias[c]) : total[i]);
-            }
-        ic += count;
-    } while (ic < IC);
-
-    real value[CHANNELS * TILE], lanes[LANES];
-    vector zeros = splat(0);
-    for (int c = 0; c < CHANNELS; c++)
-        for (int p = 0; p < PIXELS; p++) {
-            const vector result = total[c * PIXELS + p];
-            zeros += result * 0;
-            store_vector(value + c * TILE + p * LANES, result);
-        }
-    store_vector(lanes, zeros);
-    int by_the_rule = 0; /* where a sum is infinite or no number */
-    for (int lane = 0; lane < LANES; lane++) by_the_rule |= zero_padding & (lanes[lane] != 0);
-
-    /* Where nothing lies between rows, all outputs of the tile are one row. */
-    const int is_dense = !zero_padding && EW == OW && EH == OH && y_h == OW * y_w && y_d == OH * y_h
-        && (!has_residual || (residual_h == OW * residual_w && residual_d == OH * residual_h));
+    /* Where nothing lies between rows, all outputs of a plane are one row. */
+    const int is_dense = !zero_padding && EW == OW && EH == OH && IS_ROW(y) && (!has_residual || IS_ROW(residual));
+    const int is_plain = !(has_scale | has_shift | has_residual | (activation != NO_ACTIVATION));
     const int extent = is_dense ? places : OW;
     const int pitch = is_dense ? places : EW;
-    for (int c = block - oc; c < CHANNELS; c++) {
-        const index64 target = y_start + g * y_g + n * y_n + (oc + c) * y_c;
-        const index64 added = residual_start + g * residual_g + n * residual_n + (oc + c) * residual_c;
-        int ow = tile % pitch;
-        int oh = tile / pitch % EH;
-        int od = tile / pitch / EH;
-        for (int i = tile - first; i < TILE && first + i < places;) {
-            const int count = extent - ow < TILE - i ? extent - ow : TILE - i;
-            if (oh < OH && count > 0) {
-                real *run = value + c * TILE + i;
-                if (by_the_rule) {
-                    for (int t = 0; t < count; t++)
-                        run[t] = sum_by_the_rule(
-                            x + i + t, offsets, w, bias[c], IC, KD, KH, KW, ID, IH, IW, DD, DH, DW,
-                            od * SD - PD, oh * SH - PH, (ow + t) * SW - PW, x_c, w_first + c * w_n, w_c, w_d, w_h, w_w);
+
+    for (; tile < last_place; tile += TILE) {
+        /* So does the last tile, and so a plane that has room for a tile is not read beyond its end. */
+        const index64 first = tile + TILE <= places || places < TILE ? tile : places - TILE;
+        vector total[CHANNELS * PIXELS];
+        index64 ic = 0;
+        do {
+            const int is_first = ic == 0;
+            const index64 count = IC - ic < CHANNELS_PER_PART ? IC - ic : CHANNELS_PER_PART;
+            vector sum[CHANNELS * PIXELS];
+            for (int i = 0; i < CHANNELS * PIXELS; i++) sum[i] = splat(0);
+            int kd = 0, kh = 0, kw = 0;
+            for (int tap = 0; tap < taps; tap++) {
+                global const real *place = x + first + ic * x_c + offsets[tap];
+                global const element *weight = w + w_first + ic * w_c + kd * w_d + kh * w_h + kw * w_w;
+                for (index64 i = 0; i < count; i++, place += x_c, weight += w_c) {
+                    vector values[PIXELS];
+                    for (int p = 0; p < PIXELS; p++) values[p] = load_vector(place + p * LANES);
+                    for (int c = 0; c < CHANNELS; c++) {
+                        const real factor = load(weight, c * w_n);
+                        for (int p = 0; p < PIXELS; p++) sum[c * PIXELS + p] += values[p] * factor;
+                    }
                 }
-                FINISH_RUN(run, count, g * OC + oc + c, added + od * residual_d + oh * residual_h + ow * residual_w,
-                           residual_w);
-                store_run(y, target + od * y_d + oh * y_h + ow * y_w, y_w, run, count);
+                if (++kw < KW) continue;
+                kw = 0;
+                if (++kh < KH) continue;
+                kh = 0;
+                kd++;
             }
-            i += pitch - ow;
-            ow = 0;
-            if (++oh < EH) continue;
-            oh = 0;
-            od++;
+            for (int c = 0; c < CHANNELS; c++)
+                for (int p = 0; p < PIXELS; p++) {
+                    const int i = c * PIXELS + p;
+                    total[i] = sum[i] + (is_first ? splat(bias[c]) : total[i]);
+                }
+            ic += count;
+        } while (ic < IC);
+
+        if (is_dense && is_plain && y_w == 1 && tile == first && tile + TILE <= places) {
+            for (int c = block - oc; c < CHANNELS; c++)
+                for (int p = 0; p < PIXELS; p++)
+                    store_lanes(y, y_first + c * y_c + tile + p * LANES, total[c * PIXELS + p]);
+            continue;
+        }
+        const int by_the_rule = zero_padding && has_nonfinite(total);
+        real value[CHANNELS * TILE];
+        for (int i = 0; i < CHANNELS * PIXELS; i++) store_vector(value + i * LANES, total[i]);
+        const int first_ow = tile % pitch, first_oh = tile / pitch % EH, first_od = tile / pitch / EH;
+        for (int c = block - oc; c < CHANNELS; c++) {
+            int ow = first_ow, oh = first_oh, od = first_od;
+            for (int i = tile - first; i < TILE && first + i < places;) {
+                const int count = extent - ow < TILE - i ? extent - ow : TILE - i;
+                if (oh < OH && count > 0) {
+                    real *run = value + c * TILE + i;
+                    if (by_the_rule) {
+                        for (int t = 0; t < count; t++)
+                            run[t] = sum_by_the_rule(
+                                x + first + i + t, offsets, w, bias[c], IC, KD, KH, KW, ID, IH, IW, DD, DH, DW,
+                                od * SD - PD, oh * SH - PH, (ow + t) * SW - PW,
+                                x_c, w_first + c * w_n, w_c, w_d, w_h, w_w);
+                    }
+                    const index64 added = residual_first + c * residual_c
+                        + od * residual_d + oh * residual_h + ow * residual_w;
+                    FINISH_RUN(run, count, g * OC + oc + c, added, residual_w);
+                    store_run(y, y_first + c * y_c + od * y_d + oh * y_h + ow * y_w, y_w, run, count);
+                }
+                i += pitch - ow;
+                ow = 0;
+                if (++oh < EH) continue;
+                oh = 0;
+                od++;
+            }
         }
     }
 }

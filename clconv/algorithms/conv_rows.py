@@ -28,11 +28,15 @@ _LARGEST_TILE = 128
 #: Taps of a work-item in the gradient of the weights, as in the kernel file; work-items that keep threads busy.
 _TAPS = 5
 _WORK_ITEMS = 64
-#: What a product costs, in those of a direct convolution, which reads aligned vectors; where a vector of values is loaded
-#: for one product only; and what packing a weight costs that convolution.
-_COST = 1.08
-_COST_OF_ONE_CHANNEL = 2
-_COST_OF_PACKING = 60
+_LONGEST_RUN = 16
+#: Costs in products of a direct convolution: a product, whose values are read from unaligned places; one for which a
+#: vector of values is loaded anew; storing an output where rows have gaps, where not, and there; packing a weight there.
+_PRODUCT = 1.04
+_PRODUCT_OF_ONE_CHANNEL = 2
+_OUTPUT = 90
+_DENSE_OUTPUT = 30
+_DIRECT_OUTPUT = 50
+_DIRECT_WEIGHT = 60
 
 
 def fwd_applies(problem: ConvProblem, traits: Traits) -> bool:
@@ -56,8 +60,8 @@ def plan_bwd_data(problem: ConvProblem, traits: Traits) -> Plan:
 
 
 def bwd_weights_applies(problem: ConvProblem, traits: Traits) -> bool:
-    """Return whether the forward pass would take this algorithm, whose copy of the data the gradient reads."""
-    return fwd_applies(problem, traits)
+    """Return whether the forward pass would take this algorithm for single channels: others fill vectors of them."""
+    return fwd_applies(problem, traits) and _tile(fwd(problem), problem, traits)[0] == 1
 
 
 def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
@@ -140,7 +144,9 @@ def _plan(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
     data, weights, result = this.arrays
     offsets = f"{result}_offsets{this.name}"
     channels, pixels = _tile(this, problem, traits)
-    tiles = -(-_places(this) // (pixels * _lanes(problem, traits)))
+    places = pixels * _lanes(problem, traits)
+    rows_of_tiles = this.N * problem.G * -(-this.OC // channels)
+    run = max(1, min(_LONGEST_RUN, rows_of_tiles * -(-_places(this) // places) // _WORK_ITEMS))
     extents = _extents(this)
     bias = ("b",) if this.has_bias else ()
     walks = {"w": this.walks[1], "residual": this.walks[2], "y": this.walks[2]}
@@ -154,7 +160,7 @@ def _plan(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
         "conv_rows.cl",
         "conv_rows",
         _defines(this, problem, traits),
-        this.N * problem.G * -(-this.OC // channels) * tiles,
+        rows_of_tiles * -(-_places(this) // (run * places)),
         {
             "x": data,
             "offsets": offsets,
@@ -166,7 +172,7 @@ def _plan(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
             **numbers,
             "EH": extents[1],
             "EW": extents[2],
-            "tiles_first": int(_has_more_weights(this)),
+            "RUN": run,
             "zero_padding": int(this.padding_mode == "zeros" and _is_padded(this)),
             "has_bias": int(this.has_bias),
             **this.epilogue.numbers(),
@@ -255,20 +261,18 @@ def _pays(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
         return False
     if channel > LARGEST or problem.N * problem.G * this.data_channels * channel > LARGEST_COPY:
         return False
-    own = _cost(this, problem, traits, _tile(this, problem, traits))
-    return own < conv_direct.padded_products(this, problem, traits) + _COST_OF_PACKING * this.OC
+    terms = this.IC * math.prod(window.kernel for window in this.windows)
+    own = _products(this, problem, traits, _tile(this, problem, traits))
+    direct = conv_direct.padded_products(this, problem, traits)
+    output = _DENSE_OUTPUT if _lies_as_its_copy(this) else _OUTPUT
+    return own * (terms + output) < direct * (terms + _DIRECT_OUTPUT) + _DIRECT_WEIGHT * this.OC * terms
 
 
-def _has_more_weights(this: Pass) -> bool:
-    """Return whether a channel has more weights than data, so that all its tiles should follow each other."""
-    return this.OC * math.prod(window.kernel for window in this.windows) > _phases(this) * math.prod(_extents(this))
-
-
-def _cost(this: Pass, problem: ConvProblem, traits: Traits, tile: tuple[int, int]) -> float:
-    """Return what the products for a tap of an input channel cost, in products of a direct convolution."""
+def _products(this: Pass, problem: ConvProblem, traits: Traits, tile: tuple[int, int]) -> float:
+    """Return what the products for a tap of an input channel cost."""
     channels, pixels = tile
     places = pixels * _lanes(problem, traits)
-    cost = _COST_OF_ONE_CHANNEL if channels == 1 else _COST
+    cost = _PRODUCT_OF_ONE_CHANNEL if channels == 1 else _PRODUCT
     return cost * this.N * -(-this.OC // channels) * channels * -(-_places(this) // places) * places
 
 
@@ -279,7 +283,7 @@ def _tile(this: Pass, problem: ConvProblem, traits: Traits) -> tuple[int, int]:
         for channels, pixels in _TILES[traits.vector_bytes]
         if channels == 1 or (channels <= this.OC and problem.dtype != "float16")
     ]
-    return min(tiles, key=lambda tile: (_cost(this, problem, traits, tile), -tile[1]))
+    return min(tiles, key=lambda tile: (_products(this, problem, traits, tile), -tile[1]))
 
 
 def _lanes(problem: ConvProblem, traits: Traits) -> int:
