@@ -107,7 +107,7 @@ static inline int has_nonfinite(const vector *sums)
 }
 
 /* Whether the outputs of a plane of this array lie at even distances. */
-#define IS_ROW(a) ((OH == 1 || a##_h == OW * a##_w) && (OD == 1 || a##_d == OH * a##_h))
+#define IS_ROW(a) ((OH == 1 || a##_h == OW * a##_w) && (OD == 1 || a##_d == OH * OW * a##_w))
 
 kernel void conv_rows(
     WORK_ITEM

@@ -38,7 +38,7 @@ class Frame(NamedTuple):
 class Pass(NamedTuple):
     """The sizes of a pass in the kernel's own letters, the frame of the data, and the walks over its three arrays.
 
-    ``is_dense`` says that each channel of the data is known to lie in memory without gaps.
+    ``is_dense`` says that each channel of the data is known to lie in memory without gaps, and may be read there.
     """
 
     N: int
@@ -158,7 +158,7 @@ def bwd_data(problem: ConvProblem) -> list[Pass]:
                 ),
             ),
             data_channels=problem.OCG,
-            is_dense="dy" in problem.dense,
+            is_dense="dy" in problem.dense and math.prod(map(len, axes)) == 1,  # others share a copy
             has_bias=problem.bias and problem.transposed,
             epilogue=problem.epilogue,
             name="_".join(str(part.first) for part in parts),

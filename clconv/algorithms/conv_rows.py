@@ -131,7 +131,7 @@ def _split(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
             **by_axis("I", [window.extent for window in this.windows]),
             **by_axis("E", extents),
             **by_axis("S", [window.stride for window in this.windows]),
-            **by_axis("P", [axis.low for axis in this.frame]),
+            **by_axis("P", _lows(this)),
             "padding_mode": PADDING_MODES.index(this.padding_mode),
         },
         elements,
@@ -198,11 +198,7 @@ def _lies_as_its_copy(this: Pass) -> bool:
 def _is_in_place(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
     """Return whether the data is read where it lies: a tile must fit into a plane, whose end it must not pass."""
     pixels = _tile(this, problem, traits)[1]
-    return (
-        _lies_as_its_copy(this)
-        and problem.dtype != "float16"
-        and pixels * _lanes(problem, traits) <= _places(this)
-    )
+    return _lies_as_its_copy(this) and problem.dtype != "float16" and pixels * _lanes(problem, traits) <= _places(this)
 
 
 def _extents(this: Pass) -> list[int]:
