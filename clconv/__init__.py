@@ -1,6 +1,7 @@
 """Convolutions, forward and backward, on any OpenCL device and on any CPU."""
 
 from clconv import functional
+from clconv.accuracy import accuracy
 from clconv.devices import DeviceInfo, devices, use
 from clconv.errors import BuildError, DeviceMemoryError, Unsupported
 from clconv.functional import *
@@ -17,6 +18,7 @@ __all__ = [
     "ReceptiveField",
     "Unsupported",
     "Window",
+    "accuracy",
     "devices",
     "functional",
     "get_num_threads",

@@ -11,14 +11,15 @@ import math
 import numpy as np
 
 from clconv.algorithms import conv_direct
-from clconv.algorithms.conv_passes import LARGEST_COPY, Frame, Pass, bwd_data, by_axis, fwd, is_split, planned
+from clconv.algorithms.algorithm import first_reason, no_vectors
+from clconv.algorithms.conv_passes import LARGEST_COPY, Frame, Pass, bwd_data, by_axis, fwd, planned, split_refusal
 from clconv.algorithms.conv_portable import weights_of_parts
 from clconv.arguments import LARGEST
 from clconv.plan import Launch, Plan, Traits
 from clconv.problem import ConvProblem
 from clconv.problem.window import PADDING_MODES, Window
 
-__all__ = ["bwd_data_applies", "bwd_weights_applies", "fwd_applies", "plan_bwd_data", "plan_bwd_weights", "plan_fwd"]
+__all__ = ["bwd_data_refusal", "bwd_weights_refusal", "fwd_refusal", "plan_bwd_data", "plan_bwd_weights", "plan_fwd"]
 
 #: Vectors of outputs in a tile: more hide the latency of the sums, fewer fill small planes.
 _PIXELS = (4, 8)
@@ -30,14 +31,14 @@ _WORK_ITEMS = 64
 _COST = 2
 
 
-def fwd_applies(problem: ConvProblem, traits: Traits) -> bool:
-    """Return whether there are vectors that outputs fill better than channels, and what is copied stays small."""
-    return _pays(fwd(problem), problem, traits)
+def fwd_refusal(problem: ConvProblem, traits: Traits) -> str | None:
+    """Return why not: outputs must fill vectors better than channels do, and what is copied must stay small."""
+    return _refusal(fwd(problem), problem, traits)
 
 
-def bwd_data_applies(problem: ConvProblem, traits: Traits) -> bool:
+def bwd_data_refusal(problem: ConvProblem, traits: Traits) -> str | None:
     """Return the same of the passes that make up the gradient of the data."""
-    return is_split(problem) and all(_pays(this, problem, traits) for this in bwd_data(problem))
+    return split_refusal(problem) or first_reason(_refusal(this, problem, traits) for this in bwd_data(problem))
 
 
 def plan_fwd(problem: ConvProblem, traits: Traits) -> Plan:
@@ -50,9 +51,9 @@ def plan_bwd_data(problem: ConvProblem, traits: Traits) -> Plan:
     return planned(bwd_data(problem), problem, traits, _split, _plan)
 
 
-def bwd_weights_applies(problem: ConvProblem, traits: Traits) -> bool:
-    """Return whether the forward pass would take this algorithm, whose copy of the data the gradient reads."""
-    return fwd_applies(problem, traits)
+def bwd_weights_refusal(problem: ConvProblem, traits: Traits) -> str | None:
+    """Return why the forward pass would not take this algorithm, whose copy of the data the gradient reads."""
+    return fwd_refusal(problem, traits)
 
 
 def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
@@ -204,17 +205,24 @@ def _walk_of_copy(this: Pass, problem: ConvProblem) -> dict[str, int]:
     return this.walk_of_copy(0, strides)
 
 
-def _pays(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
-    if not traits.vector_bytes or not this.outputs:
-        return False
+def _refusal(this: Pass, problem: ConvProblem, traits: Traits) -> str | None:
+    if not traits.vector_bytes:
+        return no_vectors(traits)
+    if not this.outputs:
+        return "there are no outputs"
+    for window in this.windows:
+        if window.stride > window.kernel:
+            return f"a stride of {window.stride} is longer than {window.kernel} taps: most of a copy would not be read"
     channel = _phases(this) * math.prod(_extents(this))
-    if any(window.stride > window.kernel for window in this.windows):  # most of what is copied would not be read
-        return False
-    if channel > LARGEST or problem.N * problem.G * this.data_channels * channel > LARGEST_COPY:
-        return False
+    if channel > LARGEST:
+        return f"{channel} elements to copy of one channel are more than {LARGEST}"
+    copied = problem.N * problem.G * this.data_channels * channel
+    if copied > LARGEST_COPY:
+        return f"{copied} elements to copy with their padding are more than {LARGEST_COPY}"
     tile = _tile(this, problem, traits)
     own = _COST * this.N * this.OC * -(-_places(this) // tile) * tile
-    return own < conv_direct.padded_products(this, problem, traits)
+    direct = conv_direct.padded_products(this, problem, traits)
+    return None if own < direct else f"direct does with {direct} products for a tap what costs {own} here"
 
 
 def _tile(this: Pass, problem: ConvProblem, traits: Traits) -> int:

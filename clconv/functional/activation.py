@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from clconv.algorithms import plan_for
 from clconv.arguments import choice
 from clconv.arrays import check_arrays
 from clconv.devices import executor_for
 from clconv.functional._elementwise import destination, number, walk_of
-from clconv.functional._run import check_mask, check_shape, result_array, run
+from clconv.functional._run import check_mask, check_shape, plan_of, result_array, run
 from clconv.problem.elementwise import ActivationProblem
 
 __all__ = [
@@ -245,7 +244,7 @@ def _activation(
     y = result_array(executor, target, tuple(x.shape), dtype, x)
     walk, operands = walk_of(("y", "x"), (y, x))
     problem = ActivationProblem(function, slope, walk.extents, walk.dense, dtype)
-    return run(executor, plan_for("activation", problem, executor.traits), operands, y, target)
+    return run(executor, plan_of("activation", problem, executor), operands, y, target)
 
 
 def activation_gradients(
@@ -262,5 +261,5 @@ def activation_gradients(
     dx = executor.empty(tuple(x.shape), dtype, x)
     walk, operands = walk_of(("dx", "g", "x"), (dx, g, x))
     problem = ActivationProblem(function, slope, walk.extents, walk.dense, dtype)
-    executor.run(plan_for("activation_backward", problem, executor.traits), operands)
+    executor.run(plan_of("activation_backward", problem, executor), operands)
     return ActivationGradients(dx)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from clconv.algorithms import plan_for
 from clconv.arrays import check_arrays, check_out, element_strides
 from clconv.devices import executor_for
 from clconv.executor import Operand
-from clconv.functional._run import check_mask, check_shape, result_array, run
+from clconv.functional._run import check_mask, check_shape, plan_of, result_array, run
 from clconv.problem import ResizeProblem
 from clconv.problem.resize import Resizing
 
@@ -351,4 +350,4 @@ def _apply(
         operand: Operand(array, 0, problem.strides(element_strides(array)))
         for operand, array in (("x", source), ("y", result))
     }
-    return run(executor, plan_for(operation, problem, executor.traits), operands, result, out)
+    return run(executor, plan_of(operation, problem, executor), operands, result, out)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from clconv.algorithms import plan_for
 from clconv.arrays import check_arrays, check_out, element_strides
 from clconv.devices import executor_for
 from clconv.executor import Operand
-from clconv.functional._run import check_mask, check_shape, result_array, run
+from clconv.functional._run import check_mask, check_shape, plan_of, result_array, run
 from clconv.functional._walk import is_walkable, walkable
 from clconv.problem import ShuffleProblem
 from clconv.problem.shapes import merged_stride
@@ -253,7 +252,7 @@ def _moved(problem: ShuffleProblem, name: str, array: Any, shape: tuple[int, ...
             ("x", "y"), (source, result), walks if name == "input" else walks[::-1], strict=True
         )
     }
-    return run(executor, plan_for("shuffle", problem, executor.traits), operands, result, out)
+    return run(executor, plan_of("shuffle", problem, executor), operands, result, out)
 
 
 def _operand(problem: ShuffleProblem, array: Any, six_axes: Any) -> Operand:
