@@ -6,6 +6,7 @@ The last of every list is the portable one, right for every shape on every devic
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 from clconv.algorithms import (
@@ -31,7 +32,17 @@ from clconv.algorithms import (
 from clconv.algorithms.algorithm import ERROR_CLASSES, Algorithm, everywhere, portable
 from clconv.plan import Plan, Traits
 
-__all__ = ["ADMITTED", "ALGORITHMS", "Algorithm", "algorithm_for", "alternatives", "forget", "plan_for"]
+__all__ = [
+    "ADMITTED",
+    "ALGORITHMS",
+    "Algorithm",
+    "algorithm_for",
+    "also_forget",
+    "alternatives",
+    "forget",
+    "joined_plan",
+    "plan_for",
+]
 
 #: The error classes that each accuracy admits.
 ADMITTED = {"strict": ERROR_CLASSES[:1], "default": ERROR_CLASSES[:2], "fast": ERROR_CLASSES}
@@ -114,7 +125,17 @@ def refusal(algorithm: Algorithm, problem: Any, traits: Traits, accuracy: str) -
     return algorithm.refusal(problem, traits)
 
 
+_ALSO_FORGET: list[Callable[[], None]] = []
+
+
+def also_forget(clear: Callable[[], None]) -> None:
+    """Let :func:`forget` clear, too, what somebody remembers of plans."""
+    _ALSO_FORGET.append(clear)
+
+
 def forget() -> None:
     """Choose anew: what is remembered follows from the lists above, and from kernel files."""
     algorithm_for.cache_clear()
     plan_for.cache_clear()
+    for also in _ALSO_FORGET:
+        also()

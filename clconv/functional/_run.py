@@ -10,7 +10,7 @@ from clconv.algorithms import plan_for
 from clconv.arguments import flag
 from clconv.arrays import element_strides, is_device_array
 from clconv.executor import Executor, Operand
-from clconv.plan import Plan
+from clconv.plan import NO_LAUNCHES, Plan
 from clconv.problem import ConvProblem
 
 __all__ = [
@@ -127,7 +127,4 @@ def plan_of(operation: str, problem: Any, executor: Executor) -> Plan:
 
 def plan_all(operations: Sequence[str], problem: Any, executor: Executor) -> Plan:
     """Return one plan for several passes over the same arrays on one device."""
-    plan = Plan(())
-    for operation in operations:
-        plan += plan_of(operation, problem, executor)
-    return plan
+    return sum((plan_of(operation, problem, executor) for operation in operations), NO_LAUNCHES)

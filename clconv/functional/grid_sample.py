@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from clconv.arrays import check_arrays, check_out, element_strides
 from clconv.devices import executor_for
 from clconv.executor import Executor, Operand
+from clconv.functional._repeat import repeatable
 from clconv.functional._run import check_mask, check_shape, plan_of, result_array, run
 from clconv.problem import GridSampleProblem
 
@@ -20,6 +21,7 @@ class GridSampleGradients(NamedTuple):
     grid: Any
 
 
+@repeatable
 def grid_sample(
     input: Any,
     grid: Any,
@@ -81,6 +83,7 @@ def grid_sample(
     return run(executor, plan_of("grid_sample", problem, executor), operands, result, out)
 
 
+@repeatable
 def grid_sample_backward(
     grad_output: Any,
     input: Any,

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from clconv.arrays import check_arrays, check_out, element_strides
 from clconv.devices import executor_for
 from clconv.executor import Operand
+from clconv.functional._repeat import repeatable
 from clconv.functional._run import check_mask, check_shape, plan_of, result_array, run
 from clconv.problem import ResizeProblem
 from clconv.problem.resize import Resizing
@@ -30,6 +31,7 @@ class InterpolateGradients(NamedTuple):
     input: Any
 
 
+@repeatable
 def interpolate(
     input: Any,
     size: Any = None,
@@ -117,6 +119,7 @@ def interpolate(
     return _apply(problem, "resize", problem.output_shape, arrays, "input", out, device)
 
 
+@repeatable
 def interpolate_backward(
     grad_output: Any,
     input: Any,
@@ -174,6 +177,7 @@ cubic_coefficient, exclude_outside, device
     return InterpolateGradients(_apply(problem, "resize_bwd", problem.input_shape, arrays, "grad_output", None, device))
 
 
+@repeatable
 def upsample(
     input: Any,
     size: Any = None,
@@ -200,6 +204,7 @@ def upsample(
     return interpolate(input, size, scale_factor, mode, align_corners, out=out, device=device)
 
 
+@repeatable
 def upsample_backward(
     grad_output: Any,
     input: Any,
@@ -230,6 +235,7 @@ def upsample_backward(
     )
 
 
+@repeatable
 def upsample_nearest(
     input: Any, size: Any = None, scale_factor: Any = None, *, out: Any = None, device: Any = None
 ) -> Any:
@@ -249,6 +255,7 @@ def upsample_nearest(
     return interpolate(input, size, scale_factor, out=out, device=device)
 
 
+@repeatable
 def upsample_nearest_backward(
     grad_output: Any,
     input: Any,
@@ -275,6 +282,7 @@ def upsample_nearest_backward(
     return interpolate_backward(grad_output, input, size, scale_factor, output_mask=output_mask, device=device)
 
 
+@repeatable
 def upsample_bilinear(
     input: Any, size: Any = None, scale_factor: Any = None, *, out: Any = None, device: Any = None
 ) -> Any:
@@ -294,6 +302,7 @@ def upsample_bilinear(
     return interpolate(input, size, scale_factor, "bilinear", align_corners=True, out=out, device=device)
 
 
+@repeatable
 def upsample_bilinear_backward(
     grad_output: Any,
     input: Any,

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from clconv.arrays import check_arrays, check_out, element_strides, is_device_array
 from clconv.devices import executor_for
 from clconv.executor import Executor, Operand
+from clconv.functional._repeat import repeatable
 from clconv.functional._run import check_mask, check_shape, plan_of, result_array
 from clconv.functional._run import run as run_plan
 from clconv.functional._walk import is_walkable, walkable
@@ -22,6 +23,7 @@ class PadGradients(NamedTuple):
     input: Any
 
 
+@repeatable
 def pad(
     input: Any,
     pad: Any,
@@ -79,6 +81,7 @@ def pad(
     return _run(executor, "pad", last, "input", _shaped("input", result, last.input_shape), out)
 
 
+@repeatable
 def pad_backward(
     grad_output: Any,
     input: Any,

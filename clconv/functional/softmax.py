@@ -11,6 +11,7 @@ from clconv.arrays import DTYPES, check_arrays, check_out, element_strides
 from clconv.devices import executor_for
 from clconv.executor import Operand
 from clconv.functional._elementwise import whole
+from clconv.functional._repeat import repeatable
 from clconv.functional._run import check_mask, check_shape, plan_of, result_array, run
 from clconv.problem.softmax import SoftmaxProblem, axis_of
 
@@ -23,6 +24,7 @@ class SoftmaxGradients(NamedTuple):
     input: Any
 
 
+@repeatable
 def softmax(
     input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None, *, out: Any = None, device: Any = None
 ) -> Any:
@@ -60,6 +62,7 @@ def softmax(
     return _softmax(False, input, dim, _stacklevel, dtype, out, device)
 
 
+@repeatable
 def log_softmax(
     input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None, *, out: Any = None, device: Any = None
 ) -> Any:
@@ -88,6 +91,7 @@ def log_softmax(
     return _softmax(True, input, dim, _stacklevel, dtype, out, device)
 
 
+@repeatable
 def softmax_backward(
     grad_output: Any,
     input: Any,
@@ -118,6 +122,7 @@ def softmax_backward(
     return _gradients(False, grad_output, input, dim, _stacklevel, dtype, output_mask, device)
 
 
+@repeatable
 def log_softmax_backward(
     grad_output: Any,
     input: Any,

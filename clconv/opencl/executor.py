@@ -15,7 +15,7 @@ import pyopencl.array
 from clconv import kernel_source
 from clconv.arrays import is_device_array
 from clconv.errors import DeviceMemoryError, Unsupported
-from clconv.executor import Operand, layouts_of, ordered_arguments
+from clconv.executor import Executor, Layouts, Operand, layouts_of, ordered_arguments, written_by
 from clconv.host_memory import empty
 from clconv.opencl.memory import HostBuffers, one_span_or_contiguous, runs_in_host_memory
 from clconv.opencl.programs import Programs
@@ -32,7 +32,7 @@ def has_double(device: Any) -> bool:
     return bool(device.double_fp_config) or "cl_khr_fp64" in device.extensions.split()
 
 
-class OpenCLExecutor:
+class OpenCLExecutor(Executor):
     """Runs plans on one device: on the caller's queue, or on one queue for each thread."""
 
     def __init__(self, programs: Programs, name: str, queue: Any = None) -> None:
@@ -79,11 +79,14 @@ class OpenCLExecutor:
         with _memory_errors(int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize, self.name):
             return cl.array.empty(like.queue, shape, dtype, allocator=like.allocator)
 
-    def run(self, plan: Plan, operands: Mapping[str, Operand]) -> None:
+    def launch(self, plan: Plan, layouts: Layouts, arrays: tuple[Any, ...]) -> None:
         """Run all launches: to their end for NumPy arrays, only enqueued for pyopencl's."""
         check_process()
+        operands = {
+            name: Operand(array, start, strides) for (name, start, strides), array in zip(layouts, arrays, strict=True)
+        }
         launches = [launch for launch in plan.launches if launch.items]
-        written = {name for launch in launches for name in _written(launch)}
+        written = {name for launch in launches for name in written_by(launch)}
         with _memory_errors(_bytes_of(plan, operands), self.name):
             if any(is_device_array(operand.array) for operand in operands.values()):
                 self._run_on_device_arrays(launches, plan, operands, written)
@@ -144,11 +147,11 @@ class OpenCLExecutor:
         wait_for: list[Any] | None,
     ) -> Any:
         """Enqueue the launches, each after the one before it; return the last one's event."""
-        event = None
+        event, layouts = None, layouts_of(operands)
         for launch in launches:
             kernel = self._programs.kernel(launch.file, launch.kernel, launch.defines)
             parameters = kernel_source.signatures(launch.file)[launch.kernel]
-            values = ordered_arguments(launch, layouts_of(launch, operands))
+            values = ordered_arguments(launch, layouts)
             kernel.set_args(
                 *(
                     memory[value] if parameter.is_array and value is not None else value
@@ -197,13 +200,6 @@ def _vector_bytes(device: Any) -> int:
 def _vector_loops(device: Any) -> bool:
     """Return whether a device's compiler makes vectors of loops: PoCL's does, Intel's only of neighbouring items."""
     return bool(device.type & cl.device_type.CPU) and device.platform.name == "Portable Computing Language"
-
-
-def _written(launch: Launch) -> Iterator[str]:
-    """Return the names of the operands and workspace that a launch writes."""
-    for parameter in kernel_source.signatures(launch.file)[launch.kernel]:
-        if parameter.is_written and parameter.name in launch.arrays:
-            yield launch.arrays[parameter.name]
 
 
 def _bytes_of(plan: Plan, operands: Mapping[str, Operand]) -> int:
