@@ -5,6 +5,7 @@ from clconv.accuracy import accuracy
 from clconv.devices import DeviceInfo, devices, use
 from clconv.errors import BuildError, DeviceMemoryError, Unsupported
 from clconv.functional import *
+from clconv.functional.plan import ConvPlan, plan
 from clconv.native.executor import get_num_threads, set_num_threads
 from clconv.problem import ConvProblem, ReceptiveField, Window, receptive_field
 
@@ -12,6 +13,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BuildError",
+    "ConvPlan",
     "ConvProblem",
     "DeviceInfo",
     "DeviceMemoryError",
@@ -22,6 +24,7 @@ __all__ = [
     "devices",
     "functional",
     "get_num_threads",
+    "plan",
     "receptive_field",
     "set_num_threads",
     "use",

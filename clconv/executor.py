@@ -51,6 +51,8 @@ class Executor(Protocol):
 
     name: str
     traits: Traits
+    #: Executors of the same place share memory.
+    place: Any
 
     def check_dtype(self, dtype: str) -> None:
         """Raise Unsupported if the device cannot compute in this type."""
@@ -63,6 +65,15 @@ class Executor(Protocol):
 
     def empty(self, shape: tuple[int, ...], dtype: str, like: Any) -> Any:
         """Return a new array of the same kind as ``like``."""
+
+    def memory(self, size: int) -> Any:
+        """Return an array of so many bytes for a plan's workspace, which lasts longer than a run."""
+
+    def snapshot(self, array: Any) -> Any:
+        """Return a copy of an array that this executor's launches may read without copying it again."""
+
+    def finish(self) -> None:
+        """Wait until all that was run is done."""
 
     def run(self, plan: Plan, operands: Mapping[str, Operand]) -> None:
         """Run all launches of a plan; operands that no launch names are ignored."""

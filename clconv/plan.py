@@ -19,10 +19,13 @@ class Traits(NamedTuple):
         Width of the registers of a processor, 16, 32 or 64; 0 for a device whose work-items share vectors.
     vector_loops : bool
         Whether the compiler makes vectors of a work-item's loops, rather than of neighbouring work-items.
+    prepared : bool
+        Whether what follows from the weights alone is computed beforehand.
     """
 
     vector_bytes: int = 0
     vector_loops: bool = False
+    prepared: bool = False
 
 
 class Walk(NamedTuple):

@@ -51,17 +51,15 @@ class Geometry(NamedTuple):
     flip: Any
     output_padding: Any = None
 
-    def problem(self, arrays: dict[str, Any], dtype: str) -> ConvProblem:
+    def problem(self, input_shape: Any, weight_array: Any, bias: Any, dtype: str) -> ConvProblem:
         """Return the problem that these arguments and the shapes of the arrays make."""
-        shapes = tuple(arrays["input"].shape), tuple(arrays["weight"].shape)
-        problem: ConvProblem = remembered(Geometry._problem, self, *shapes, arrays["bias"] is not None, dtype)
-        if arrays["bias"] is not None:
-            check_shape("bias", arrays["bias"], problem.bias_shape, "one value for each output channel, shape")
+        weight_shape = tuple(weight_array.shape)
+        problem: ConvProblem = remembered(Geometry._problem, self, input_shape, weight_shape, bias is not None, dtype)
+        if bias is not None:
+            check_shape("bias", bias, problem.bias_shape, "one value for each output channel, shape")
         return problem
 
-    def _problem(
-        self, input_shape: tuple[int, ...], weight_shape: tuple[int, ...], bias: bool, dtype: str
-    ) -> ConvProblem:
+    def _problem(self, input_shape: Any, weight_shape: tuple[int, ...], bias: bool, dtype: str) -> ConvProblem:
         if len(weight_shape) != self.rank + 2:
             raise ValueError(
                 f"weight takes {self.rank + 2} axes (2 for channels, {self.rank} spatial): "
@@ -82,7 +80,7 @@ def forward(
 ) -> Any:
     """Check the arguments, then compute the output."""
     arrays, dtype = check_arrays(input=input, weight=weight_array, bias=bias, **epilogue_arrays(epilogue))
-    problem = geometry.problem(arrays, dtype)
+    problem = geometry.problem(tuple(input.shape), weight_array, bias, dtype)
     parts = epilogue_problem(epilogue, arrays, problem.output_shape, -1 - problem.rank)
     if epilogue is not None:
         problem = replace(problem, epilogue=parts)
@@ -109,7 +107,7 @@ def backward(
     """Check the arguments, then compute the gradients that the mask asks for, each array read in place."""
     mask = check_mask(output_mask, ConvGradients._fields)
     arrays, dtype = check_arrays(input=input, weight=weight_array, bias=bias, grad_output=grad_output)
-    problem = geometry.problem(arrays, dtype)
+    problem = geometry.problem(tuple(input.shape), weight_array, bias, dtype)
     check_shape("grad_output", arrays["grad_output"], problem.output_shape, "the output's shape")
     executor = executor_for(device, arrays["input"], dtype)
     arrays = usable(executor, arrays)

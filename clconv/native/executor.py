@@ -15,7 +15,7 @@ from clconv import kernel_source
 from clconv.arguments import LARGEST, integer
 from clconv.errors import Unsupported
 from clconv.executor import Executor, Layouts, ordered_arguments
-from clconv.host_memory import aligned, empty
+from clconv.host_memory import aligned, converted, empty
 from clconv.native.table import LEVELS, VECTOR_BYTES, defines_text
 from clconv.plan import Launch, Plan, Traits
 
@@ -136,7 +136,7 @@ def _executor() -> NativeExecutor:
 class NativeExecutor(Executor):
     """Runs plans on the host, on NumPy arrays in place."""
 
-    name = "native"
+    name = place = "native"
 
     def __init__(self) -> None:
         chosen = level()
@@ -158,6 +158,19 @@ class NativeExecutor(Executor):
     def empty(self, shape: tuple[int, ...], dtype: str, like: Any) -> Any:
         """Return a new NumPy array."""
         return empty(shape, dtype)
+
+    def memory(self, size: int) -> Any:
+        """Return bytes that begin at the start of a cache line."""
+        bytes_ = empty((size + _CACHE_LINE,), "uint8")
+        start = -_native.address(bytes_) % _CACHE_LINE
+        return bytes_[start : start + size]
+
+    def snapshot(self, array: Any) -> Any:
+        """Return a contiguous copy, repeating axes aside."""
+        return converted(array, lambda part: np.array(part, order="C"))
+
+    def finish(self) -> None:
+        """Return: every run is over when it returns."""
 
     def launch(self, plan: Plan, layouts: Layouts, arrays: tuple[Any, ...]) -> None:
         """Run all launches, on more than one thread where there is enough to do."""
