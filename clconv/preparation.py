@@ -26,7 +26,7 @@ def split(plan: Plan, known: Collection[str]) -> tuple[Plan, Plan]:
     made = set(plan.workspace)
     while True:
         known_now = {*known, *plan.constants, *made}
-        first = [launch for launch in launches if written_by(launch) <= made and read_by(launch) <= known_now]
+        first = [launch for launch in launches if written_by(launch) <= made and _read_by(launch) <= known_now]
         kept = {name for name in made if _is_made_first(name, launches, first)}
         if kept == made:
             break
@@ -35,18 +35,18 @@ def split(plan: Plan, known: Collection[str]) -> tuple[Plan, Plan]:
     return _part(plan, first, made), _part(plan, others, plan.workspace.keys() - made)
 
 
-def read_by(launch: Launch) -> set[str]:
+def _read_by(launch: Launch) -> set[str]:
     """Return the names of what a launch reads and does not write."""
     return set(launch.arrays.values()) - written_by(launch)
 
 
 def _is_made_first(name: str, launches: list[Launch], first: list[Launch]) -> bool:
-    """Return whether all that write a piece of workspace are among the first, and no other one reads it before."""
+    """Return whether some write a piece of workspace, all of them first, and no other one reads it before."""
     writers = [place for place, launch in enumerate(launches) if name in written_by(launch)]
-    readers = [place for place, launch in enumerate(launches) if launch not in first and name in launch.arrays.values()]
-    return all(launches[place] in first for place in writers) and max(writers, default=-1) < min(
-        readers, default=len(launches)
-    )
+    others = [place for place, launch in enumerate(launches) if launch not in first and name in launch.arrays.values()]
+    if not writers or not all(launches[place] in first for place in writers):
+        return False
+    return all(place > max(writers) for place in others)
 
 
 def _part(plan: Plan, launches: list[Launch], workspace: Collection[str]) -> Plan:

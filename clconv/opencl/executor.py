@@ -37,7 +37,7 @@ class OpenCLExecutor(Executor):
 
     def __init__(self, programs: Programs, name: str, queue: Any = None) -> None:
         self.name = name
-        self.place = programs
+        self.place = programs.context, programs.device
         self.device = programs.device
         self.in_host_memory = runs_in_host_memory(programs.device)
         self.traits = Traits(_vector_bytes(programs.device), _vector_loops(programs.device))
