@@ -4,6 +4,7 @@ from clconv import functional
 from clconv.accuracy import accuracy
 from clconv.devices import DeviceInfo, devices, use
 from clconv.errors import BuildError, DeviceMemoryError, Unsupported
+from clconv.explain import explain
 from clconv.functional import *
 from clconv.functional.plan import ConvPlan, plan
 from clconv.native.executor import get_num_threads, set_num_threads
@@ -22,6 +23,7 @@ __all__ = [
     "Window",
     "accuracy",
     "devices",
+    "explain",
     "functional",
     "get_num_threads",
     "plan",

@@ -10,6 +10,7 @@ import functools
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from clconv.arguments import choice
 from clconv.arrays import check_arrays, check_out
 from clconv.devices import executor_for
 from clconv.executor import Operand
@@ -28,7 +29,7 @@ from clconv.functional._run import (
 from clconv.functional.epilogue import Epilogue, epilogue_arrays, epilogue_operands, epilogue_problem
 from clconv.problem import ConvProblem
 
-__all__ = ["ConvGradients", "Geometry", "backward", "forward"]
+__all__ = ["ConvGradients", "Geometry", "backward", "forward", "geometry_of"]
 
 
 class ConvGradients(NamedTuple):
@@ -54,12 +55,13 @@ class Geometry(NamedTuple):
     def problem(self, input_shape: Any, weight_array: Any, bias: Any, dtype: str) -> ConvProblem:
         """Return the problem that these arguments and the shapes of the arrays make."""
         weight_shape = tuple(weight_array.shape)
-        problem: ConvProblem = remembered(Geometry._problem, self, input_shape, weight_shape, bias is not None, dtype)
+        problem: ConvProblem = remembered(Geometry.problem_of, self, input_shape, weight_shape, bias is not None, dtype)
         if bias is not None:
             check_shape("bias", bias, problem.bias_shape, "one value for each output channel, shape")
         return problem
 
-    def _problem(self, input_shape: Any, weight_shape: tuple[int, ...], bias: bool, dtype: str) -> ConvProblem:
+    def problem_of(self, input_shape: Any, weight_shape: tuple[int, ...], bias: bool, dtype: str) -> ConvProblem:
+        """Return the problem that these arguments and shapes make."""
         if len(weight_shape) != self.rank + 2:
             raise ValueError(
                 f"weight takes {self.rank + 2} axes (2 for channels, {self.rank} spatial): "
@@ -73,6 +75,28 @@ class Geometry(NamedTuple):
         problem = make(input_shape, weight_shape, **arguments)
         assert problem.rank == rank
         return problem
+
+
+_RANKS = {f"{name}{rank}d": rank for name in ("conv", "conv_transpose") for rank in (1, 2, 3)}
+
+
+def geometry_of(
+    operation: str,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: Any,
+    padding_mode: Any,
+    flip: Any,
+    output_padding: Any,
+) -> Geometry:
+    """Return the arguments of an operation that is given by its name, which has output_padding if it is transposed."""
+    rank = _RANKS[choice(operation, "operation", tuple(_RANKS))]
+    if operation.startswith("conv_transpose"):
+        return Geometry(rank, stride, padding, dilation, groups, padding_mode, flip, output_padding)
+    if output_padding != 0:
+        raise ValueError(f"output_padding is for transposed convolutions only: output_padding={output_padding!r}")
+    return Geometry(rank, stride, padding, dilation, groups, padding_mode, flip)
 
 
 def forward(

@@ -10,11 +10,10 @@ import numpy as np
 
 from clconv.accuracy import accuracy_in_force
 from clconv.algorithms import algorithm_for, alternatives, plan_for
-from clconv.arguments import choice
 from clconv.arrays import check_arrays, check_out, is_device_array
 from clconv.devices import executor_for
 from clconv.executor import Executor, Layouts, Operand, layouts_of
-from clconv.functional._convolution import Geometry
+from clconv.functional._convolution import geometry_of
 from clconv.functional._run import activation, result_array, vector
 from clconv.functional._run import weight as weight_operand
 from clconv.functional.epilogue import Epilogue, epilogue_arrays, epilogue_operands, epilogue_problem
@@ -23,8 +22,6 @@ from clconv.preparation import split
 from clconv.problem import ConvProblem
 
 __all__ = ["ConvPlan", "plan"]
-
-_RANKS = {f"{name}{rank}d": rank for name in ("conv", "conv_transpose") for rank in (1, 2, 3)}
 
 #: Layouts of inputs that a plan remembers.
 _MOST_LAYOUTS = 64
@@ -89,19 +86,13 @@ def plan(
     >>> layer(2 * image)[0, 0, 0]
     array([-2.,  0.,  0.,  0.,  2.], dtype=float32)
     """
-    rank = _RANKS[choice(operation, "operation", tuple(_RANKS))]
-    transposed = "transpose" in operation
-    if not transposed and output_padding != 0:
-        raise ValueError(f"output_padding is for transposed convolutions only: output_padding={output_padding!r}")
+    geometry = geometry_of(operation, stride, padding, dilation, groups, padding_mode, flip, output_padding)
     arrays, dtype = check_arrays(weight=weight, bias=bias, **epilogue_arrays(epilogue))
     if "epilogue.residual" in arrays:
         raise ValueError(
             "epilogue takes no residual in a plan, which keeps its arrays: call the operation itself, "
             f"or add afterwards; epilogue.residual.shape={tuple(arrays['epilogue.residual'].shape)}"
         )
-    geometry = Geometry(
-        rank, stride, padding, dilation, groups, padding_mode, flip, output_padding if transposed else None
-    )
     problem = geometry.problem(input_shape, arrays["weight"], arrays["bias"], dtype)
     parts = epilogue_problem(epilogue, arrays, problem.output_shape, -1 - problem.rank)
     executor = executor_for(device, arrays["weight"], dtype)
