@@ -40,7 +40,7 @@ class Fences:
 def fenced(executor, record=None, device=None):
     """Make an executor allocate between canaries, record what it launches, and check the canaries at the end.
 
-    Workspace is given to the plan as arrays, so it lies between canaries, too.
+    Workspace is given to the plan as arrays, so it lies between canaries, too, as does what clconv.plan keeps.
     """
     fences = Fences()
     launch = executor.launch
@@ -54,9 +54,10 @@ def fenced(executor, record=None, device=None):
         launch(replace(plan, workspace={}), (*layouts, *walked), (*arrays, *workspace.values()))
 
     executor.empty = lambda shape, dtype, like: fences.empty(shape, dtype)
+    executor.memory = lambda size: fences.empty((size,), np.uint8)
     executor.launch = launch_fenced
     try:
         yield fences
     finally:
-        del executor.empty, executor.launch
+        del executor.empty, executor.memory, executor.launch
     fences.assert_unharmed()

@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 
 import clconv
 from clconv.algorithms import ALGORITHMS, plan_for
+from clconv.devices import executor_for
 from clconv.native import executor as native_executor
 from clconv.plan import Launch, Plan, Traits
 from clconv.preparation import split
 from tests.calls import arrays_of, reals
+from tests.fences import fenced
 from tests.strategies import convolutions, laid_out
 
 USABLE = [device.name for device in clconv.devices() if device.problem is None and device.kind != "native"]
@@ -35,10 +37,11 @@ def test_a_plan_computes_the_bits_of_a_plain_call(device, transposed, data):
     case = data.draw(convolutions(transposed))
     x, w, bias, _ = arrays_of(case, reals)
     expected = getattr(clconv, case.operation)(x, w, bias, **case.arguments, device=device)
-    layer = clconv.plan(case.operation, x.shape, w, bias, **case.arguments, device=device)
-    assert layer.output_shape == expected.shape == case.output_shape
-    for given_ in (x, x, laid_out(x, "fortran"), laid_out(x, "sliced")):
-        np.testing.assert_array_equal(layer(given_), expected, strict=True)
+    with fenced(executor_for(device, x, case.dtype)):
+        layer = clconv.plan(case.operation, x.shape, w, bias, **case.arguments, device=device)
+        assert layer.output_shape == expected.shape == case.output_shape
+        for given_ in (x, x, laid_out(x, "fortran"), laid_out(x, "sliced")):
+            np.testing.assert_array_equal(layer(given_), expected, strict=True)
     out = laid_out(np.zeros_like(expected), "inside")
     assert layer(x, out=out) is out
     np.testing.assert_array_equal(out, expected)

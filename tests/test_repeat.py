@@ -55,7 +55,7 @@ def test_a_repeated_call_runs_no_python_of_the_operation_and_gives_the_same_bits
     with watched_runs() as runs:  # nothing is repeated that is watched
         assert bits(call(*(2 * array for array in arrays))) == bits(changed)
     assert runs
-    assert any(recording is not None for recording in _repeat._recordings.values())
+    assert any(recording is not _repeat._OTHER for recording in _repeat._recordings.values())
 
 
 def test_results_are_new_arrays():

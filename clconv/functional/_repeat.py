@@ -20,7 +20,7 @@ from clconv.algorithms import also_forget
 from clconv.devices import executor_in_force
 from clconv.executor import Executor, Layouts, Run, is_watched, layouts_of, watched_runs, written_by
 from clconv.functional.epilogue import Epilogue
-from clconv.plan import Plan
+from clconv.plan import NO_LAUNCHES, Plan
 
 __all__ = ["repeatable"]
 
@@ -46,7 +46,10 @@ class _Recording(NamedTuple):
     make: Callable[[Iterable[Any]], Any] | None
 
 
-_recordings: dict[Any, _Recording | None] = {}
+#: Stand for a kind of call that has not been seen, and for one that cannot be repeated.
+_UNSEEN, _OTHER = (_Recording(NO_LAUNCHES, (), (), (), (), None) for _ in range(2))
+
+_recordings: dict[Any, _Recording] = {}
 also_forget(_recordings.clear)
 
 
@@ -61,13 +64,13 @@ def repeatable(function: AnyFunction) -> AnyFunction:
             return function(*arguments, **keywords)
         try:
             executor = executor_in_force(keywords.get("device"))
-            key = (executor, executor.traits, accuracy_in_force(), *parts)
+            key = (executor.place, executor.traits, accuracy_in_force(), *parts)
         except Exception:  # the function says it after what it has to say of its arrays
             return function(*arguments, **keywords)
-        if key not in _recordings:
+        recording = _recordings.get(key, _UNSEEN)
+        if recording is _UNSEEN:
             return _watched(function, arguments, keywords, key, arrays)
-        recording = _recordings[key]
-        if recording is None:
+        if recording is _OTHER:
             return function(*arguments, **keywords)
         return _repeated(recording, executor, arrays)
 
@@ -131,10 +134,10 @@ def _watched(
     return result
 
 
-def _recorded(runs: list[Run], result: Any, arrays: list[Any]) -> _Recording | None:
-    """Return what a call did to these arrays, None if another one like it may have to do more than to repeat it."""
+def _recorded(runs: list[Run], result: Any, arrays: list[Any]) -> _Recording:
+    """Return what a call did to these arrays, _OTHER if another one like it may have to do more than to repeat it."""
     if len(runs) != 1:
-        return None
+        return _OTHER
     plan, operands = runs[0].plan, runs[0].operands
     make = tuple if type(result) is tuple else getattr(type(result), "_make", None)
     results = [result] if make is None else list(result)
@@ -148,7 +151,7 @@ def _recorded(runs: list[Run], result: Any, arrays: list[Any]) -> _Recording | N
         or not all(operand.array is None or id(operand.array) in place_of for operand in operands.values())
         or {id(operands[name].array) for name in written} != {id(array) for array in new}
     ):
-        return None
+        return _OTHER
     places = tuple(None if operand.array is None else place_of[id(operand.array)] for operand in operands.values())
     return _Recording(
         plan,
