@@ -1,4 +1,4 @@
-"""The command line: ``clconv devices``, ``clconv demo`` and ``clconv check``."""
+"""The command line: ``clconv devices``, ``clconv demo``, ``clconv check`` and ``clconv explain``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import clconv
@@ -43,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _devices()
     if arguments.command == "check":
         return _check(arguments)
+    if arguments.command == "explain":
+        return _explain(arguments)
     if not arguments.output.parent.is_dir():
         parser.error(f"--output takes a path in a folder that exists: {str(arguments.output)!r}")
     return _demo(arguments.output)
@@ -58,7 +61,54 @@ def _parser(checks: bool) -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="judge an implementation, anybody's, of an operation")
     if checks:  # only then are the oracle's libraries needed
         _define_check(check)
+    _define_explain(commands.add_parser("explain", help="print how a convolution is computed on a device, and why so"))
     return parser
+
+
+def _define_explain(explain: argparse.ArgumentParser) -> None:
+    explain.add_argument("operation", help="conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, ...")
+    explain.add_argument("--input", required=True, type=_numbers, help="its shape, as in 1,64,56,56")
+    explain.add_argument("--weight", required=True, type=_numbers, help="its shape, as in 64,64,3,3")
+    explain.add_argument("--bias", action="store_true", help="with a bias")
+    for name in ("stride", "dilation", "output-padding"):
+        explain.add_argument(f"--{name}", type=_numbers, help="one number, or one for each axis: 2,1")
+    explain.add_argument(
+        "--padding", type=_padding, help='as before, or low:high for each axis: 0:1,0:1; or "same", ...'
+    )
+    explain.add_argument("--groups", type=int)
+    explain.add_argument("--padding-mode", help="zeros, reflect, replicate, circular or symmetric")
+    explain.add_argument("--flip", action="store_true", help="the mathematical convolution")
+    explain.add_argument("--dtype", help="float16, float32 or float64 (default: float32)")
+    explain.add_argument("--device", help="as clconv devices names it")
+    explain.add_argument("--accuracy", help="strict, default or fast")
+
+
+def _numbers(text: str, separator: str = ",") -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(separator))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"takes integers, with {separator!r} between them: {text!r}") from None
+
+
+def _padding(text: str) -> str | tuple[int, ...] | tuple[tuple[int, ...], ...]:
+    """Return a name of padding as it is, numbers, or pairs."""
+    if text[:1].isalpha():
+        return text
+    return tuple(_numbers(part, ":") for part in text.split(",")) if ":" in text else _numbers(text)
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    given = {name: value for name, value in vars(arguments).items() if value is not None}
+    shapes = [given.pop(name) for name in ("operation", "input", "weight")]
+    chosen = clconv.accuracy(given.pop("accuracy")) if "accuracy" in given else nullcontext()
+    del given["command"]
+    try:
+        with chosen:
+            print(clconv.explain(*shapes, **given))
+    except (ValueError, TypeError, clconv.Unsupported) as error:
+        print(f"clconv explain: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 def _define_check(check: argparse.ArgumentParser) -> None:

@@ -20,7 +20,7 @@ from clconv.errors import Unsupported
 from clconv.executor import Executor
 from clconv.native import executor as native_executor
 
-__all__ = ["DeviceInfo", "devices", "executor_for", "use"]
+__all__ = ["DeviceInfo", "devices", "executor_for", "executor_in_force", "use"]
 
 _log = logging.getLogger("clconv")
 _chosen: contextvars.ContextVar[Any] = contextvars.ContextVar("clconv device", default=None)
@@ -112,12 +112,13 @@ def executor_for(device: Any, array: Any, dtype: str) -> Executor:
     if is_device_array(array):
         executor: Executor = opencl.executor_for_array(array, _chosen.get() if device is None else device)
     else:
-        executor = _executor_in_force(device)
+        executor = executor_in_force(device)
     executor.check_dtype(dtype)
     return executor
 
 
-def _executor_in_force(device: Any) -> Executor:
+def executor_in_force(device: Any) -> Executor:
+    """Return what runs operations on NumPy arrays: of ``device``, or of the choice in force where that is None."""
     chosen = _chosen.get() if device is None else device
     if chosen is not None:
         return _executor_named(chosen)

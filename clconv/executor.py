@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import functools
 import itertools
+import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Protocol
 
 from clconv import kernel_source
 from clconv.plan import Launch, Plan, Traits
 
-__all__ = ["Executor", "Layouts", "Operand", "layouts_of", "ordered_arguments"]
+__all__ = [
+    "Executor",
+    "Layouts",
+    "Operand",
+    "Run",
+    "is_watched",
+    "layouts_of",
+    "ordered_arguments",
+    "watched_runs",
+    "written_by",
+]
 
-#: The start and the strides of each operand of a launch, by its name.
+#: The names of operands, their starts and their strides.
 Layouts = tuple[tuple[str, int, tuple[int, ...]], ...]
 
 
-@dataclass(frozen=True)
-class Operand:
+class Operand(NamedTuple):
     """An array as a kernel walks it.
 
     Attributes
@@ -41,6 +51,8 @@ class Executor(Protocol):
 
     name: str
     traits: Traits
+    #: Executors of the same place share memory.
+    place: Any
 
     def check_dtype(self, dtype: str) -> None:
         """Raise Unsupported if the device cannot compute in this type."""
@@ -54,15 +66,62 @@ class Executor(Protocol):
     def empty(self, shape: tuple[int, ...], dtype: str, like: Any) -> Any:
         """Return a new array of the same kind as ``like``."""
 
+    def memory(self, size: int) -> Any:
+        """Return an array of so many bytes for a plan's workspace, which lasts longer than a run."""
+
+    def snapshot(self, array: Any) -> Any:
+        """Return a copy of an array that this executor's launches may read without copying it again."""
+
+    def finish(self) -> None:
+        """Wait until all that was run is done."""
+
     def run(self, plan: Plan, operands: Mapping[str, Operand]) -> None:
         """Run all launches of a plan; operands that no launch names are ignored."""
+        for runs in _watchers.lists:
+            runs.append(Run(self, plan, operands))
+        self.launch(plan, layouts_of(operands), tuple([operand.array for operand in operands.values()]))
+
+    def launch(self, plan: Plan, layouts: Layouts, arrays: tuple[Any, ...]) -> None:
+        """Run all launches of a plan on operands with these layouts, whose arrays are given in the same order."""
 
 
-def layouts_of(launch: Launch, operands: Mapping[str, Operand]) -> Layouts:
-    """Return how a launch's operands are walked: all that its arguments depend on besides the arrays' places."""
-    return tuple(
-        (name, operands[name].start, operands[name].strides) for name in launch.arrays.values() if name in operands
-    )
+class Run(NamedTuple):
+    """What one call of :meth:`Executor.run` was given."""
+
+    executor: Executor
+    plan: Plan
+    operands: Mapping[str, Operand]
+
+
+class _Watchers(threading.local):
+    """Lists to which this thread's runs are added."""
+
+    def __init__(self) -> None:
+        self.lists: list[list[Run]] = []
+
+
+_watchers = _Watchers()
+
+
+def is_watched() -> bool:
+    """Return whether this thread's runs are watched."""
+    return bool(_watchers.lists)
+
+
+@contextmanager
+def watched_runs() -> Iterator[list[Run]]:
+    """Add what this thread runs inside the block to a list."""
+    runs: list[Run] = []
+    _watchers.lists.append(runs)
+    try:
+        yield runs
+    finally:
+        _watchers.lists.pop()
+
+
+def layouts_of(operands: Mapping[str, Operand]) -> Layouts:
+    """Return how operands are walked: all that a launch's arguments depend on besides the arrays' places."""
+    return tuple([(name, operand.start, operand.strides) for name, operand in operands.items()])
 
 
 @functools.lru_cache(maxsize=4096)
@@ -99,3 +158,12 @@ def _walk(launch: Launch, parameter: str, start: int, strides: tuple[int, ...]) 
         return (start, *strides)
     start += sum(steps * stride for steps, stride in zip(walk.start, strides, strict=True))
     return (start, *(factor * strides[axis] for axis, factor in walk.axes))
+
+
+def written_by(launch: Launch) -> set[str]:
+    """Return the names of the operands and workspace that a launch writes."""
+    return {
+        launch.arrays[parameter.name]
+        for parameter in kernel_source.signatures(launch.file)[launch.kernel]
+        if parameter.is_written and parameter.name in launch.arrays
+    }

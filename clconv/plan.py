@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-__all__ = ["Launch", "Plan", "Traits", "Walk"]
+__all__ = ["NO_LAUNCHES", "Launch", "Plan", "Traits", "Walk"]
 
 
-@dataclass(frozen=True)
-class Traits:
+class Traits(NamedTuple):
     """What the choice of an algorithm may depend on in a device.
 
     Attributes
@@ -19,10 +19,13 @@ class Traits:
         Width of the registers of a processor, 16, 32 or 64; 0 for a device whose work-items share vectors.
     vector_loops : bool
         Whether the compiler makes vectors of a work-item's loops, rather than of neighbouring work-items.
+    prepared : bool
+        Whether what follows from the weights alone is computed beforehand.
     """
 
     vector_bytes: int = 0
     vector_loops: bool = False
+    prepared: bool = False
 
 
 class Walk(NamedTuple):
@@ -76,9 +79,9 @@ class Launch:
     walks: Mapping[str, Walk] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
-    """Launches in their order, and what they share besides the operands.
+    """Launches in their order, and what they share besides the operands. Like a launch, it is equal to itself only.
 
     Attributes
     ----------
@@ -95,9 +98,17 @@ class Plan:
     constants: Mapping[str, bytes] = field(default_factory=dict)
 
     def __add__(self, other: Plan) -> Plan:
-        """Return the plan that does this one and then the other."""
-        return Plan(
-            self.launches + other.launches,
-            {**self.workspace, **other.workspace},
-            {**self.constants, **other.constants},
-        )
+        """Return the plan that does this one and then the other: the same object for the same two."""
+        return _joined(self, other)
+
+
+NO_LAUNCHES = Plan(())
+
+
+@functools.lru_cache(maxsize=1024)
+def _joined(one: Plan, other: Plan) -> Plan:
+    if one is NO_LAUNCHES:
+        return other
+    return Plan(
+        one.launches + other.launches, {**one.workspace, **other.workspace}, {**one.constants, **other.constants}
+    )

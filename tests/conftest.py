@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import defaultdict
 from pathlib import Path
 
@@ -44,6 +45,8 @@ def tested_devices(config) -> list[str]:
 
 
 def pytest_configure(config):
+    # Exactness and elementwise bounds are what most tests judge, in their threads and child processes, too.
+    os.environ["CLCONV_ACCURACY"] = "strict"
     config.tested_devices = tested_devices(config)
     if any("oclgrind" in name for name in config.tested_devices):
         keep_buffers_alive()
@@ -65,6 +68,15 @@ def keep_buffers_alive():
             kept.append(self)
 
     pyopencl.Buffer = KeptBuffer
+
+
+@pytest.fixture(autouse=True)
+def accuracy(request):
+    """Run a test at the accuracy of its mark, strict without one; return the accuracy."""
+    mark = request.node.get_closest_marker("accuracy")
+    name = mark.args[0] if mark else "strict"
+    with clconv.accuracy(name):
+        yield name
 
 
 def pytest_report_header(config):

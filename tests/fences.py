@@ -8,8 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from clconv.executor import Operand
-
 CANARY = 0xA5
 FENCE = 256  # bytes on either side, a multiple of every element's size
 
@@ -42,22 +40,24 @@ class Fences:
 def fenced(executor, record=None, device=None):
     """Make an executor allocate between canaries, record what it launches, and check the canaries at the end.
 
-    Workspace is given to the plan as arrays, so it lies between canaries, too.
+    Workspace is given to the plan as arrays, so it lies between canaries, too, as does what clconv.plan keeps.
     """
     fences = Fences()
-    run = executor.run
+    launch = executor.launch
 
-    def run_fenced(plan, operands):
-        workspace = {name: Operand(fences.empty((size,), np.uint8), 0, ()) for name, size in plan.workspace.items()}
+    def launch_fenced(plan, layouts, arrays):
+        workspace = {name: fences.empty((size,), np.uint8) for name, size in plan.workspace.items()}
         if record is not None:
-            for launch in plan.launches:
-                record.launched(device, launch)
-        run(replace(plan, workspace={}), {**operands, **workspace})
+            for one in plan.launches:
+                record.launched(device, one)
+        walked = tuple((name, 0, ()) for name in workspace)
+        launch(replace(plan, workspace={}), (*layouts, *walked), (*arrays, *workspace.values()))
 
     executor.empty = lambda shape, dtype, like: fences.empty(shape, dtype)
-    executor.run = run_fenced
+    executor.memory = lambda size: fences.empty((size,), np.uint8)
+    executor.launch = launch_fenced
     try:
         yield fences
     finally:
-        del executor.empty, executor.run
+        del executor.empty, executor.memory, executor.launch
     fences.assert_unharmed()

@@ -112,7 +112,7 @@ def work(device):
             kernel_source.folder = lambda kernels=kernels: kernels
             kernel_source.expanded.cache_clear()
             kernel_source.signatures.cache_clear()
-            algorithms.plan_for.cache_clear()
+            algorithms.forget()
             for entry in devices.found():
                 entry.__dict__.pop("executor", None)
             os.environ["CLCONV_CACHE_DIR"] = folder

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import clconv
 from clconv import algorithms
 from clconv.algorithms import norm as plans
-from clconv.algorithms.algorithm import Algorithm
+from clconv.algorithms.algorithm import Algorithm, everywhere
 from clconv.oracle import reference
 from tests.calls import assert_exact, assert_within_bound, reals, run_twice
 from tests.strategies import DTYPES, laid_out, layouts
@@ -196,12 +196,12 @@ def test_rows_in_cache_and_slices_of_rows_give_the_same_bits(monkeypatch):
     in_cache = [result.tobytes() for result in results()]
     steps = {"norm": plans.plan_fwd, "norm_bwd": plans.plan_bwd}
     for name, plan in steps.items():
-        monkeypatch.setitem(algorithms.ALGORITHMS, name, (Algorithm("steps", lambda *_: True, plan),))
-    algorithms.plan_for.cache_clear()
+        monkeypatch.setitem(algorithms.ALGORITHMS, name, (Algorithm("steps", everywhere, plan),))
+    algorithms.forget()
     try:
         assert [result.tobytes() for result in results()] == in_cache
     finally:
-        algorithms.plan_for.cache_clear()
+        algorithms.forget()
 
 
 def test_results_do_not_depend_on_the_number_of_threads():

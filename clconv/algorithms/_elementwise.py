@@ -10,7 +10,7 @@ from typing import Any
 from clconv.plan import Launch, Plan, Traits, Walk
 from clconv.problem.elementwise import AXES
 
-__all__ = ["everywhere", "flat_applies", "flat_launch", "launches"]
+__all__ = ["flat_launch", "flat_refusal", "launches"]
 
 #: Elements that a processor's work-item computes: enough for the decoding of its position not to count, few enough for
 #: work to spread evenly.
@@ -20,14 +20,11 @@ _RUN = 4096
 _OPERATIONS = 4
 
 
-def everywhere(problem: Any, traits: Traits) -> bool:
-    """Return that an algorithm applies to every problem on every device."""
-    return True
-
-
-def flat_applies(problem: Any, traits: Traits) -> bool:
-    """Return whether arrays have no gaps, and vectors are made of neighbouring work-items."""
-    return bool(problem.dense) and not traits.vector_loops
+def flat_refusal(problem: Any, traits: Traits) -> str | None:
+    """Return why not: arrays may have no gaps, and vectors are made of neighbouring work-items."""
+    if traits.vector_loops:
+        return "vectors are made of a work-item's loop, not of neighbouring work-items"
+    return None if problem.dense else f"the elements of extents {problem.extents} do not lie side by side in one order"
 
 
 def flat_launch(

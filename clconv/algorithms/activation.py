@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from clconv.algorithms._elementwise import everywhere, flat_applies, flat_launch, launches
-from clconv.algorithms.algorithm import Algorithm
+from clconv.algorithms._elementwise import flat_launch, flat_refusal, launches
+from clconv.algorithms.algorithm import Algorithm, everywhere
 from clconv.plan import Plan, Traits
 from clconv.problem.elementwise import ACTIVATIONS, ActivationProblem
 
@@ -30,7 +30,7 @@ def _flat(kernel: str, arrays: tuple[str, ...]) -> Algorithm:
         numbers = _numbers(problem)
         return flat_launch("activation.cl", f"{kernel}_flat", arrays, numbers, problem.elements, problem.defines)
 
-    return Algorithm("flat", flat_applies, plan)
+    return Algorithm("flat", flat_refusal, plan)
 
 
 def _numbers(problem: ActivationProblem) -> dict[str, float]:

@@ -7,16 +7,26 @@ from __future__ import annotations
 
 import math
 
-from clconv.algorithms.conv_passes import LARGEST_COPY, Pass, bwd_data, bwd_weights, by_axis, fwd, is_split, planned
+from clconv.algorithms.algorithm import first_reason, no_vectors
+from clconv.algorithms.conv_passes import (
+    LARGEST_COPY,
+    Pass,
+    bwd_data,
+    bwd_weights,
+    by_axis,
+    fwd,
+    planned,
+    split_refusal,
+)
 from clconv.algorithms.conv_portable import weights_of_parts
 from clconv.plan import Launch, Plan, Traits, Walk
 from clconv.problem import ConvProblem
 from clconv.problem.window import PADDING_MODES
 
 __all__ = [
-    "bwd_data_applies",
-    "bwd_weights_applies",
-    "fwd_applies",
+    "bwd_data_refusal",
+    "bwd_weights_refusal",
+    "fwd_refusal",
     "padded_products",
     "plan_bwd_data",
     "plan_bwd_weights",
@@ -40,19 +50,19 @@ _LONGEST_RUN = 8
 _TERMS_PER_PART = 512
 
 
-def fwd_applies(problem: ConvProblem, traits: Traits) -> bool:
-    """Return whether there are vectors, and what is copied stays small."""
-    return _copies_little(fwd(problem), problem, traits)
+def fwd_refusal(problem: ConvProblem, traits: Traits) -> str | None:
+    """Return why not: there must be vectors, and what is copied must stay small."""
+    return _refusal(fwd(problem), problem, traits)
 
 
-def bwd_data_applies(problem: ConvProblem, traits: Traits) -> bool:
+def bwd_data_refusal(problem: ConvProblem, traits: Traits) -> str | None:
     """Return the same; the gradient is a few convolutions at stride 1, over zero padding only."""
-    return is_split(problem) and all(_copies_little(this, problem, traits) for this in bwd_data(problem))
+    return split_refusal(problem) or first_reason(_refusal(this, problem, traits) for this in bwd_data(problem))
 
 
-def bwd_weights_applies(problem: ConvProblem, traits: Traits) -> bool:
+def bwd_weights_refusal(problem: ConvProblem, traits: Traits) -> str | None:
     """Return the same where the output's gradient plays the weights."""
-    return _copies_little(bwd_weights(problem), problem, traits)
+    return _refusal(bwd_weights(problem), problem, traits)
 
 
 def padded_products(this: Pass, problem: ConvProblem, traits: Traits) -> int:
@@ -189,14 +199,19 @@ def _walk_of_copy(this: Pass, problem: ConvProblem) -> dict[str, int]:
     return this.walk_of_copy(start, strides)
 
 
-def _copies_little(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
+def _refusal(this: Pass, problem: ConvProblem, traits: Traits) -> str | None:
     if not traits.vector_bytes:
-        return False
+        return no_vectors(traits)
     defines = _defines(this.OC, problem, traits)
     packed = _packed_elements(this, problem, defines)
     inflation = _blocks(this.OC, defines) * _block(defines) / max(this.OC, 1)
-    packs_well = packed <= _SMALL_WEIGHTS or (inflation <= _LARGEST_INFLATION and packed <= _LARGEST_WEIGHTS)
-    return packs_well and (not _is_copied(this, problem) or _frame_elements(this, problem) <= LARGEST_COPY)
+    if packed > _SMALL_WEIGHTS and inflation > _LARGEST_INFLATION:
+        return f"packing makes {packed} elements of weights for {this.OC} channels, {inflation:.3g} times as many"
+    if packed > _LARGEST_WEIGHTS:
+        return f"{packed} elements of weights to pack are more than {_LARGEST_WEIGHTS}"
+    if _is_copied(this, problem) and _frame_elements(this, problem) > LARGEST_COPY:
+        return f"{_frame_elements(this, problem)} elements to copy with their padding are more than {LARGEST_COPY}"
+    return None
 
 
 def _defines(OC: int, problem: ConvProblem, traits: Traits) -> tuple[tuple[str, int], ...]:

@@ -17,7 +17,7 @@ from clconv.problem import ConvProblem, EpilogueProblem
 from clconv.problem.epilogue import NO_EPILOGUE
 from clconv.problem.window import Window
 
-__all__ = ["LARGEST_COPY", "Frame", "Pass", "bwd_data", "bwd_weights", "by_axis", "fwd", "is_split", "planned"]
+__all__ = ["LARGEST_COPY", "Frame", "Pass", "bwd_data", "bwd_weights", "by_axis", "fwd", "planned", "split_refusal"]
 
 #: How many elements of data may be copied with their padding: a view of little memory may stand for many.
 LARGEST_COPY = 2**29
@@ -110,9 +110,12 @@ def planned(
     return result
 
 
-def is_split(problem: ConvProblem) -> bool:
-    """Return whether the gradient of the data is made of few passes."""
-    return problem.padding_mode == "zeros" and math.prod(window.stride for window in problem.windows) <= _MOST_PASSES
+def split_refusal(problem: ConvProblem) -> str | None:
+    """Return why the gradient of the data is not made of few passes, None if it is."""
+    if problem.padding_mode != "zeros":
+        return f"padding_mode={problem.padding_mode!r} is not 'zeros'"
+    passes = math.prod(window.stride for window in problem.windows)
+    return f"the strides make {passes} passes, more than {_MOST_PASSES}" if passes > _MOST_PASSES else None
 
 
 def fwd(problem: ConvProblem) -> Pass:

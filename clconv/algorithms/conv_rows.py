@@ -11,14 +11,15 @@ import math
 import numpy as np
 
 from clconv.algorithms import conv_direct
-from clconv.algorithms.conv_passes import LARGEST_COPY, Frame, Pass, bwd_data, by_axis, fwd, is_split, planned
+from clconv.algorithms.algorithm import first_reason, no_vectors
+from clconv.algorithms.conv_passes import LARGEST_COPY, Frame, Pass, bwd_data, by_axis, fwd, planned, split_refusal
 from clconv.algorithms.conv_portable import weights_of_parts
 from clconv.arguments import LARGEST
 from clconv.plan import Launch, Plan, Traits
 from clconv.problem import ConvProblem
 from clconv.problem.window import PADDING_MODES, Window
 
-__all__ = ["bwd_data_applies", "bwd_weights_applies", "fwd_applies", "plan_bwd_data", "plan_bwd_weights", "plan_fwd"]
+__all__ = ["bwd_data_refusal", "bwd_weights_refusal", "fwd_refusal", "plan_bwd_data", "plan_bwd_weights", "plan_fwd"]
 
 #: Output channels and vectors of outputs in a tile by the width of registers, as in the table of native kernels: each
 #: weight is loaded once for all vectors, each vector once for all channels.
@@ -30,7 +31,7 @@ _TAPS = 5
 _WORK_ITEMS = 64
 _LONGEST_RUN = 16
 #: Costs in products of a direct convolution: a product, whose values are read from unaligned places; one for which a
-#: vector of values is loaded anew; storing an output where rows have gaps, where not, and there; packing a weight there.
+#: vector of values is loaded anew; storing an output where rows have gaps, where not, and there; packing a weight.
 _PRODUCT = 1.04
 _PRODUCT_OF_ONE_CHANNEL = 2
 _OUTPUT = 90
@@ -39,14 +40,14 @@ _DIRECT_OUTPUT = 50
 _DIRECT_WEIGHT = 60
 
 
-def fwd_applies(problem: ConvProblem, traits: Traits) -> bool:
-    """Return whether there are vectors that outputs fill better than channels, and what is copied stays small."""
-    return _pays(fwd(problem), problem, traits)
+def fwd_refusal(problem: ConvProblem, traits: Traits) -> str | None:
+    """Return why not: outputs must fill vectors better than channels do, and what is copied must stay small."""
+    return _refusal(fwd(problem), problem, traits)
 
 
-def bwd_data_applies(problem: ConvProblem, traits: Traits) -> bool:
+def bwd_data_refusal(problem: ConvProblem, traits: Traits) -> str | None:
     """Return the same of the passes that make up the gradient of the data."""
-    return is_split(problem) and all(_pays(this, problem, traits) for this in bwd_data(problem))
+    return split_refusal(problem) or first_reason(_refusal(this, problem, traits) for this in bwd_data(problem))
 
 
 def plan_fwd(problem: ConvProblem, traits: Traits) -> Plan:
@@ -59,9 +60,10 @@ def plan_bwd_data(problem: ConvProblem, traits: Traits) -> Plan:
     return planned(bwd_data(problem), problem, traits, _split, _plan)
 
 
-def bwd_weights_applies(problem: ConvProblem, traits: Traits) -> bool:
-    """Return whether the forward pass would take this algorithm for single channels: others fill vectors of them."""
-    return fwd_applies(problem, traits) and _tile(fwd(problem), problem, traits)[0] == 1
+def bwd_weights_refusal(problem: ConvProblem, traits: Traits) -> str | None:
+    """Return why the forward pass would not take this algorithm for single channels: others fill vectors of them."""
+    channels = _tile(fwd(problem), problem, traits)[0] if traits.vector_bytes else 1
+    return fwd_refusal(problem, traits) or (None if channels == 1 else f"{channels} channels are a tile")
 
 
 def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
@@ -249,19 +251,26 @@ def _walk_of_copy(this: Pass, problem: ConvProblem) -> dict[str, int]:
     return this.walk_of_copy(0, strides)
 
 
-def _pays(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
-    if not traits.vector_bytes or not this.outputs:
-        return False
+def _refusal(this: Pass, problem: ConvProblem, traits: Traits) -> str | None:
+    if not traits.vector_bytes:
+        return no_vectors(traits)
+    if not this.outputs:
+        return "there are no outputs"
+    for window in this.windows:
+        if window.stride > window.kernel:
+            return f"a stride of {window.stride} is longer than {window.kernel} taps: most of a copy would not be read"
     channel = _phases(this) * math.prod(_extents(this))
-    if any(window.stride > window.kernel for window in this.windows):  # most of what is copied would not be read
-        return False
-    if channel > LARGEST or problem.N * problem.G * this.data_channels * channel > LARGEST_COPY:
-        return False
+    if channel > LARGEST:
+        return f"{channel} elements to copy of one channel are more than {LARGEST}"
+    copied = problem.N * problem.G * this.data_channels * channel
+    if copied > LARGEST_COPY:
+        return f"{copied} elements to copy with their padding are more than {LARGEST_COPY}"
     terms = this.IC * math.prod(window.kernel for window in this.windows)
     own = _products(this, problem, traits, _tile(this, problem, traits))
-    direct = conv_direct.padded_products(this, problem, traits)
-    output = _DENSE_OUTPUT if _lies_as_its_copy(this) else _OUTPUT
-    return own * (terms + output) < direct * (terms + _DIRECT_OUTPUT) + _DIRECT_WEIGHT * this.OC * terms
+    own *= terms + (_DENSE_OUTPUT if _lies_as_its_copy(this) else _OUTPUT)
+    direct = conv_direct.padded_products(this, problem, traits) * (terms + _DIRECT_OUTPUT)
+    direct += _DIRECT_WEIGHT * this.OC * terms
+    return None if own < direct else f"direct does with {direct:.0f} products what costs {own:.0f} here"
 
 
 def _products(this: Pass, problem: ConvProblem, traits: Traits, tile: tuple[int, int]) -> float:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from clconv.algorithms._elementwise import everywhere
-from clconv.algorithms.algorithm import Algorithm
+from clconv.algorithms.algorithm import Algorithm, everywhere
 from clconv.plan import Launch, Plan, Traits
 from clconv.problem.cross_entropy import CrossEntropyProblem
 

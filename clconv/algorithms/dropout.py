@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from clconv.algorithms._elementwise import everywhere, launches
-from clconv.algorithms.algorithm import Algorithm
+from clconv.algorithms._elementwise import launches
+from clconv.algorithms.algorithm import Algorithm, everywhere
 from clconv.plan import Plan, Traits
 from clconv.problem.elementwise import DropoutProblem
 

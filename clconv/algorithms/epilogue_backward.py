@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clconv.algorithms.algorithm import Algorithm
+from clconv.algorithms.algorithm import Algorithm, everywhere
 from clconv.plan import Launch, Plan, Traits
 from clconv.problem.epilogue import EpilogueBackwardProblem
 
@@ -79,8 +79,4 @@ def _summed(problem: EpilogueBackwardProblem, part: str, result: str, parts: int
     return Plan((total,), {part: parts * C * problem.real_bytes})
 
 
-def _always(problem: EpilogueBackwardProblem, traits: Traits) -> bool:
-    return True
-
-
-ALGORITHMS = {"epilogue_backward": (Algorithm("portable", _always, plan),)}
+ALGORITHMS = {"epilogue_backward": (Algorithm("portable", everywhere, plan),)}

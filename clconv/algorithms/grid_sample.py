@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from clconv.algorithms.algorithm import Algorithm, portable
+from clconv.algorithms.algorithm import Algorithm, no_vectors, portable
 from clconv.plan import Launch, Plan, Traits
 from clconv.problem import GridSampleProblem
 
@@ -50,8 +50,10 @@ def plan_bwd_grid(problem: GridSampleProblem) -> Plan:
     return Plan((_launch("grid_sample_bwd_grid", problem, items, ("dy", "x", "grid", "dgrid")),))
 
 
-def _rows_apply(problem: GridSampleProblem, traits: Traits) -> bool:
-    return traits.vector_bytes > 0 and math.prod(problem.extents) <= _MOST_PIXELS
+def _rows_refusal(problem: GridSampleProblem, traits: Traits) -> str | None:
+    pixels = math.prod(problem.extents)
+    many = f"a plane of {pixels} pixels has more than {_MOST_PIXELS}" if pixels > _MOST_PIXELS else None
+    return no_vectors(traits) or many
 
 
 def plan_rows(problem: GridSampleProblem, traits: Traits) -> Plan:
@@ -110,7 +112,7 @@ def _slices(problem: GridSampleProblem) -> int:
 
 
 ALGORITHMS = {
-    "grid_sample": (Algorithm("rows", _rows_apply, plan_rows), portable(plan_grid_sample)),
-    "grid_sample_bwd_input": (Algorithm("rows", _rows_apply, plan_rows_bwd_input), portable(plan_bwd_input)),
-    "grid_sample_bwd_grid": (Algorithm("rows", _rows_apply, plan_rows_bwd_grid), portable(plan_bwd_grid)),
+    "grid_sample": (Algorithm("rows", _rows_refusal, plan_rows), portable(plan_grid_sample)),
+    "grid_sample_bwd_input": (Algorithm("rows", _rows_refusal, plan_rows_bwd_input), portable(plan_bwd_input)),
+    "grid_sample_bwd_grid": (Algorithm("rows", _rows_refusal, plan_rows_bwd_grid), portable(plan_bwd_grid)),
 }

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from clconv.algorithms.algorithm import no_vectors
 from clconv.plan import Launch, Plan, Traits
 from clconv.problem.norm import NormProblem
 
 __all__ = [
     "affine",
-    "always",
     "launch",
     "needs_sums",
     "outputs",
@@ -26,7 +26,7 @@ __all__ = [
     "plan_moments",
     "plan_rows",
     "plan_running",
-    "rows_fit",
+    "rows_refusal",
     "workspace",
 ]
 
@@ -44,12 +44,18 @@ _WEIGHTS = 1024
 _PARTS = 64
 
 
-def rows_fit(problem: NormProblem, traits: Traits) -> bool:
-    """Return whether there are many rows that fit in the caches of processors, and have to be read twice."""
-    is_small = problem.n * problem.itemsize <= _CACHE
-    is_many = problem.row_count >= _ROWS or problem.row_count * problem.n <= _SLICE
-    wants_input = problem.gradients[0] or not any(problem.gradients)
-    return bool(traits.vector_bytes) and is_small and is_many and wants_input and not problem.given
+def rows_refusal(problem: NormProblem, traits: Traits) -> str | None:
+    """Return why not: there must be many rows that fit in the caches of processors, and have to be read twice."""
+    row_bytes = problem.n * problem.itemsize
+    if row_bytes > _CACHE:
+        return f"a row of {row_bytes} bytes does not fit in a cache of {_CACHE}"
+    if problem.row_count < _ROWS and problem.row_count * problem.n > _SLICE:
+        return f"{problem.row_count} rows of {problem.n} elements are too few for all cores"
+    if problem.given:
+        return "the statistics are given, so that rows are read once"
+    if any(problem.gradients) and not problem.gradients[0]:
+        return "no gradient of the input is wanted, so that rows are read once"
+    return no_vectors(traits)
 
 
 def plan_rows(problem: NormProblem, traits: Traits) -> Plan:
@@ -318,8 +324,3 @@ def _parts(terms: int, sums: int, traits: Traits) -> int:
     if traits.vector_bytes:
         return max(1, -(-terms // _SLICE))
     return max(1, min(terms // _TERMS_PER_SLICE, -(-_WORK_ITEMS // max(sums, 1))))
-
-
-def always(problem: NormProblem, traits: Traits) -> bool:
-    """Return that this is right for every problem on every device."""
-    return True

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from clconv.algorithms import norm
-from clconv.algorithms.algorithm import Algorithm
+from clconv.algorithms.algorithm import Algorithm, everywhere, no_vectors
 from clconv.plan import Launch, Plan, Traits
 from clconv.problem.norm import NormProblem
 
-__all__ = ["ALGORITHMS", "columns_fit", "plan_bwd", "plan_fwd"]
+__all__ = ["ALGORITHMS", "columns_refusal", "plan_bwd", "plan_fwd"]
 
 #: Rows that a work-item takes at most; as in the kernels.
 _COLUMNS = 64
@@ -22,11 +22,15 @@ _WORK_ITEMS = 64
 _ELEMENTS_PER_PART = 128
 
 
-def columns_fit(problem: NormProblem, traits: Traits) -> bool:
-    """Return whether rows lie side by side, there are some, and each has one weight at most."""
-    return (
-        bool(traits.vector_bytes) and problem.rows_inside and problem.planes == 1 and problem.row_count * problem.n > 0
-    )
+def columns_refusal(problem: NormProblem, traits: Traits) -> str | None:
+    """Return why not: rows must lie side by side, there must be some, and each has one weight at most."""
+    if not problem.rows_inside:
+        return "neighbouring rows do not lie side by side in memory"
+    if problem.planes != 1:
+        return f"a row has weights for {problem.planes or problem.n} parts, not one"
+    if problem.row_count * problem.n == 0:
+        return f"{problem.row_count} rows of {problem.n} elements are empty"
+    return no_vectors(traits)
 
 
 def plan_fwd(problem: NormProblem, traits: Traits) -> Plan:
@@ -82,13 +86,13 @@ def _parts(problem: NormProblem) -> int:
 #: Of all normalisations of rows: side by side, in cache, or in steps.
 ALGORITHMS = {
     "norm": (
-        Algorithm("columns", columns_fit, plan_fwd),
-        Algorithm("rows", norm.rows_fit, norm.plan_rows),
-        Algorithm("portable", norm.always, norm.plan_fwd),
+        Algorithm("columns", columns_refusal, plan_fwd),
+        Algorithm("rows", norm.rows_refusal, norm.plan_rows),
+        Algorithm("portable", everywhere, norm.plan_fwd),
     ),
     "norm_bwd": (
-        Algorithm("columns", columns_fit, plan_bwd),
-        Algorithm("rows", norm.rows_fit, norm.plan_bwd_rows),
-        Algorithm("portable", norm.always, norm.plan_bwd),
+        Algorithm("columns", columns_refusal, plan_bwd),
+        Algorithm("rows", norm.rows_refusal, norm.plan_bwd_rows),
+        Algorithm("portable", everywhere, norm.plan_bwd),
     ),
 }

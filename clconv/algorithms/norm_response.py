@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from clconv.algorithms.algorithm import Algorithm
+from clconv.algorithms.algorithm import Algorithm, everywhere
 from clconv.plan import Launch, Plan, Traits, Walk
 from clconv.problem.norm_response import ResponseProblem
 
@@ -84,11 +84,7 @@ def _size(problem: ResponseProblem) -> int:
     return problem.N * problem.C * math.prod(problem.pixels)
 
 
-def _always(problem: ResponseProblem, traits: Traits) -> bool:
-    return True
-
-
 ALGORITHMS = {
-    "response_norm": (Algorithm("portable", _always, plan_fwd),),
-    "response_norm_bwd": (Algorithm("portable", _always, plan_bwd),),
+    "response_norm": (Algorithm("portable", everywhere, plan_fwd),),
+    "response_norm_bwd": (Algorithm("portable", everywhere, plan_bwd),),
 }

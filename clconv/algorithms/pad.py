@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from clconv.algorithms.algorithm import Algorithm
+from clconv.algorithms.algorithm import Algorithm, everywhere
 from clconv.plan import Launch, Plan, Traits
 from clconv.problem import PadProblem
 
@@ -41,6 +41,6 @@ def _plan(
 
 
 ALGORITHMS = {
-    "pad": (Algorithm("portable", lambda problem, traits: True, plan_pad),),
-    "pad_bwd": (Algorithm("portable", lambda problem, traits: True, plan_pad_bwd),),
+    "pad": (Algorithm("portable", everywhere, plan_pad),),
+    "pad_bwd": (Algorithm("portable", everywhere, plan_pad_bwd),),
 }

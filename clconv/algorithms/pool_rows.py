@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from clconv.algorithms.algorithm import Algorithm
+from clconv.algorithms.algorithm import Algorithm, no_vectors
 from clconv.algorithms.pool_portable import divisor_numbers, launch
 from clconv.plan import Launch, Plan, Traits
 from clconv.problem import AvgPoolProblem, LpPoolProblem, MaxPoolProblem, PoolProblem
@@ -62,27 +62,35 @@ def _balanced(total: int, most: int) -> int:
     return -(-total // runs)
 
 
-def _is_small(problem: PoolProblem) -> bool:
-    first, second, third = problem.axes
-    return first.extent * second.extent * third.extent <= _MOST_PLACES
+def _many_places(problem: PoolProblem) -> str | None:
+    places = math.prod(axis.extent for axis in problem.axes)
+    return f"a plane has {places} places, more than {_MOST_PLACES}" if places > _MOST_PLACES else None
 
 
-def _forward_applies(problem: PoolProblem, traits: Traits) -> bool:
-    return traits.vector_bytes > 0 and forward_run(problem.axes[-1]) > 0
+def _too_wide(axis: PoolAxis) -> str:
+    return f"windows that span {axis.span} positions do not fit into a line of {LINE}"
 
 
-def _backward_applies(problem: PoolProblem, traits: Traits) -> bool:
-    return traits.vector_bytes > 0 and backward_run(problem.axes[-1]) > 0
+def _forward_refusal(problem: PoolProblem, traits: Traits) -> str | None:
+    axis = problem.axes[-1]
+    return no_vectors(traits) or (None if forward_run(axis) else _too_wide(axis))
 
 
-def _max_fwd_applies(problem: MaxPoolProblem, traits: Traits) -> bool:
-    has_room = _is_small(problem) or not problem.indices
-    return _forward_applies(problem, traits) and has_room
+def _backward_refusal(problem: PoolProblem, traits: Traits) -> str | None:
+    axis = problem.axes[-1]
+    return no_vectors(traits) or (None if backward_run(axis) else _too_wide(axis))
 
 
-def _max_bwd_applies(problem: MaxPoolProblem, traits: Traits) -> bool:
-    both = _forward_applies(problem, traits) and _backward_applies(problem, traits)
-    return both and _is_small(problem) and problem.ties == "first" and not problem.magnitudes
+def _max_fwd_refusal(problem: MaxPoolProblem, traits: Traits) -> str | None:
+    return _forward_refusal(problem, traits) or (_many_places(problem) if problem.indices else None)
+
+
+def _max_bwd_refusal(problem: MaxPoolProblem, traits: Traits) -> str | None:
+    if problem.ties != "first":
+        return f"ties={problem.ties!r} is not 'first'"
+    if problem.magnitudes:
+        return "magnitudes are compared, not values"
+    return _forward_refusal(problem, traits) or _backward_refusal(problem, traits) or _many_places(problem)
 
 
 def plan_max_fwd(problem: MaxPoolProblem, traits: Traits) -> Plan:
@@ -105,10 +113,17 @@ def _kept_run(axis: PoolAxis) -> int:
     return _balanced(axis.extent, most) if most > 0 else 0
 
 
-def _max_bwd_kept_applies(problem: MaxPoolProblem, traits: Traits) -> bool:
-    slides = all(axis.parts == 1 for axis in problem.axes)
-    fits = slides and _kept(problem) <= _KEPT and _kept_run(problem.axes[-1]) > 0
-    return traits.vector_bytes > 0 and fits and (problem.axes[-1].stride <= 2 or problem.ties != "first")
+def _max_bwd_kept_refusal(problem: MaxPoolProblem, traits: Traits) -> str | None:
+    axis = problem.axes[-1]
+    if any(axis.parts > 1 for axis in problem.axes):
+        return "windows that share out an axis do not slide"
+    if _kept(problem) > _KEPT:
+        return f"{_kept(problem)} rows of windows lie over one row, more than {_KEPT}"
+    if not _kept_run(axis):
+        return _too_wide(axis)
+    if axis.stride > 2 and problem.ties == "first":
+        return f"a stride of {axis.stride} is more than 2, where ties='first'"
+    return no_vectors(traits)
 
 
 def plan_max_bwd_kept(problem: MaxPoolProblem, traits: Traits) -> Plan:
@@ -142,8 +157,9 @@ def plan_avg_bwd(problem: AvgPoolProblem, traits: Traits) -> Plan:
     return Plan((_by_inputs(_AVG_FILE, "avg_pool_rows_bwd", problem, ("dy", "dx"), divisor_numbers(problem)),))
 
 
-def _lp_applies(problem: LpPoolProblem, traits: Traits) -> bool:
-    return traits.vector_bytes > 0 and problem.axes[-1].span <= LINE and _kept_run(problem.axes[-1]) > 0
+def _lp_refusal(problem: LpPoolProblem, traits: Traits) -> str | None:
+    axis = problem.axes[-1]
+    return no_vectors(traits) or (None if axis.span <= LINE and _kept_run(axis) else _too_wide(axis))
 
 
 def plan_lp_fwd(problem: LpPoolProblem, traits: Traits) -> Plan:
@@ -201,10 +217,10 @@ def _by_bands(
     return replace(launch(file, kernel, problem, columns * -(-height // band), arrays, sizes), local_size=1)
 
 
-MAX_FWD = Algorithm("rows", _max_fwd_applies, plan_max_fwd)
-MAX_BWD_KEPT = Algorithm("rows at once", _max_bwd_kept_applies, plan_max_bwd_kept)
-MAX_BWD = Algorithm("rows", _max_bwd_applies, plan_max_bwd)
-AVG_FWD = Algorithm("rows", _forward_applies, plan_avg_fwd)
-AVG_BWD = Algorithm("rows", _backward_applies, plan_avg_bwd)
-LP_FWD = Algorithm("rows", _lp_applies, plan_lp_fwd)
-LP_BWD = Algorithm("rows", _lp_applies, plan_lp_bwd)
+MAX_FWD = Algorithm("rows", _max_fwd_refusal, plan_max_fwd)
+MAX_BWD_KEPT = Algorithm("rows at once", _max_bwd_kept_refusal, plan_max_bwd_kept)
+MAX_BWD = Algorithm("rows", _max_bwd_refusal, plan_max_bwd)
+AVG_FWD = Algorithm("rows", _forward_refusal, plan_avg_fwd)
+AVG_BWD = Algorithm("rows", _backward_refusal, plan_avg_bwd)
+LP_FWD = Algorithm("rows", _lp_refusal, plan_lp_fwd)
+LP_BWD = Algorithm("rows", _lp_refusal, plan_lp_bwd)

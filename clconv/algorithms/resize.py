@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from clconv.algorithms.algorithm import Algorithm, portable
+from clconv.algorithms.algorithm import Algorithm, no_vectors, portable
 from clconv.errors import DeviceMemoryError
 from clconv.plan import Launch, Plan, Traits
 from clconv.problem import ResizeProblem
@@ -60,17 +60,25 @@ def plan_portable(problem: ResizeProblem, backward: bool) -> Plan:
     return _plan("resize", problem, tables, items, {}, ())
 
 
-def fits(problem: ResizeProblem, traits: Traits, backward: bool) -> bool:
-    """Return whether this is a processor, and no position reads more than a work-item can keep."""
-    return traits.vector_bytes > 0 and int(_tables(problem.axes, backward)[-1].taps.max()) <= MOST
+def lanes_refusal(problem: ResizeProblem, traits: Traits, backward: bool) -> str | None:
+    """Return why not: no position may read more than a work-item can keep."""
+    if not traits.vector_bytes:
+        return no_vectors(traits)
+    most = int(_tables(problem.axes, backward)[-1].taps.max())
+    return f"a position reads {most} pixels, more than {MOST}" if most > MOST else None
 
 
-def by_two_applies(problem: ResizeProblem, traits: Traits, backward: bool) -> bool:
-    """Return whether positions repeat, two for one pixel or one for two pixels."""
-    if not fits(problem, traits, backward):
-        return False
-    regular = _regular(problem.axes[-1], _tables(problem.axes, backward)[-1], backward)
-    return regular.taps in _TAPS.get((regular.phases, regular.advance), ())
+def by_two_refusal(problem: ResizeProblem, traits: Traits, backward: bool) -> str | None:
+    """Return why not: positions must repeat, two for one pixel or one for two pixels."""
+    reason = lanes_refusal(problem, traits, backward)
+    if reason:
+        return reason
+    phases, advance, taps, *_ = _regular(problem.axes[-1], _tables(problem.axes, backward)[-1], backward)
+    if taps in _TAPS.get((phases, advance), ()):
+        return None
+    if (phases, advance) not in _TAPS:
+        return f"{phases} positions for {advance} pixels are not 2 for 1 or 1 for 2"
+    return f"positions that repeat read {taps} pixels, not {_TAPS[phases, advance]}"
 
 
 def plan_by_two(problem: ResizeProblem, traits: Traits, backward: bool) -> Plan:
@@ -183,12 +191,12 @@ def _algorithms(backward: bool) -> tuple[Algorithm, ...]:
     return (
         Algorithm(
             "by two",
-            lambda problem, traits: by_two_applies(problem, traits, backward),
+            lambda problem, traits: by_two_refusal(problem, traits, backward),
             lambda problem, traits: plan_by_two(problem, traits, backward),
         ),
         Algorithm(
             "lanes",
-            lambda problem, traits: fits(problem, traits, backward),
+            lambda problem, traits: lanes_refusal(problem, traits, backward),
             lambda problem, traits: plan_lanes(problem, traits, backward),
         ),
         portable(lambda problem: plan_portable(problem, backward)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from clconv.algorithms.algorithm import Algorithm
+from clconv.algorithms.algorithm import Algorithm, everywhere
 from clconv.plan import Launch, Plan, Traits
 from clconv.problem import ShuffleProblem
 
@@ -27,4 +27,4 @@ def plan_shuffle(problem: ShuffleProblem, traits: Traits) -> Plan:
     return Plan((Launch("shuffle.cl", "rearrange", problem.defines, items, arrays, numbers, moved, local_size),))
 
 
-ALGORITHMS = {"shuffle": (Algorithm("portable", lambda problem, traits: True, plan_shuffle),)}
+ALGORITHMS = {"shuffle": (Algorithm("portable", everywhere, plan_shuffle),)}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from clconv.algorithms._elementwise import everywhere, launches
-from clconv.algorithms.algorithm import Algorithm
+from clconv.algorithms._elementwise import launches
+from clconv.algorithms.algorithm import Algorithm, everywhere
 from clconv.plan import Plan, Traits
 from clconv.problem.elementwise import AXES
 from clconv.problem.softmax import SoftmaxProblem
@@ -17,13 +17,15 @@ _FORWARD = ("softmax", ("x", "y"))
 _BACKWARD = ("softmax_backward", ("g", "x", "dx"))
 
 
-def _rows_apply(problem: SoftmaxProblem, traits: Traits) -> bool:
-    return problem.in_rows and traits.vector_loops
+def _rows_refusal(problem: SoftmaxProblem, traits: Traits) -> str | None:
+    if not traits.vector_loops:
+        return "vectors are made of neighbouring work-items, not of a work-item's loop"
+    return None if problem.in_rows else f"the axis does not lie side by side in arrays of extents {problem.extents}"
 
 
 def _rows(kernel: str, arrays: tuple[str, ...]) -> Algorithm:
     """Return the algorithm for one row in each work-item."""
-    return Algorithm("rows", _rows_apply, lambda problem, traits: _plan(f"{kernel}_rows", arrays, problem, traits, 1))
+    return Algorithm("rows", _rows_refusal, lambda problem, traits: _plan(f"{kernel}_rows", arrays, problem, traits, 1))
 
 
 def _tiles(kernel: str, arrays: tuple[str, ...]) -> Algorithm:

@@ -10,6 +10,7 @@ import functools
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from clconv.arguments import choice
 from clconv.arrays import check_arrays, check_out, is_dense
 from clconv.devices import executor_for
 from clconv.executor import Operand
@@ -28,7 +29,7 @@ from clconv.functional._run import (
 from clconv.functional.epilogue import Epilogue, epilogue_arrays, epilogue_operands, epilogue_problem
 from clconv.problem import ConvProblem
 
-__all__ = ["ConvGradients", "Geometry", "backward", "forward"]
+__all__ = ["ConvGradients", "Geometry", "backward", "forward", "geometry_of", "laid_out"]
 
 
 class ConvGradients(NamedTuple):
@@ -51,28 +52,16 @@ class Geometry(NamedTuple):
     flip: Any
     output_padding: Any = None
 
-    def problem(self, arrays: dict[str, Any], dtype: str) -> ConvProblem:
+    def problem(self, input_shape: Any, weight_array: Any, bias: Any, dtype: str) -> ConvProblem:
         """Return the problem that these arguments and the shapes of the arrays make."""
-        shapes = tuple(arrays["input"].shape), tuple(arrays["weight"].shape)
-        dense = tuple([name for name, array in self._data(arrays) if is_dense(array, self.rank)])
-        problem: ConvProblem = remembered(Geometry._problem, self, *shapes, arrays["bias"] is not None, dtype, dense)
-        if arrays["bias"] is not None:
-            check_shape("bias", arrays["bias"], problem.bias_shape, "one value for each output channel, shape")
+        weight_shape = tuple(weight_array.shape)
+        problem: ConvProblem = remembered(Geometry.problem_of, self, input_shape, weight_shape, bias is not None, dtype)
+        if bias is not None:
+            check_shape("bias", bias, problem.bias_shape, "one value for each output channel, shape")
         return problem
 
-    def _data(self, arrays: dict[str, Any]) -> list[tuple[str, Any]]:
-        """Return the arrays that are read, by their names in the forward convolution of the problem."""
-        names = ("input", "grad_output") if self.output_padding is None else ("grad_output", "input")
-        return [(name, arrays[array]) for name, array in zip(("x", "dy"), names, strict=True) if array in arrays]
-
-    def _problem(
-        self,
-        input_shape: tuple[int, ...],
-        weight_shape: tuple[int, ...],
-        bias: bool,
-        dtype: str,
-        dense: tuple[str, ...],
-    ) -> ConvProblem:
+    def problem_of(self, input_shape: Any, weight_shape: tuple[int, ...], bias: bool, dtype: str) -> ConvProblem:
+        """Return the problem that these arguments and shapes make."""
         if len(weight_shape) != self.rank + 2:
             raise ValueError(
                 f"weight takes {self.rank + 2} axes (2 for channels, {self.rank} spatial): "
@@ -85,7 +74,41 @@ class Geometry(NamedTuple):
             make = functools.partial(ConvProblem.from_transposed_shapes, output_padding=output_padding)
         problem = make(input_shape, weight_shape, **arguments)
         assert problem.rank == rank
-        return replace(problem, dense=dense)
+        return problem
+
+
+_RANKS = {f"{name}{rank}d": rank for name in ("conv", "conv_transpose") for rank in (1, 2, 3)}
+
+
+def geometry_of(
+    operation: str,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: Any,
+    padding_mode: Any,
+    flip: Any,
+    output_padding: Any,
+) -> Geometry:
+    """Return the arguments of an operation that is given by its name, which has output_padding if it is transposed."""
+    rank = _RANKS[choice(operation, "operation", tuple(_RANKS))]
+    if operation.startswith("conv_transpose"):
+        return Geometry(rank, stride, padding, dilation, groups, padding_mode, flip, output_padding)
+    if output_padding != 0:
+        raise ValueError(f"output_padding is for transposed convolutions only: output_padding={output_padding!r}")
+    return Geometry(rank, stride, padding, dilation, groups, padding_mode, flip)
+
+
+def laid_out(problem: ConvProblem, arrays: dict[str, Any]) -> ConvProblem:
+    """Return the problem with what the layout of its data and of its output's gradient tells."""
+    names = {"x": "grad_output", "dy": "input"} if problem.transposed else {"x": "input", "dy": "grad_output"}
+    dense = [name for name, array in names.items() if array in arrays and is_dense(arrays[array], problem.rank)]
+    result: ConvProblem = remembered(_with_dense, problem, tuple(dense))
+    return result
+
+
+def _with_dense(problem: ConvProblem, dense: tuple[str, ...]) -> ConvProblem:
+    return replace(problem, dense=dense)
 
 
 def forward(
@@ -93,7 +116,7 @@ def forward(
 ) -> Any:
     """Check the arguments, then compute the output."""
     arrays, dtype = check_arrays(input=input, weight=weight_array, bias=bias, **epilogue_arrays(epilogue))
-    problem = geometry.problem(arrays, dtype)
+    problem = laid_out(geometry.problem(tuple(input.shape), weight_array, bias, dtype), arrays)
     parts = epilogue_problem(epilogue, arrays, problem.output_shape, -1 - problem.rank)
     if epilogue is not None:
         problem = replace(problem, epilogue=parts)
@@ -120,7 +143,7 @@ def backward(
     """Check the arguments, then compute the gradients that the mask asks for, each array read in place."""
     mask = check_mask(output_mask, ConvGradients._fields)
     arrays, dtype = check_arrays(input=input, weight=weight_array, bias=bias, grad_output=grad_output)
-    problem = geometry.problem(arrays, dtype)
+    problem = laid_out(geometry.problem(tuple(input.shape), weight_array, bias, dtype), arrays)
     check_shape("grad_output", arrays["grad_output"], problem.output_shape, "the output's shape")
     executor = executor_for(device, arrays["input"], dtype)
     arrays = usable(executor, arrays)

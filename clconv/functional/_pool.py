@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
-from clconv.algorithms import plan_for
 from clconv.arrays import check_arrays, check_out, element_strides
 from clconv.devices import executor_for
 from clconv.executor import Executor, Operand
-from clconv.functional._run import check_mask, check_shape, result_array, run, usable
+from clconv.functional._run import check_mask, check_shape, plan_of, result_array, run, usable
 from clconv.functional.epilogue import Epilogue, epilogue_arrays, epilogue_operands, epilogue_problem
 from clconv.problem import MaxPoolProblem, PoolProblem, UnpoolProblem
 
@@ -53,7 +52,7 @@ def reduced(
     """Return what each window is reduced to, after the epilogue."""
     problem = _finished(problem, arrays, epilogue)
     executor, operands = _forward_operands(problem, arrays, out, device)
-    return run(executor, plan_for(operation, problem, executor.traits), operands, operands["y"].array, out)
+    return run(executor, plan_of(operation, problem, executor), operands, operands["y"].array, out)
 
 
 def maxima(
@@ -65,7 +64,7 @@ def maxima(
     if problem.indices:
         indices = executor.empty(problem.output_shape, "int64", operands["x"].array)
         operands["indices"] = operand(problem, indices)
-    plan = plan_for("max_pool_fwd", problem, executor.traits)
+    plan = plan_of("max_pool_fwd", problem, executor)
     result = run(executor, plan, operands, operands["y"].array, out)
     return (result, indices) if problem.indices else result
 
@@ -82,7 +81,7 @@ def gradient(
     x, dy = executor.usable(input), executor.usable(grad_output)
     dx = executor.empty(problem.input_shape, problem.dtype, x)
     operands = {"x": operand(problem, x), "dy": operand(problem, dy), "dx": operand(problem, dx)}
-    executor.run(plan_for(operation, problem, executor.traits), operands)
+    executor.run(plan_of(operation, problem, executor), operands)
     return PoolGradients(dx)
 
 

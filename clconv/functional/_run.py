@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from clconv.accuracy import accuracy_in_force
 from clconv.algorithms import plan_for
 from clconv.arguments import flag
 from clconv.arrays import element_strides, is_device_array
 from clconv.executor import Executor, Operand
-from clconv.plan import Plan
+from clconv.plan import NO_LAUNCHES, Plan
 from clconv.problem import ConvProblem
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "check_shape",
     "empty_like",
     "plan_all",
+    "plan_of",
     "remembered",
     "result_array",
     "run",
@@ -118,9 +120,11 @@ def run(executor: Executor, plan: Plan, operands: Mapping[str, Operand], result:
     return out
 
 
+def plan_of(operation: str, problem: Any, executor: Executor) -> Plan:
+    """Return the plan of an operation on a device, at the accuracy in force."""
+    return plan_for(operation, problem, executor.traits, accuracy_in_force())
+
+
 def plan_all(operations: Sequence[str], problem: Any, executor: Executor) -> Plan:
     """Return one plan for several passes over the same arrays on one device."""
-    plan = Plan(())
-    for operation in operations:
-        plan += plan_for(operation, problem, executor.traits)
-    return plan
+    return sum((plan_of(operation, problem, executor) for operation in operations), NO_LAUNCHES)

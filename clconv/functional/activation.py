@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from clconv.algorithms import plan_for
 from clconv.arguments import choice
 from clconv.arrays import check_arrays
 from clconv.devices import executor_for
 from clconv.functional._elementwise import destination, number, walk_of
-from clconv.functional._run import check_mask, check_shape, result_array, run
+from clconv.functional._repeat import repeatable
+from clconv.functional._run import check_mask, check_shape, plan_of, result_array, run
 from clconv.problem.elementwise import ActivationProblem
 
 __all__ = [
@@ -32,6 +32,7 @@ class ActivationGradients(NamedTuple):
     input: Any
 
 
+@repeatable
 def relu(input: Any, inplace: bool = False, *, out: Any = None, device: Any = None) -> Any:
     """Replace negative numbers by zero: ``y = max(x, 0)``.
 
@@ -62,6 +63,7 @@ def relu(input: Any, inplace: bool = False, *, out: Any = None, device: Any = No
     return _activation("relu", input, inplace=inplace, out=out, device=device)
 
 
+@repeatable
 def leaky_relu(
     input: Any, negative_slope: float = 0.01, inplace: bool = False, *, out: Any = None, device: Any = None
 ) -> Any:
@@ -95,6 +97,7 @@ def leaky_relu(
     return _activation("leaky_relu", input, slope=slope, inplace=inplace, out=out, device=device)
 
 
+@repeatable
 def sigmoid(input: Any, *, out: Any = None, device: Any = None) -> Any:
     """Map to the numbers between 0 and 1: ``y = s(x) = 1/(1 + exp(-x))``.
 
@@ -121,6 +124,7 @@ def sigmoid(input: Any, *, out: Any = None, device: Any = None) -> Any:
     return _activation("sigmoid", input, out=out, device=device)
 
 
+@repeatable
 def tanh(input: Any, *, out: Any = None, device: Any = None) -> Any:
     """Map to the numbers between -1 and 1: ``y = tanh(x)``.
 
@@ -147,6 +151,7 @@ def tanh(input: Any, *, out: Any = None, device: Any = None) -> Any:
     return _activation("tanh", input, out=out, device=device)
 
 
+@repeatable
 def silu(input: Any, inplace: bool = False, *, out: Any = None, device: Any = None) -> Any:
     """Weigh each number by its logistic function: ``y = x s(x)``, ``s(x) = 1/(1 + exp(-x))``; 0 at -infinity.
 
@@ -173,6 +178,7 @@ def silu(input: Any, inplace: bool = False, *, out: Any = None, device: Any = No
     return _activation("silu", input, inplace=inplace, out=out, device=device)
 
 
+@repeatable
 def gelu(input: Any, approximate: str = "none", *, out: Any = None, device: Any = None) -> Any:
     """Weigh each number by the normal distribution: ``y = x (1 + erf(x/sqrt(2)))/2``; 0 at -infinity.
 
@@ -203,6 +209,7 @@ def gelu(input: Any, approximate: str = "none", *, out: Any = None, device: Any 
     return _activation(gelu_function(approximate), input, out=out, device=device)
 
 
+@repeatable
 def hardswish(input: Any, inplace: bool = False, *, out: Any = None, device: Any = None) -> Any:
     """Approximate silu by a parabola between two lines: ``y = x min(max(x + 3, 0), 6)/6``; 0 at -infinity.
 
@@ -245,7 +252,7 @@ def _activation(
     y = result_array(executor, target, tuple(x.shape), dtype, x)
     walk, operands = walk_of(("y", "x"), (y, x))
     problem = ActivationProblem(function, slope, walk.extents, walk.dense, dtype)
-    return run(executor, plan_for("activation", problem, executor.traits), operands, y, target)
+    return run(executor, plan_of("activation", problem, executor), operands, y, target)
 
 
 def activation_gradients(
@@ -262,5 +269,5 @@ def activation_gradients(
     dx = executor.empty(tuple(x.shape), dtype, x)
     walk, operands = walk_of(("dx", "g", "x"), (dx, g, x))
     problem = ActivationProblem(function, slope, walk.extents, walk.dense, dtype)
-    executor.run(plan_for("activation_backward", problem, executor.traits), operands)
+    executor.run(plan_of("activation_backward", problem, executor), operands)
     return ActivationGradients(dx)

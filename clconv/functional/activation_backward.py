@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from clconv.functional._elementwise import number, refuse_inplace
+from clconv.functional._repeat import repeatable
 from clconv.functional.activation import ActivationGradients, activation_gradients, gelu_function
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
 ]
 
 
+@repeatable
 def relu_backward(
     grad_output: Any, input: Any, inplace: bool = False, *, output_mask: Any = None, device: Any = None
 ) -> ActivationGradients:
@@ -44,6 +46,7 @@ def relu_backward(
     return activation_gradients("relu", grad_output, input, output_mask, device)
 
 
+@repeatable
 def leaky_relu_backward(
     grad_output: Any,
     input: Any,
@@ -73,6 +76,7 @@ def leaky_relu_backward(
     return activation_gradients("leaky_relu", grad_output, input, output_mask, device, slope)
 
 
+@repeatable
 def sigmoid_backward(
     grad_output: Any, input: Any, *, output_mask: Any = None, device: Any = None
 ) -> ActivationGradients:
@@ -92,6 +96,7 @@ def sigmoid_backward(
     return activation_gradients("sigmoid", grad_output, input, output_mask, device)
 
 
+@repeatable
 def tanh_backward(grad_output: Any, input: Any, *, output_mask: Any = None, device: Any = None) -> ActivationGradients:
     """Return the gradient of :func:`tanh`: ``dx = g (1 - tanh(x)**2)``.
 
@@ -109,6 +114,7 @@ def tanh_backward(grad_output: Any, input: Any, *, output_mask: Any = None, devi
     return activation_gradients("tanh", grad_output, input, output_mask, device)
 
 
+@repeatable
 def silu_backward(
     grad_output: Any, input: Any, inplace: bool = False, *, output_mask: Any = None, device: Any = None
 ) -> ActivationGradients:
@@ -129,6 +135,7 @@ def silu_backward(
     return activation_gradients("silu", grad_output, input, output_mask, device)
 
 
+@repeatable
 def gelu_backward(
     grad_output: Any, input: Any, approximate: str = "none", *, output_mask: Any = None, device: Any = None
 ) -> ActivationGradients:
@@ -150,6 +157,7 @@ def gelu_backward(
     return activation_gradients(gelu_function(approximate), grad_output, input, output_mask, device)
 
 
+@repeatable
 def hardswish_backward(
     grad_output: Any, input: Any, inplace: bool = False, *, output_mask: Any = None, device: Any = None
 ) -> ActivationGradients:

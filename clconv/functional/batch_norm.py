@@ -6,6 +6,7 @@ from typing import Any
 
 from clconv.arguments import flag, integer, real
 from clconv.functional._normalisation import RUNNING, NormGradients, Rule, backward, checked_eps, forward, given_arrays
+from clconv.functional._repeat import repeatable
 from clconv.functional._run import check_mask
 from clconv.functional.epilogue import Epilogue
 from clconv.problem import NormAxes
@@ -13,6 +14,7 @@ from clconv.problem import NormAxes
 __all__ = ["batch_norm", "batch_norm_backward", "instance_norm", "instance_norm_backward"]
 
 
+@repeatable
 def batch_norm(
     input: Any,
     running_mean: Any,
@@ -85,6 +87,7 @@ def batch_norm(
     return forward(axes, rule, arrays, dtype, out, device, epilogue, _updated(rule, running_mean, running_var))
 
 
+@repeatable
 def batch_norm_backward(
     grad_output: Any,
     input: Any,
@@ -140,6 +143,7 @@ def batch_norm_backward(
     return backward(*_batch(arrays, training, momentum, num_batches_tracked, eps), arrays, dtype, mask, device)
 
 
+@repeatable
 def instance_norm(
     input: Any,
     running_mean: Any = None,
@@ -204,6 +208,7 @@ def instance_norm(
     return forward(axes, rule, arrays, dtype, out, device, epilogue, _updated(rule, running_mean, running_var))
 
 
+@repeatable
 def instance_norm_backward(
     grad_output: Any,
     input: Any,

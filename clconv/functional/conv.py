@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from clconv.functional._convolution import ConvGradients, Geometry, backward, forward
+from clconv.functional._repeat import repeatable
 from clconv.functional.epilogue import Epilogue
 
 __all__ = ["ConvGradients", "conv1d", "conv1d_backward", "conv2d", "conv2d_backward", "conv3d", "conv3d_backward"]
 
 
+@repeatable
 def conv1d(
     input: Any,
     weight: Any,
@@ -42,6 +44,7 @@ def conv1d(
     return forward(geometry, input, weight, bias, epilogue, out, device)
 
 
+@repeatable
 def conv2d(
     input: Any,
     weight: Any,
@@ -131,6 +134,7 @@ def conv2d(
     return forward(geometry, input, weight, bias, epilogue, out, device)
 
 
+@repeatable
 def conv3d(
     input: Any,
     weight: Any,
@@ -163,6 +167,7 @@ def conv3d(
     return forward(geometry, input, weight, bias, epilogue, out, device)
 
 
+@repeatable
 def conv1d_backward(
     grad_output: Any,
     input: Any,
@@ -191,6 +196,7 @@ def conv1d_backward(
     return backward(geometry, grad_output, input, weight, bias, output_mask, device)
 
 
+@repeatable
 def conv2d_backward(
     grad_output: Any,
     input: Any,
@@ -248,6 +254,7 @@ def conv2d_backward(
     return backward(geometry, grad_output, input, weight, bias, output_mask, device)
 
 
+@repeatable
 def conv3d_backward(
     grad_output: Any,
     input: Any,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from clconv.functional._convolution import ConvGradients, Geometry, backward, forward
+from clconv.functional._repeat import repeatable
 from clconv.functional.epilogue import Epilogue
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
 ]
 
 
+@repeatable
 def conv_transpose1d(
     input: Any,
     weight: Any,
@@ -45,6 +47,7 @@ def conv_transpose1d(
     return forward(geometry, input, weight, bias, epilogue, out, device)
 
 
+@repeatable
 def conv_transpose2d(
     input: Any,
     weight: Any,
@@ -107,6 +110,7 @@ def conv_transpose2d(
     return forward(geometry, input, weight, bias, epilogue, out, device)
 
 
+@repeatable
 def conv_transpose3d(
     input: Any,
     weight: Any,
@@ -136,6 +140,7 @@ def conv_transpose3d(
     return forward(geometry, input, weight, bias, epilogue, out, device)
 
 
+@repeatable
 def conv_transpose1d_backward(
     grad_output: Any,
     input: Any,
@@ -165,6 +170,7 @@ def conv_transpose1d_backward(
     return backward(geometry, grad_output, input, weight, bias, output_mask, device)
 
 
+@repeatable
 def conv_transpose2d_backward(
     grad_output: Any,
     input: Any,
@@ -216,6 +222,7 @@ def conv_transpose2d_backward(
     return backward(geometry, grad_output, input, weight, bias, output_mask, device)
 
 
+@repeatable
 def conv_transpose3d_backward(
     grad_output: Any,
     input: Any,

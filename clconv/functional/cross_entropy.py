@@ -6,13 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from clconv.algorithms import plan_for
 from clconv.arguments import choice
 from clconv.arrays import check_arrays, check_out, element_strides, is_device_array
 from clconv.devices import executor_for
 from clconv.executor import Executor, Operand
 from clconv.functional._elementwise import number, whole, without_gaps
-from clconv.functional._run import check_mask, check_shape, result_array, run, vector
+from clconv.functional._run import check_mask, check_shape, plan_of, result_array, run, vector
 from clconv.problem.cross_entropy import REDUCTIONS, CrossEntropyProblem
 from clconv.problem.elementwise import AXES
 from clconv.problem.softmax import SoftmaxProblem
@@ -92,7 +91,7 @@ def cross_entropy(
     walkable = out is not None and (len(out.shape) < AXES or out.flags.c_contiguous)
     y = result_array(executor, out if walkable else None, call.output_shape, call.dtype, given["input"])
     problem, operands = call.problem(given, {"y": y})
-    return run(executor, plan_for("cross_entropy", problem, executor.traits), operands, y, out)
+    return run(executor, plan_of("cross_entropy", problem, executor), operands, y, out)
 
 
 def cross_entropy_backward(
@@ -139,7 +138,7 @@ def cross_entropy_backward(
     if any(wanted):
         results = {"dx": gradients.input, "dq": gradients.target, "g": given["grad_output"]}
         problem, operands = call.problem(given, results, wanted)
-        executor.run(plan_for("cross_entropy_backward", problem, executor.traits), operands)
+        executor.run(plan_of("cross_entropy_backward", problem, executor), operands)
     return gradients
 
 

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 from clconv.arrays import check_arrays, check_out, element_strides
 from clconv.devices import executor_for
 from clconv.executor import Executor, Operand
+from clconv.functional._repeat import repeatable
 from clconv.functional._run import activation, check_mask, check_shape, plan_all, result_array, run, usable, vector
-from clconv.plan import Plan
+from clconv.plan import NO_LAUNCHES, Plan
 from clconv.problem import DeformProblem
 
 __all__ = ["DeformConvGradients", "deform_conv2d", "deform_conv2d_backward"]
@@ -24,6 +25,7 @@ class DeformConvGradients(NamedTuple):
     mask: Any
 
 
+@repeatable
 def deform_conv2d(
     input: Any,
     offset: Any,
@@ -105,6 +107,7 @@ def deform_conv2d(
     return run(executor, plan, operands, result, out)
 
 
+@repeatable
 def deform_conv2d_backward(
     grad_output: Any,
     input: Any,
@@ -181,7 +184,7 @@ def deform_conv2d_backward(
 def _backward_plan(problem: DeformProblem, executor: Executor, gradients: DeformConvGradients) -> Plan:
     """Return the passes that the wanted gradients need, each once."""
     convolution = problem.convolution
-    plan = Plan(())
+    plan = NO_LAUNCHES
     if gradients.weight is not None:
         plan += plan_all(["deform_columns"], problem, executor) + plan_all(["conv_bwd_weights"], convolution, executor)
     if gradients.bias is not None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from clconv.algorithms import plan_for
 from clconv.arguments import flag
 from clconv.arrays import check_arrays, element_strides
 from clconv.devices import executor_for
 from clconv.executor import Operand
 from clconv.functional._elementwise import destination, number, refuse_inplace, whole
-from clconv.functional._run import check_mask, check_shape, result_array, run
+from clconv.functional._run import check_mask, check_shape, plan_of, result_array, run
 from clconv.functional.softmax import axis_argument
 from clconv.problem.elementwise import CommonWalk, DropoutProblem
 
@@ -89,7 +88,7 @@ def dropout(
     x = executor.usable(arrays["input"])
     y = result_array(executor, target, tuple(x.shape), dtype, x)
     problem, operands = _problem(chances, dtype, x, y)
-    return run(executor, plan_for("dropout", problem, executor.traits), operands, y, target)
+    return run(executor, plan_of("dropout", problem, executor), operands, y, target)
 
 
 def dropout_backward(
@@ -134,7 +133,7 @@ def dropout_backward(
     g = executor.usable(arrays["grad_output"])
     dx = executor.empty(tuple(g.shape), dtype, g)
     problem, operands = _problem(chances, dtype, g, dx)
-    executor.run(plan_for("dropout", problem, executor.traits), operands)
+    executor.run(plan_of("dropout", problem, executor), operands)
     return DropoutGradients(dx)
 
 

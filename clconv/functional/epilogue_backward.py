@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from clconv.algorithms import plan_for
 from clconv.arrays import check_arrays, element_strides
 from clconv.devices import executor_for
 from clconv.executor import Operand
-from clconv.functional._run import check_mask, check_shape, empty_like, usable, vector
+from clconv.functional._run import check_mask, check_shape, empty_like, plan_of, usable, vector
 from clconv.functional.epilogue import Epilogue, epilogue_arrays, epilogue_problem
 from clconv.problem.elementwise import CommonWalk
 from clconv.problem.epilogue import EpilogueBackwardProblem, EpilogueProblem
@@ -106,7 +105,7 @@ residual=None)
     )
     if any(wanted):
         problem, operands = _problem(arrays, arrays[source], parts, source == "output", gradients, dtype)
-        executor.run(plan_for("epilogue_backward", problem, executor.traits), operands)
+        executor.run(plan_of("epilogue_backward", problem, executor), operands)
     return gradients
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from clconv.algorithms import plan_for
 from clconv.arrays import check_arrays, check_out, element_strides
 from clconv.devices import executor_for
 from clconv.executor import Executor, Operand
-from clconv.functional._run import check_mask, check_shape, result_array, run
+from clconv.functional._repeat import repeatable
+from clconv.functional._run import check_mask, check_shape, plan_of, result_array, run
 from clconv.problem import GridSampleProblem
 
 __all__ = ["GridSampleGradients", "grid_sample", "grid_sample_backward"]
@@ -21,6 +21,7 @@ class GridSampleGradients(NamedTuple):
     grid: Any
 
 
+@repeatable
 def grid_sample(
     input: Any,
     grid: Any,
@@ -79,9 +80,10 @@ def grid_sample(
     operands = _operands(problem, executor, x=arrays["input"], grid=arrays["grid"])
     result = result_array(executor, out, problem.output_shape, dtype, operands["x"].array)
     operands["y"] = Operand(result, 0, problem.strides(element_strides(result)))
-    return run(executor, plan_for("grid_sample", problem, executor.traits), operands, result, out)
+    return run(executor, plan_of("grid_sample", problem, executor), operands, result, out)
 
 
+@repeatable
 def grid_sample_backward(
     grad_output: Any,
     input: Any,
@@ -133,11 +135,11 @@ def grid_sample_backward(
     if mask[0]:
         dx = executor.empty(problem.input_shape, dtype, like)
         operands["dx"] = Operand(dx, 0, problem.strides(element_strides(dx)))
-        executor.run(plan_for("grid_sample_bwd_input", problem, executor.traits), operands)
+        executor.run(plan_of("grid_sample_bwd_input", problem, executor), operands)
     if mask[1]:
         dgrid = executor.empty(problem.grid_shape, dtype, like)
         operands["dgrid"] = Operand(dgrid, 0, problem.grid_strides(element_strides(dgrid)))
-        executor.run(plan_for("grid_sample_bwd_grid", problem, executor.traits), operands)
+        executor.run(plan_of("grid_sample_bwd_grid", problem, executor), operands)
     return GridSampleGradients(dx, dgrid)
 
 

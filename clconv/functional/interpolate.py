@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from clconv.algorithms import plan_for
 from clconv.arrays import check_arrays, check_out, element_strides
 from clconv.devices import executor_for
 from clconv.executor import Operand
-from clconv.functional._run import check_mask, check_shape, result_array, run
+from clconv.functional._repeat import repeatable
+from clconv.functional._run import check_mask, check_shape, plan_of, result_array, run
 from clconv.problem import ResizeProblem
 from clconv.problem.resize import Resizing
 
@@ -31,6 +31,7 @@ class InterpolateGradients(NamedTuple):
     input: Any
 
 
+@repeatable
 def interpolate(
     input: Any,
     size: Any = None,
@@ -118,6 +119,7 @@ def interpolate(
     return _apply(problem, "resize", problem.output_shape, arrays, "input", out, device)
 
 
+@repeatable
 def interpolate_backward(
     grad_output: Any,
     input: Any,
@@ -175,6 +177,7 @@ cubic_coefficient, exclude_outside, device
     return InterpolateGradients(_apply(problem, "resize_bwd", problem.input_shape, arrays, "grad_output", None, device))
 
 
+@repeatable
 def upsample(
     input: Any,
     size: Any = None,
@@ -201,6 +204,7 @@ def upsample(
     return interpolate(input, size, scale_factor, mode, align_corners, out=out, device=device)
 
 
+@repeatable
 def upsample_backward(
     grad_output: Any,
     input: Any,
@@ -231,6 +235,7 @@ def upsample_backward(
     )
 
 
+@repeatable
 def upsample_nearest(
     input: Any, size: Any = None, scale_factor: Any = None, *, out: Any = None, device: Any = None
 ) -> Any:
@@ -250,6 +255,7 @@ def upsample_nearest(
     return interpolate(input, size, scale_factor, out=out, device=device)
 
 
+@repeatable
 def upsample_nearest_backward(
     grad_output: Any,
     input: Any,
@@ -276,6 +282,7 @@ def upsample_nearest_backward(
     return interpolate_backward(grad_output, input, size, scale_factor, output_mask=output_mask, device=device)
 
 
+@repeatable
 def upsample_bilinear(
     input: Any, size: Any = None, scale_factor: Any = None, *, out: Any = None, device: Any = None
 ) -> Any:
@@ -295,6 +302,7 @@ def upsample_bilinear(
     return interpolate(input, size, scale_factor, "bilinear", align_corners=True, out=out, device=device)
 
 
+@repeatable
 def upsample_bilinear_backward(
     grad_output: Any,
     input: Any,
@@ -351,4 +359,4 @@ def _apply(
         operand: Operand(array, 0, problem.strides(element_strides(array)))
         for operand, array in (("x", source), ("y", result))
     }
-    return run(executor, plan_for(operation, problem, executor.traits), operands, result, out)
+    return run(executor, plan_of(operation, problem, executor), operands, result, out)

@@ -10,6 +10,7 @@ from clconv.arrays import check_arrays, check_out, element_strides
 from clconv.devices import executor_for
 from clconv.executor import Operand
 from clconv.functional._elementwise import without_gaps
+from clconv.functional._repeat import repeatable
 from clconv.functional._run import check_mask, check_shape, plan_all, result_array, run, usable, vector
 from clconv.problem import ConvProblem
 from clconv.problem.elementwise import CommonWalk
@@ -28,6 +29,7 @@ class LinearGradients(NamedTuple):
     bias: Any
 
 
+@repeatable
 def linear(input: Any, weight: Any, bias: Any = None, *, out: Any = None, device: Any = None) -> Any:
     """Multiply each row by a matrix: ``y[..., o] = b[o] + sum over i of x[..., i] w[o, i]``.
 
@@ -70,6 +72,7 @@ def linear(input: Any, weight: Any, bias: Any = None, *, out: Any = None, device
     return run(executor, plan_all(["conv_fwd"], problem, executor), operands, result, out)
 
 
+@repeatable
 def linear_backward(
     grad_output: Any, input: Any, weight: Any, bias: Any = None, *, output_mask: Any = None, device: Any = None
 ) -> LinearGradients:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from clconv.functional._normalisation import NormGradients, Rule, backward, checked_eps, forward, given_arrays
+from clconv.functional._repeat import repeatable
 from clconv.functional._run import check_mask
 from clconv.functional.epilogue import Epilogue
 from clconv.problem import NormAxes
@@ -29,6 +30,7 @@ class RMSNormGradients(NamedTuple):
     weight: Any
 
 
+@repeatable
 def group_norm(
     input: Any,
     num_groups: Any,
@@ -83,6 +85,7 @@ def group_norm(
     return forward(axes, Rule(checked_eps(eps)), arrays, dtype, out, device, epilogue)
 
 
+@repeatable
 def group_norm_backward(
     grad_output: Any,
     input: Any,
@@ -125,6 +128,7 @@ def group_norm_backward(
     return backward(_groups(arrays, num_groups), Rule(checked_eps(eps)), arrays, dtype, mask, device)
 
 
+@repeatable
 def layer_norm(
     input: Any,
     normalized_shape: Any,
@@ -177,6 +181,7 @@ def layer_norm(
     return forward(axes, Rule(checked_eps(eps)), arrays, dtype, out, device, epilogue)
 
 
+@repeatable
 def layer_norm_backward(
     grad_output: Any,
     input: Any,
@@ -220,6 +225,7 @@ def layer_norm_backward(
     return backward(axes, Rule(checked_eps(eps)), arrays, dtype, mask, device)
 
 
+@repeatable
 def rms_norm(
     input: Any,
     normalized_shape: Any,
@@ -270,6 +276,7 @@ def rms_norm(
     return forward(axes, _root_mean_square(eps, dtype), arrays, dtype, out, device, epilogue)
 
 
+@repeatable
 def rms_norm_backward(
     grad_output: Any,
     input: Any,

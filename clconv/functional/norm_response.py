@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from clconv.arrays import check_arrays, check_out, element_strides
 from clconv.devices import executor_for
 from clconv.executor import Operand
+from clconv.functional._repeat import repeatable
 from clconv.functional._run import check_mask, check_shape, plan_all, result_array, run, usable
 from clconv.functional.epilogue import Epilogue, epilogue_arrays, epilogue_operands, epilogue_problem
 from clconv.problem import ResponseProblem
@@ -23,6 +24,7 @@ class LocalResponseNormGradients(NamedTuple):
     input: Any
 
 
+@repeatable
 def local_response_norm(
     input: Any,
     size: Any,
@@ -85,6 +87,7 @@ def local_response_norm(
     return run(executor, plan_all(["response_norm"], problem, executor), operands, result, out)
 
 
+@repeatable
 def local_response_norm_backward(
     grad_output: Any,
     input: Any,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from clconv.algorithms import plan_for
 from clconv.arrays import check_arrays, check_out, element_strides, is_device_array
 from clconv.devices import executor_for
 from clconv.executor import Executor, Operand
-from clconv.functional._run import check_mask, check_shape, result_array
+from clconv.functional._repeat import repeatable
+from clconv.functional._run import check_mask, check_shape, plan_of, result_array
 from clconv.functional._run import run as run_plan
 from clconv.functional._walk import is_walkable, walkable
 from clconv.problem import PadProblem
@@ -23,6 +23,7 @@ class PadGradients(NamedTuple):
     input: Any
 
 
+@repeatable
 def pad(
     input: Any,
     pad: Any,
@@ -80,6 +81,7 @@ def pad(
     return _run(executor, "pad", last, "input", _shaped("input", result, last.input_shape), out)
 
 
+@repeatable
 def pad_backward(
     grad_output: Any,
     input: Any,
@@ -147,7 +149,7 @@ def _run(executor: Executor, operation: str, problem: PadProblem, name: str, arr
     walks_out = out is not None and is_walkable(out, merged)
     result = result_array(executor, out if walks_out else None, shape, problem.dtype, source)
     operands = {operand: _operand(problem, walked) for operand, walked in zip(names, (source, result), strict=True)}
-    return run_plan(executor, plan_for(operation, problem, executor.traits), operands, result, out)
+    return run_plan(executor, plan_of(operation, problem, executor), operands, result, out)
 
 
 def _operand(problem: PadProblem, array: Any) -> Operand:

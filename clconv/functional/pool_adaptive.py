@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from clconv.functional._pool import PoolGradients, checked, checked_pair, gradient, maxima, reduced
+from clconv.functional._repeat import repeatable
 from clconv.functional.epilogue import Epilogue
 from clconv.problem import AvgPoolProblem, MaxPoolProblem
 
@@ -24,6 +25,7 @@ __all__ = [
 ]
 
 
+@repeatable
 def adaptive_avg_pool1d(
     input: Any,
     output_size: Any,
@@ -43,6 +45,7 @@ def adaptive_avg_pool1d(
     return _average(1, input, output_size, epilogue, out, device)
 
 
+@repeatable
 def adaptive_avg_pool2d(
     input: Any,
     output_size: Any,
@@ -85,6 +88,7 @@ def adaptive_avg_pool2d(
     return _average(2, input, output_size, epilogue, out, device)
 
 
+@repeatable
 def adaptive_avg_pool3d(
     input: Any,
     output_size: Any,
@@ -105,6 +109,7 @@ def adaptive_avg_pool3d(
     return _average(3, input, output_size, epilogue, out, device)
 
 
+@repeatable
 def adaptive_max_pool1d(
     input: Any,
     output_size: Any,
@@ -125,6 +130,7 @@ def adaptive_max_pool1d(
     return _maximum(1, input, output_size, return_indices, epilogue, out, device)
 
 
+@repeatable
 def adaptive_max_pool2d(
     input: Any,
     output_size: Any,
@@ -162,6 +168,7 @@ def adaptive_max_pool2d(
     return _maximum(2, input, output_size, return_indices, epilogue, out, device)
 
 
+@repeatable
 def adaptive_max_pool3d(
     input: Any,
     output_size: Any,
@@ -183,6 +190,7 @@ def adaptive_max_pool3d(
     return _maximum(3, input, output_size, return_indices, epilogue, out, device)
 
 
+@repeatable
 def adaptive_avg_pool1d_backward(
     grad_output: Any, input: Any, output_size: Any, *, output_mask: Any = None, device: Any = None
 ) -> PoolGradients:
@@ -199,6 +207,7 @@ def adaptive_avg_pool1d_backward(
     return _average_backward(1, grad_output, input, output_size, output_mask, device)
 
 
+@repeatable
 def adaptive_avg_pool2d_backward(
     grad_output: Any, input: Any, output_size: Any, *, output_mask: Any = None, device: Any = None
 ) -> PoolGradients:
@@ -230,6 +239,7 @@ def adaptive_avg_pool2d_backward(
     return _average_backward(2, grad_output, input, output_size, output_mask, device)
 
 
+@repeatable
 def adaptive_avg_pool3d_backward(
     grad_output: Any, input: Any, output_size: Any, *, output_mask: Any = None, device: Any = None
 ) -> PoolGradients:
@@ -246,6 +256,7 @@ def adaptive_avg_pool3d_backward(
     return _average_backward(3, grad_output, input, output_size, output_mask, device)
 
 
+@repeatable
 def adaptive_max_pool1d_backward(
     grad_output: Any,
     input: Any,
@@ -269,6 +280,7 @@ def adaptive_max_pool1d_backward(
     return _maximum_backward(1, grad_output, input, output_size, return_indices, output_mask, device)
 
 
+@repeatable
 def adaptive_max_pool2d_backward(
     grad_output: Any,
     input: Any,
@@ -305,6 +317,7 @@ def adaptive_max_pool2d_backward(
     return _maximum_backward(2, grad_output, input, output_size, return_indices, output_mask, device)
 
 
+@repeatable
 def adaptive_max_pool3d_backward(
     grad_output: Any,
     input: Any,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from clconv.functional._pool import PoolGradients, checked, checked_pair, gradient, reduced
+from clconv.functional._repeat import repeatable
 from clconv.functional.epilogue import Epilogue
 from clconv.problem import AvgPoolProblem
 
@@ -18,6 +19,7 @@ __all__ = [
 ]
 
 
+@repeatable
 def avg_pool1d(
     input: Any,
     kernel_size: Any,
@@ -42,6 +44,7 @@ def avg_pool1d(
     return _forward(1, input, window, count_include_pad, None, epilogue, out, device)
 
 
+@repeatable
 def avg_pool2d(
     input: Any,
     kernel_size: Any,
@@ -97,6 +100,7 @@ def avg_pool2d(
     return _forward(2, input, window, count_include_pad, divisor_override, epilogue, out, device)
 
 
+@repeatable
 def avg_pool3d(
     input: Any,
     kernel_size: Any,
@@ -122,6 +126,7 @@ def avg_pool3d(
     return _forward(3, input, window, count_include_pad, divisor_override, epilogue, out, device)
 
 
+@repeatable
 def avg_pool1d_backward(
     grad_output: Any,
     input: Any,
@@ -146,6 +151,7 @@ def avg_pool1d_backward(
     return _backward(1, grad_output, input, window, count_include_pad, None, output_mask, device)
 
 
+@repeatable
 def avg_pool2d_backward(
     grad_output: Any,
     input: Any,
@@ -187,6 +193,7 @@ def avg_pool2d_backward(
     return _backward(2, grad_output, input, window, count_include_pad, divisor_override, output_mask, device)
 
 
+@repeatable
 def avg_pool3d_backward(
     grad_output: Any,
     input: Any,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from clconv.functional._pool import PoolGradients, checked, checked_pair, gradient, maxima, reduced
+from clconv.functional._repeat import repeatable
 from clconv.functional.epilogue import Epilogue
 from clconv.problem import AvgPoolProblem, MaxPoolProblem
 from clconv.problem.window import AXES
@@ -12,6 +13,7 @@ from clconv.problem.window import AXES
 __all__ = ["global_avg_pool", "global_avg_pool_backward", "global_max_pool", "global_max_pool_backward"]
 
 
+@repeatable
 def global_avg_pool(input: Any, *, epilogue: Epilogue | None = None, out: Any = None, device: Any = None) -> Any:
     """Take the mean over all spatial axes, which stay with one position: ONNX's GlobalAveragePool.
 
@@ -46,6 +48,7 @@ def global_avg_pool(input: Any, *, epilogue: Epilogue | None = None, out: Any = 
     return reduced("avg_pool_fwd", problem, arrays, out, device, epilogue)
 
 
+@repeatable
 def global_max_pool(input: Any, *, epilogue: Epilogue | None = None, out: Any = None, device: Any = None) -> Any:
     """Take the maximum over all spatial axes, which stay with one position: ONNX's GlobalMaxPool.
 
@@ -63,6 +66,7 @@ def global_max_pool(input: Any, *, epilogue: Epilogue | None = None, out: Any = 
     return maxima(problem, arrays, out, device, epilogue)
 
 
+@repeatable
 def global_avg_pool_backward(
     grad_output: Any, input: Any, *, output_mask: Any = None, device: Any = None
 ) -> PoolGradients:
@@ -93,6 +97,7 @@ def global_avg_pool_backward(
     return gradient("avg_pool_bwd", problem, dy, x, output_mask, device)
 
 
+@repeatable
 def global_max_pool_backward(
     grad_output: Any, input: Any, *, output_mask: Any = None, device: Any = None
 ) -> PoolGradients:

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from clconv.functional._pool import PoolGradients, checked, checked_pair, gradient, maxima, reduced
+from clconv.functional._repeat import repeatable
 from clconv.functional.epilogue import Epilogue
 from clconv.problem import LpPoolProblem, MaxPoolProblem
 
 __all__ = ["lp_pool1d", "lp_pool1d_backward", "lp_pool2d", "lp_pool2d_backward", "lp_pool3d", "lp_pool3d_backward"]
 
 
+@repeatable
 def lp_pool1d(
     input: Any,
     norm_type: float,
@@ -36,6 +38,7 @@ def lp_pool1d(
     return _forward(1, input, norm_type, (kernel_size, stride, 0, 1, ceil_mode), epilogue, out, device)
 
 
+@repeatable
 def lp_pool2d(
     input: Any,
     norm_type: float,
@@ -80,6 +83,7 @@ def lp_pool2d(
     return _forward(2, input, norm_type, (kernel_size, stride, 0, 1, ceil_mode), epilogue, out, device)
 
 
+@repeatable
 def lp_pool3d(
     input: Any,
     norm_type: float,
@@ -102,6 +106,7 @@ def lp_pool3d(
     return _forward(3, input, norm_type, (kernel_size, stride, 0, 1, ceil_mode), epilogue, out, device)
 
 
+@repeatable
 def lp_pool1d_backward(
     grad_output: Any,
     input: Any,
@@ -125,6 +130,7 @@ def lp_pool1d_backward(
     return _backward(1, grad_output, input, norm_type, window, output_mask, device)
 
 
+@repeatable
 def lp_pool2d_backward(
     grad_output: Any,
     input: Any,
@@ -168,6 +174,7 @@ def lp_pool2d_backward(
     return _backward(2, grad_output, input, norm_type, window, output_mask, device)
 
 
+@repeatable
 def lp_pool3d_backward(
     grad_output: Any,
     input: Any,

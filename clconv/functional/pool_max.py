@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from clconv.functional._pool import PoolGradients, checked, checked_pair, gradient, maxima
+from clconv.functional._repeat import repeatable
 from clconv.functional.epilogue import Epilogue
 from clconv.problem import MaxPoolProblem
 
@@ -18,6 +19,7 @@ __all__ = [
 ]
 
 
+@repeatable
 def max_pool1d(
     input: Any,
     kernel_size: Any,
@@ -44,6 +46,7 @@ def max_pool1d(
     return _forward(1, input, window, return_indices, ties, epilogue, out, device)
 
 
+@repeatable
 def max_pool2d(
     input: Any,
     kernel_size: Any,
@@ -119,6 +122,7 @@ def max_pool2d(
     return _forward(2, input, window, return_indices, ties, epilogue, out, device)
 
 
+@repeatable
 def max_pool3d(
     input: Any,
     kernel_size: Any,
@@ -146,6 +150,7 @@ def max_pool3d(
     return _forward(3, input, window, return_indices, ties, epilogue, out, device)
 
 
+@repeatable
 def max_pool1d_backward(
     grad_output: Any,
     input: Any,
@@ -173,6 +178,7 @@ def max_pool1d_backward(
     return _backward(1, grad_output, input, window, return_indices, ties, output_mask, device)
 
 
+@repeatable
 def max_pool2d_backward(
     grad_output: Any,
     input: Any,
@@ -217,6 +223,7 @@ def max_pool2d_backward(
     return _backward(2, grad_output, input, window, return_indices, ties, output_mask, device)
 
 
+@repeatable
 def max_pool3d_backward(
     grad_output: Any,
     input: Any,

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from clconv.algorithms import plan_for
 from clconv.arrays import check_out, is_device_array
 from clconv.devices import executor_for
 from clconv.functional._pool import PoolGradients, checked, checked_pair, operand
-from clconv.functional._run import check_mask, check_shape, result_array, run
+from clconv.functional._run import check_mask, check_shape, plan_of, result_array, run
 from clconv.problem import UnpoolProblem
 
 __all__ = [
@@ -220,7 +219,7 @@ def _forward(rank: int, input: Any, indices: Any, window: tuple[Any, ...], out: 
     x, indices = executor.usable(x), executor.usable(indices)
     y = result_array(executor, out, problem.output_shape, dtype, x)
     operands = {name: operand(problem, array) for name, array in (("x", x), ("indices", indices), ("y", y))}
-    return run(executor, plan_for("max_unpool_fwd", problem, executor.traits), operands, y, out)
+    return run(executor, plan_of("max_unpool_fwd", problem, executor), operands, y, out)
 
 
 def _backward(
@@ -243,7 +242,7 @@ def _backward(
     dy, indices = executor.usable(dy), executor.usable(indices)
     dx = executor.empty(problem.input_shape, dtype, dy)
     operands = {name: operand(problem, array) for name, array in (("dy", dy), ("indices", indices), ("dx", dx))}
-    executor.run(plan_for("max_unpool_bwd", problem, executor.traits), operands)
+    executor.run(plan_of("max_unpool_bwd", problem, executor), operands)
     return PoolGradients(dx)
 
 

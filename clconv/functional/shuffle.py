@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from clconv.algorithms import plan_for
 from clconv.arrays import check_arrays, check_out, element_strides
 from clconv.devices import executor_for
 from clconv.executor import Operand
-from clconv.functional._run import check_mask, check_shape, result_array, run
+from clconv.functional._repeat import repeatable
+from clconv.functional._run import check_mask, check_shape, plan_of, result_array, run
 from clconv.functional._walk import is_walkable, walkable
 from clconv.problem import ShuffleProblem
 from clconv.problem.shapes import merged_stride
@@ -44,6 +44,7 @@ class ChannelShuffleGradients(NamedTuple):
     input: Any
 
 
+@repeatable
 def pixel_shuffle(input: Any, upscale_factor: int, *, out: Any = None, device: Any = None) -> Any:
     """Turn channels into pixels: ``y[..., c, h*r + i, w*r + j] = x[..., c*r*r + i*r + j, h, w]``.
 
@@ -78,6 +79,7 @@ def pixel_shuffle(input: Any, upscale_factor: int, *, out: Any = None, device: A
     return _forward(problem, arrays, out, device)
 
 
+@repeatable
 def pixel_unshuffle(input: Any, downscale_factor: int, *, out: Any = None, device: Any = None) -> Any:
     """Turn pixels into channels: ``y[..., c*r*r + i*r + j, h, w] = x[..., c, h*r + i, w*r + j]``.
 
@@ -111,6 +113,7 @@ def pixel_unshuffle(input: Any, downscale_factor: int, *, out: Any = None, devic
     return _forward(problem, arrays, out, device)
 
 
+@repeatable
 def channel_shuffle(input: Any, groups: int, *, out: Any = None, device: Any = None) -> Any:
     """Interleave groups of channels: ``y[n, c*G + g] = x[n, g*(C/G) + c]``.
 
@@ -144,6 +147,7 @@ def channel_shuffle(input: Any, groups: int, *, out: Any = None, device: Any = N
     return _forward(problem, arrays, out, device)
 
 
+@repeatable
 def pixel_shuffle_backward(
     grad_output: Any, input: Any, upscale_factor: int, *, output_mask: Any = None, device: Any = None
 ) -> PixelShuffleGradients:
@@ -171,6 +175,7 @@ def pixel_shuffle_backward(
     return PixelShuffleGradients(_gradient(problem, arrays, mask, device))
 
 
+@repeatable
 def pixel_unshuffle_backward(
     grad_output: Any, input: Any, downscale_factor: int, *, output_mask: Any = None, device: Any = None
 ) -> PixelUnshuffleGradients:
@@ -199,6 +204,7 @@ def pixel_unshuffle_backward(
     return PixelUnshuffleGradients(_gradient(problem, arrays, mask, device))
 
 
+@repeatable
 def channel_shuffle_backward(
     grad_output: Any, input: Any, groups: int, *, output_mask: Any = None, device: Any = None
 ) -> ChannelShuffleGradients:
@@ -253,7 +259,7 @@ def _moved(problem: ShuffleProblem, name: str, array: Any, shape: tuple[int, ...
             ("x", "y"), (source, result), walks if name == "input" else walks[::-1], strict=True
         )
     }
-    return run(executor, plan_for("shuffle", problem, executor.traits), operands, result, out)
+    return run(executor, plan_of("shuffle", problem, executor), operands, result, out)
 
 
 def _operand(problem: ShuffleProblem, array: Any, six_axes: Any) -> Operand:

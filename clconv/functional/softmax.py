@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from clconv.algorithms import plan_for
 from clconv.arguments import LARGEST
 from clconv.arrays import DTYPES, check_arrays, check_out, element_strides
 from clconv.devices import executor_for
 from clconv.executor import Operand
 from clconv.functional._elementwise import whole
-from clconv.functional._run import check_mask, check_shape, result_array, run
+from clconv.functional._repeat import repeatable
+from clconv.functional._run import check_mask, check_shape, plan_of, result_array, run
 from clconv.problem.softmax import SoftmaxProblem, axis_of
 
 __all__ = ["SoftmaxGradients", "axis_argument", "log_softmax", "log_softmax_backward", "softmax", "softmax_backward"]
@@ -24,6 +24,7 @@ class SoftmaxGradients(NamedTuple):
     input: Any
 
 
+@repeatable
 def softmax(
     input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None, *, out: Any = None, device: Any = None
 ) -> Any:
@@ -61,6 +62,7 @@ def softmax(
     return _softmax(False, input, dim, _stacklevel, dtype, out, device)
 
 
+@repeatable
 def log_softmax(
     input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None, *, out: Any = None, device: Any = None
 ) -> Any:
@@ -89,6 +91,7 @@ def log_softmax(
     return _softmax(True, input, dim, _stacklevel, dtype, out, device)
 
 
+@repeatable
 def softmax_backward(
     grad_output: Any,
     input: Any,
@@ -119,6 +122,7 @@ def softmax_backward(
     return _gradients(False, grad_output, input, dim, _stacklevel, dtype, output_mask, device)
 
 
+@repeatable
 def log_softmax_backward(
     grad_output: Any,
     input: Any,
@@ -194,7 +198,7 @@ def _softmax(is_log: bool, input: Any, dim: Any, stacklevel: Any, dtype: Any, ou
     x = executor.usable(arrays["input"])
     y = result_array(executor, out, tuple(x.shape), name, x)
     problem, operands = _problem(is_log, axis, name, ("y", "x"), (y, x))
-    return run(executor, plan_for("softmax", problem, executor.traits), operands, y, out)
+    return run(executor, plan_of("softmax", problem, executor), operands, y, out)
 
 
 def _gradients(
@@ -209,5 +213,5 @@ def _gradients(
     x, g = (executor.usable(arrays[which]) for which in ("input", "grad_output"))
     dx = executor.empty(tuple(x.shape), name, x)
     problem, operands = _problem(is_log, axis, name, ("dx", "g", "x"), (dx, g, x))
-    executor.run(plan_for("softmax_backward", problem, executor.traits), operands)
+    executor.run(plan_of("softmax_backward", problem, executor), operands)
     return SoftmaxGradients(dx if name == input.dtype.name else dx.astype(input.dtype.name))

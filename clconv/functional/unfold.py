@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from clconv.arrays import check_arrays, check_out, element_strides
 from clconv.devices import executor_for
 from clconv.executor import Operand
+from clconv.functional._repeat import repeatable
 from clconv.functional._run import check_mask, check_shape, plan_all, result_array, run
 from clconv.problem import WindowProblem
 
@@ -25,6 +26,7 @@ class FoldGradients(NamedTuple):
     input: Any
 
 
+@repeatable
 def unfold(
     input: Any,
     kernel_size: Any,
@@ -75,6 +77,7 @@ def unfold(
     return _columns_of(problem, arrays, "input", out, device)
 
 
+@repeatable
 def fold(
     input: Any,
     output_size: Any,
@@ -128,6 +131,7 @@ def fold(
     return _data_of(problem, arrays, "input", out, device)
 
 
+@repeatable
 def unfold_backward(
     grad_output: Any,
     input: Any,
@@ -166,6 +170,7 @@ def unfold_backward(
     return UnfoldGradients(_data_of(problem, arrays, "grad_output", None, device) if mask[0] else None)
 
 
+@repeatable
 def fold_backward(
     grad_output: Any,
     input: Any,

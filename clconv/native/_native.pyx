@@ -71,26 +71,111 @@ cdef void *address_of(object array) except? NULL:
     return buffer.buf
 
 
-def run(int index, bytes arguments, tuple places, list arrays, int64_t items, int threads):
-    """Run a compiled kernel over its work-items without the interpreter's lock.
+def address(object array):
+    """Return where the first element of an array lies; the caller keeps it alive."""
+    return <size_t>address_of(array)
 
-    ``arguments`` is what :func:`packed` returned; the places of the arrays, or of the numbers that are addresses, are
-    put into those of the given places. The caller vouches for the strides and the addresses.
+
+cdef struct Launch:
+    clconv_function function
+    int64_t items
+    Py_ssize_t first  # of its arguments
+    bint is_large  # enough for more than one thread
+
+
+cdef struct Place:
+    Py_ssize_t argument
+    Py_ssize_t array  # one after the last is the workspace
+    Py_ssize_t offset  # in bytes
+
+
+cdef class Bound:
+    """Launches with all of their arguments but the places of arrays, which every run gives.
+
+    Parameters
+    ----------
+    launches : list of (index, arguments, places, items, is_large)
+        The kernel's index, what :func:`packed` returned, and for each array argument its number among the arguments,
+        the number of the array, which is ``arrays`` for the workspace, and how many bytes after that one begins it
+        lies. The caller vouches for all of them.
+    arrays : int
+        How many arrays a run gives.
+    kept : object
+        What must live as long: that to which addresses among the arguments point.
     """
-    cdef Py_ssize_t count = len(arguments) // sizeof(clconv_argument), which, place
-    if not 0 <= index < clconv_kernel_count:
-        raise IndexError(index)
-    cdef clconv_argument *values = <clconv_argument *>malloc((count + 1) * sizeof(clconv_argument))
-    if values == NULL:
-        raise MemoryError
-    try:
-        memcpy(values, <const char *>arguments, count * sizeof(clconv_argument))
-        for which in range(len(places)):
-            place = places[which]
-            if not 0 <= place < count:
-                raise IndexError(place)
-            values[place].array = address_of(arrays[which])
-        with nogil:
-            clconv_run(clconv_kernels[index].function, values, items, threads)
-    finally:
-        free(values)
+
+    cdef Launch *launches
+    cdef Place *places
+    cdef clconv_argument *arguments
+    cdef Py_ssize_t launch_count, place_count, argument_count, array_count
+    cdef object kept
+
+    def __cinit__(self, list launches, Py_ssize_t arrays, object kept):
+        cdef Py_ssize_t argument_count = 0, place_count = 0
+        for _, arguments, places, _, _ in launches:
+            argument_count += len(arguments) // <Py_ssize_t>sizeof(clconv_argument)
+            place_count += len(places)
+        self.array_count, self.kept = arrays, kept
+        self.launches = <Launch *>malloc((len(launches) + 1) * sizeof(Launch))
+        self.places = <Place *>malloc((place_count + 1) * sizeof(Place))
+        self.arguments = <clconv_argument *>malloc((argument_count + 1) * sizeof(clconv_argument))
+        if self.launches == NULL or self.places == NULL or self.arguments == NULL:
+            raise MemoryError
+        for index, arguments, places, items, is_large in launches:
+            self.add(index, arguments, places, items, is_large)
+
+    cdef add(self, int index, bytes arguments, list places, int64_t items, bint is_large):
+        cdef Py_ssize_t count = len(arguments) // <Py_ssize_t>sizeof(clconv_argument), argument, array, offset
+        if not 0 <= index < clconv_kernel_count:
+            raise IndexError(index)
+        memcpy(self.arguments + self.argument_count, <const char *>arguments, count * sizeof(clconv_argument))
+        for argument, array, offset in places:
+            if not (0 <= argument < count and 0 <= array <= self.array_count):
+                raise IndexError((argument, array))
+            self.places[self.place_count] = Place(self.argument_count + argument, array, offset)
+            self.place_count += 1
+        self.launches[self.launch_count] = Launch(
+            clconv_kernels[index].function, items, self.argument_count, is_large
+        )
+        self.launch_count += 1
+        self.argument_count += count
+
+    def __dealloc__(self):
+        free(self.launches)
+        free(self.places)
+        free(self.arguments)
+
+    def run(self, tuple arrays, object workspace, int threads):
+        """Run the launches, one after the other, without the interpreter's lock.
+
+        Arrays and workspace are anything that :func:`address` takes, or numbers that are addresses, or None for null
+        pointers. Several threads may run the same launches at once.
+        """
+        cdef Py_ssize_t which
+        cdef Launch *launch
+        cdef Place *place
+        if len(arrays) != self.array_count:
+            raise IndexError(len(arrays))
+        cdef char **addresses = <char **>malloc((self.array_count + 1) * sizeof(char *))
+        cdef clconv_argument *arguments = <clconv_argument *>malloc(
+            (self.argument_count + 1) * sizeof(clconv_argument)
+        )
+        try:
+            if addresses == NULL or arguments == NULL:
+                raise MemoryError
+            for which in range(self.array_count):
+                addresses[which] = <char *>address_of(arrays[which])
+            addresses[self.array_count] = <char *>address_of(workspace)
+            with nogil:
+                memcpy(arguments, self.arguments, self.argument_count * sizeof(clconv_argument))
+                for which in range(self.place_count):
+                    place = self.places + which
+                    arguments[place.argument].array = addresses[place.array] + place.offset
+                for which in range(self.launch_count):
+                    launch = self.launches + which
+                    clconv_run(
+                        launch.function, arguments + launch.first, launch.items, threads if launch.is_large else 1
+                    )
+        finally:
+            free(addresses)
+            free(arguments)

@@ -14,8 +14,8 @@ import numpy as np
 from clconv import kernel_source
 from clconv.arguments import LARGEST, integer
 from clconv.errors import Unsupported
-from clconv.executor import Layouts, Operand, layouts_of, ordered_arguments
-from clconv.host_memory import aligned, empty
+from clconv.executor import Executor, Layouts, ordered_arguments
+from clconv.host_memory import aligned, converted, empty
 from clconv.native.table import LEVELS, VECTOR_BYTES, defines_text
 from clconv.plan import Launch, Plan, Traits
 
@@ -41,6 +41,7 @@ class _Thread(threading.local):
 
     def __init__(self) -> None:
         self.workspace = np.empty(0, "uint8")
+        self.place = 0
 
 
 _thread = _Thread()
@@ -132,16 +133,16 @@ def _executor() -> NativeExecutor:
     return NativeExecutor()
 
 
-class NativeExecutor:
+class NativeExecutor(Executor):
     """Runs plans on the host, on NumPy arrays in place."""
 
-    name = "native"
+    name = place = "native"
 
     def __init__(self) -> None:
         chosen = level()
         self.traits = Traits(VECTOR_BYTES[chosen], vector_loops=True)
         self._kernels = {key: index for (key, name), index in _native.kernels().items() if name == chosen}
-        self._bound = functools.lru_cache(maxsize=4096)(self._bind)
+        self._bound = functools.lru_cache(maxsize=1024)(self._bind)
 
     def check_dtype(self, dtype: str) -> None:
         """Accept every type."""
@@ -158,42 +159,59 @@ class NativeExecutor:
         """Return a new NumPy array."""
         return empty(shape, dtype)
 
-    def run(self, plan: Plan, operands: Mapping[str, Operand]) -> None:
+    def memory(self, size: int) -> Any:
+        """Return bytes that begin at the start of a cache line."""
+        bytes_ = empty((size + _CACHE_LINE,), "uint8")
+        start = -_native.address(bytes_) % _CACHE_LINE
+        return bytes_[start : start + size]
+
+    def snapshot(self, array: Any) -> Any:
+        """Return a contiguous copy, repeating axes aside."""
+        return converted(array, lambda part: np.array(part, order="C"))
+
+    def finish(self) -> None:
+        """Return: every run is over when it returns."""
+
+    def launch(self, plan: Plan, layouts: Layouts, arrays: tuple[Any, ...]) -> None:
         """Run all launches, on more than one thread where there is enough to do."""
-        arrays: dict[str, Any] = {name: operand.array for name, operand in operands.items()}
-        if plan.workspace:
-            arrays |= _places({name: size for name, size in plan.workspace.items() if name not in operands})
-        arrays |= plan.constants
-        for launch in plan.launches:
-            if launch.items == 0:
-                continue
-            index, arguments, places, names = self._bound(launch, layouts_of(launch, operands))
-            threads = get_num_threads() if launch.operations > _OPERATIONS_WORTH_THREADS else 1
-            _native.run(index, arguments, places, [arrays[name] for name in names], launch.items, threads)
-        if _thread.workspace.size > _MOST_KEPT:
+        bound, workspace = self._bound(plan, layouts)
+        bound.run(arrays, _workspace(workspace) if workspace else None, get_num_threads())
+        if workspace > _MOST_KEPT:
             _thread.workspace = np.empty(0, "uint8")
 
-    def _bind(self, launch: Launch, layouts: Layouts) -> tuple[int, bytes, tuple[int, ...], tuple[str, ...]]:
-        """Return a kernel's number, its arguments in memory, and which arrays' addresses are to be put where."""
+    def _bind(self, plan: Plan, layouts: Layouts) -> tuple[Any, int]:
+        """Return the launches with all arguments but the places of arrays, and how many bytes of workspace they use."""
+        places = {name: (number, 0) for number, (name, _, _) in enumerate(layouts)}
+        end = 0
+        for name, size in plan.workspace.items():
+            if name not in places:
+                places[name] = (len(layouts), end)
+                end += -(-size // _CACHE_LINE) * _CACHE_LINE
+        launches = [self._bound_launch(launch, layouts, places, plan) for launch in plan.launches if launch.items]
+        return _native.Bound(launches, len(layouts), plan.constants), end
+
+    def _bound_launch(
+        self, launch: Launch, layouts: Layouts, places: Mapping[str, tuple[int, int]], plan: Plan
+    ) -> tuple[int, bytes, list[tuple[int, int, int]], int, bool]:
+        numbers: list[int | float] = []
+        arrays = []
+        for argument, value in enumerate(ordered_arguments(launch, layouts)):
+            if isinstance(value, str) and value not in plan.constants:
+                arrays.append((argument, *places[value]))
+            if isinstance(value, str):
+                value = _native.address(plan.constants[value]) if value in plan.constants else 0
+            numbers.append(value or 0)
         index = self._kernels[f"{launch.file} {launch.kernel} {defines_text(launch.defines)}"]
-        arguments = ordered_arguments(launch, layouts)
-        arrays = [(place, name) for place, name in enumerate(arguments) if isinstance(name, str)]
-        numbers = [0 if value is None or isinstance(value, str) else value for value in arguments]
-        return index, _native.packed(numbers), tuple(place for place, _ in arrays), tuple(name for _, name in arrays)
+        is_large = launch.operations > _OPERATIONS_WORTH_THREADS
+        return index, _native.packed(numbers), arrays, launch.items, is_large
 
 
-def _places(sizes: Mapping[str, int]) -> dict[str, int]:
-    """Return addresses for pieces of these sizes, each at the start of a cache line, in this thread's workspace.
+def _workspace(size: int) -> int:
+    """Return the address of this many bytes, at the start of a cache line, in this thread's workspace.
 
     A thread keeps that memory for its next call: new memory is slow, because the system clears it.
     """
-    total = sum(size + _CACHE_LINE for size in sizes.values()) + _CACHE_LINE
-    if _thread.workspace.size < total:
-        _thread.workspace = empty((total,), "uint8")
-    places: dict[str, int] = {}
-    place = _thread.workspace.__array_interface__["data"][0]
-    for name, size in sizes.items():
-        place = -(-place // _CACHE_LINE) * _CACHE_LINE
-        places[name] = place
-        place += size
-    return places
+    if _thread.workspace.size < size + _CACHE_LINE:
+        _thread.workspace = empty((size + _CACHE_LINE,), "uint8")
+        _thread.place = -(-_native.address(_thread.workspace) // _CACHE_LINE) * _CACHE_LINE
+    return _thread.place

@@ -15,9 +15,9 @@ import pyopencl.array
 from clconv import kernel_source
 from clconv.arrays import is_device_array
 from clconv.errors import DeviceMemoryError, Unsupported
-from clconv.executor import Operand, layouts_of, ordered_arguments
+from clconv.executor import Executor, Layouts, Operand, layouts_of, ordered_arguments, written_by
 from clconv.host_memory import empty
-from clconv.opencl.memory import HostBuffers, one_span_or_contiguous, runs_in_host_memory
+from clconv.opencl.memory import HostBuffers, copy_of_span, one_span_or_contiguous, runs_in_host_memory
 from clconv.opencl.programs import Programs
 from clconv.opencl.runtimes import check_process
 from clconv.plan import Launch, Plan, Traits
@@ -32,11 +32,12 @@ def has_double(device: Any) -> bool:
     return bool(device.double_fp_config) or "cl_khr_fp64" in device.extensions.split()
 
 
-class OpenCLExecutor:
+class OpenCLExecutor(Executor):
     """Runs plans on one device: on the caller's queue, or on one queue for each thread."""
 
     def __init__(self, programs: Programs, name: str, queue: Any = None) -> None:
         self.name = name
+        self.place = programs.context, programs.device
         self.device = programs.device
         self.in_host_memory = runs_in_host_memory(programs.device)
         self.traits = Traits(_vector_bytes(programs.device), _vector_loops(programs.device))
@@ -79,13 +80,33 @@ class OpenCLExecutor:
         with _memory_errors(int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize, self.name):
             return cl.array.empty(like.queue, shape, dtype, allocator=like.allocator)
 
-    def run(self, plan: Plan, operands: Mapping[str, Operand]) -> None:
+    def memory(self, size: int) -> Any:
+        """Return bytes on the device."""
+        with _memory_errors(size, self.name):
+            return cl.array.empty(self._queue(), (max(size, 1),), np.uint8)
+
+    def snapshot(self, array: Any) -> Any:
+        """Return a copy on the device, with the strides of a pyopencl array, else contiguous."""
+        with _memory_errors(array.nbytes, self.name):
+            if is_device_array(array):
+                return copy_of_span(self._queue(), array)
+            return cl.array.to_device(self._queue(), np.array(array, order="C"))
+
+    def finish(self) -> None:
+        """Wait for this thread's queue, or the one that was given."""
+        self._queue().finish()
+
+    def launch(self, plan: Plan, layouts: Layouts, arrays: tuple[Any, ...]) -> None:
         """Run all launches: to their end for NumPy arrays, only enqueued for pyopencl's."""
         check_process()
+        operands = {
+            name: Operand(array, start, strides) for (name, start, strides), array in zip(layouts, arrays, strict=True)
+        }
         launches = [launch for launch in plan.launches if launch.items]
-        written = {name for launch in launches for name in _written(launch)}
+        written = {name for launch in launches for name in written_by(launch)}
         with _memory_errors(_bytes_of(plan, operands), self.name):
-            if any(is_device_array(operand.array) for operand in operands.values()):
+            on_device = any(is_device_array(array) for array in arrays)
+            if on_device and not any(isinstance(array, np.ndarray) for array in arrays):
                 self._run_on_device_arrays(launches, plan, operands, written)
             else:
                 self._run_on_host_arrays(launches, plan, operands, written)
@@ -96,13 +117,16 @@ class OpenCLExecutor:
         queue = self._queue()
         used = {name for launch in launches for name in launch.arrays.values()}
         buffers = HostBuffers(self._programs.context, self.in_host_memory)
-        arrays = {name: operand.array for name, operand in operands.items() if name in used}
-        moved = buffers.add(arrays, written)
+        given = {name: operand.array for name, operand in operands.items() if name in used}
+        kept = {name: array for name, array in given.items() if is_device_array(array)}
+        moved = buffers.add({name: array for name, array in given.items() if name not in kept}, written)
+        moved |= {name: _offset(array) for name, array in kept.items()}
         walked = {
             name: Operand(operand.array, operand.start + moved.get(name, 0), operand.strides)
             for name, operand in operands.items()
         }
-        memory = {**buffers.by_name, **self._shared(plan, buffers.by_name)}
+        memory = buffers.by_name | {name: _memory_of(array) for name, array in kept.items()}
+        memory |= self._shared(plan, memory)
         try:
             event = self._enqueue(queue, launches, walked, memory, None)
             buffers.read_back(queue, event)
@@ -115,19 +139,19 @@ class OpenCLExecutor:
     ) -> None:
         arrays = {name: operand.array for name, operand in operands.items()}
         given = {name: array for name, array in arrays.items() if array is not None}
-        queue = self._own_queue
+        queue = self._queue()
         for name, array in given.items():
             if array.context != queue.context or (array.queue is not None and array.queue.device != queue.device):
                 raise ValueError(f"arrays must be of one context and device, but {name} is not on the input's")
         walked = {
             name: Operand(
                 array,
-                operands[name].start + (array.offset // array.dtype.itemsize if array is not None else 0),
+                operands[name].start + _offset(array),
                 operands[name].strides,
             )
             for name, array in arrays.items()
         }
-        memory = {name: array.base_data if array is not None and array.size else None for name, array in arrays.items()}
+        memory = {name: _memory_of(array) for name, array in arrays.items()}
         memory |= self._shared(plan, memory)
         events = [event for array in given.values() for event in array.events]
         event = self._enqueue(queue, launches, walked, memory, events)
@@ -144,11 +168,11 @@ class OpenCLExecutor:
         wait_for: list[Any] | None,
     ) -> Any:
         """Enqueue the launches, each after the one before it; return the last one's event."""
-        event = None
+        event, layouts = None, layouts_of(operands)
         for launch in launches:
             kernel = self._programs.kernel(launch.file, launch.kernel, launch.defines)
             parameters = kernel_source.signatures(launch.file)[launch.kernel]
-            values = ordered_arguments(launch, layouts_of(launch, operands))
+            values = ordered_arguments(launch, layouts)
             kernel.set_args(
                 *(
                     memory[value] if parameter.is_array and value is not None else value
@@ -186,6 +210,16 @@ class OpenCLExecutor:
         return self._of_thread.queue
 
 
+def _offset(array: Any) -> int:
+    """Return how many elements after its buffer's beginning a pyopencl array, or none, begins."""
+    return 0 if array is None else int(array.offset // array.dtype.itemsize)
+
+
+def _memory_of(array: Any) -> Any:
+    """Return the buffer of a pyopencl array; a null pointer, which no kernel follows, for an empty one or none."""
+    return array.base_data if array is not None and array.size else None
+
+
 def _vector_bytes(device: Any) -> int:
     """Return the width of a processor's registers as far as kernels use it, 0 for other devices."""
     if not device.type & cl.device_type.CPU:
@@ -197,13 +231,6 @@ def _vector_bytes(device: Any) -> int:
 def _vector_loops(device: Any) -> bool:
     """Return whether a device's compiler makes vectors of loops: PoCL's does, Intel's only of neighbouring items."""
     return bool(device.type & cl.device_type.CPU) and device.platform.name == "Portable Computing Language"
-
-
-def _written(launch: Launch) -> Iterator[str]:
-    """Return the names of the operands and workspace that a launch writes."""
-    for parameter in kernel_source.signatures(launch.file)[launch.kernel]:
-        if parameter.is_written and parameter.name in launch.arrays:
-            yield launch.arrays[parameter.name]
 
 
 def _bytes_of(plan: Plan, operands: Mapping[str, Operand]) -> int:

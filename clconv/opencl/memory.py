@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pyopencl as cl
+import pyopencl.array
 
 from clconv.host_memory import aligned, span
 
-__all__ = ["HostBuffers", "one_span_or_contiguous", "runs_in_host_memory"]
+__all__ = ["HostBuffers", "copy_of_span", "one_span_or_contiguous", "runs_in_host_memory"]
 
 
 def runs_in_host_memory(device: Any) -> bool:
@@ -33,6 +34,20 @@ def one_span_or_contiguous(array: np.ndarray[Any, Any], in_place: bool) -> np.nd
         return array
     first, last = span(array)
     return array if last - first <= array.nbytes else np.ascontiguousarray(array)
+
+
+def copy_of_span(queue: Any, array: Any) -> Any:
+    """Return a pyopencl array of the same strides in a buffer of its own, which holds what the first one's spans."""
+    reach = [(extent - 1) * stride for extent, stride in zip(array.shape, array.strides, strict=True)]
+    if not array.size:
+        return cl.array.empty(queue, array.shape, array.dtype)
+    before = -sum(min(step, 0) for step in reach)
+    size = before + sum(max(step, 0) for step in reach) + array.dtype.itemsize
+    buffer = cl.Buffer(queue.context, cl.mem_flags.READ_WRITE, size)
+    cl.enqueue_copy(
+        queue, buffer, array.base_data, byte_count=size, src_offset=array.offset - before, wait_for=array.events
+    )
+    return cl.array.Array(queue, array.shape, array.dtype, data=buffer, offset=before, strides=array.strides)
 
 
 class HostBuffers:

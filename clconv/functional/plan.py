@@ -1,0 +1,250 @@
+"""Convolutions that are planned once and computed often, with weights that stay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from clconv.accuracy import accuracy_in_force
+from clconv.algorithms import algorithm_for, alternatives, plan_for
+from clconv.arrays import check_arrays, check_out, is_device_array
+from clconv.devices import executor_for
+from clconv.executor import Executor, Layouts, Operand, layouts_of
+from clconv.functional._convolution import geometry_of
+from clconv.functional._run import activation, result_array, vector
+from clconv.functional._run import weight as weight_operand
+from clconv.functional.epilogue import Epilogue, epilogue_arrays, epilogue_operands, epilogue_problem
+from clconv.plan import Plan
+from clconv.preparation import split
+from clconv.problem import ConvProblem
+
+__all__ = ["ConvPlan", "plan"]
+
+#: Layouts of inputs that a plan remembers.
+_MOST_LAYOUTS = 64
+
+
+def plan(
+    operation: str,
+    input_shape: Any,
+    weight: Any,
+    bias: Any = None,
+    *,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+    padding_mode: str = "zeros",
+    flip: bool = False,
+    epilogue: Epilogue | None = None,
+    device: Any = None,
+) -> ConvPlan:
+    """Plan a convolution with weights that stay, for inputs of one shape.
+
+    Arguments are checked, the algorithm is chosen and the weights are packed or transformed once; the plan keeps what
+    came of it, and its workspace. The accuracy in force now, see :func:`clconv.accuracy`, is the plan's.
+
+    Weight, bias and the epilogue's arrays are copied: **what is written into them later does not show in the plan.**
+    Plain calls such as :func:`clconv.conv2d` keep nothing of an array's contents, and always use those of the moment.
+
+    Parameters
+    ----------
+    operation : str
+        "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d" or "conv_transpose3d".
+    input_shape : sequence of int
+        The shape of all inputs.
+    weight, bias : array, bias optional
+        As for :func:`clconv.conv2d`. Inputs have to be of the same kind, NumPy's or pyopencl's, and of the same dtype.
+    stride, padding, output_padding, groups, dilation, padding_mode, flip
+        As for that operation; output_padding is for transposed convolutions only.
+    epilogue : clconv.Epilogue, optional
+        As for :func:`clconv.conv2d`, without a residual, which changes from call to call.
+    device : optional
+        As :func:`clconv.use` takes it.
+
+    Returns
+    -------
+    ConvPlan
+        ``plan(input, out=None)`` computes the convolution; printed, it tells its algorithm.
+
+    Raises
+    ------
+    ValueError, TypeError, Unsupported, DeviceMemoryError
+        As :func:`clconv.conv2d` does.
+
+    Examples
+    --------
+    >>> import numpy, clconv
+    >>> image, edges = numpy.ones((1, 1, 4, 4), "float32"), numpy.array([[[[1, -1]]]], "float32")
+    >>> layer = clconv.plan("conv2d", image.shape, edges, padding=(0, 1), device="native")
+    >>> layer(image)[0, 0, 0]
+    array([-1.,  0.,  0.,  0.,  1.], dtype=float32)
+    >>> layer(2 * image)[0, 0, 0]
+    array([-2.,  0.,  0.,  0.,  2.], dtype=float32)
+    """
+    geometry = geometry_of(operation, stride, padding, dilation, groups, padding_mode, flip, output_padding)
+    arrays, dtype = check_arrays(weight=weight, bias=bias, **epilogue_arrays(epilogue))
+    if "epilogue.residual" in arrays:
+        raise ValueError(
+            "epilogue takes no residual in a plan, which keeps its arrays: call the operation itself, "
+            f"or add afterwards; epilogue.residual.shape={tuple(arrays['epilogue.residual'].shape)}"
+        )
+    problem = geometry.problem(input_shape, arrays["weight"], arrays["bias"], dtype)
+    parts = epilogue_problem(epilogue, arrays, problem.output_shape, -1 - problem.rank)
+    executor = executor_for(device, arrays["weight"], dtype)
+    return ConvPlan(operation, replace(problem, epilogue=parts), executor, arrays)
+
+
+class ConvPlan:
+    """A convolution that :func:`clconv.plan` has planned: ``plan(input, out=None)`` computes it.
+
+    Several threads may call a plan at the same time; each call has a workspace of its own.
+
+    Attributes
+    ----------
+    operation : str
+    input_shape, output_shape : tuple of int
+    dtype : str
+    device : str
+    accuracy : str
+        What was in force when the plan was made.
+    algorithm : str
+    error : str
+        The class of the algorithm's error: "elementwise", "default" or "fast", see :func:`clconv.accuracy`.
+    alternatives : dict of str to str
+        The other algorithms, each with the reason why it was not chosen.
+    prepared_bytes : int
+        Memory of packed or transformed weights.
+    workspace_bytes : int
+        Memory for results on the way, kept from call to call: for each of the calls that run at the same time.
+    """
+
+    def __init__(self, operation: str, problem: ConvProblem, executor: Executor, arrays: Mapping[str, Any]) -> None:
+        self.operation = operation
+        self.input_shape, self.output_shape, self.dtype = problem.input_shape, problem.output_shape, problem.dtype
+        self.device, self.accuracy = executor.name, accuracy_in_force()
+        what = ("conv_bwd_data" if problem.transposed else "conv_fwd", problem)
+        traits = executor.traits._replace(prepared=True)
+        algorithm = algorithm_for(*what, traits, self.accuracy)
+        self.algorithm, self.error = algorithm.name, algorithm.error
+        self.alternatives = alternatives(*what, traits, self.accuracy)
+        self._problem, self._executor = problem, executor
+        self._on_device_arrays = is_device_array(arrays["weight"])
+        self._source, self._target = ("dy", "dx") if problem.transposed else ("x", "y")
+        copies = {name: array if array is None else executor.snapshot(array) for name, array in arrays.items()}
+        preparation, rest = split(plan_for(*what, traits, self.accuracy), _weights_of(problem, copies))
+        kept = _prepared(executor, preparation, _weights_of(problem, copies))
+        used = {name for launch in rest.launches for name in launch.arrays.values()}
+        self._kept = {name: operand for name, operand in kept.items() if name in used}
+        self.prepared_bytes = sum(size for name, size in preparation.workspace.items() if name in used)
+        self.workspace_bytes = sum(rest.workspace.values())
+        self._workspace = {} if self._on_device_arrays else dict(rest.workspace)
+        self._plan = rest if self._on_device_arrays else replace(rest, workspace={})
+        self._free: list[tuple[Any, ...]] = []
+        self._layouts: dict[Any, Layouts] = {}
+
+    def __call__(self, input: Any, out: Any = None) -> Any:
+        """Compute the convolution of an input.
+
+        Parameters
+        ----------
+        input : array
+            Of exactly the plan's shape and dtype, with any strides, and of the kind of the weight; a pyopencl array is
+            computed on its queue, which must be of the weight's device and context.
+        out : array, optional
+            Where the result goes: of exactly its shape and dtype, not overlapping the input. It is returned.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the plan was not made for such an input.
+        """
+        if out is None and type(input) is np.ndarray and input.flags.aligned:
+            layouts = self._layouts.get((input.shape, input.strides, input.dtype))
+            if layouts is not None:
+                result = self._executor.empty(self.output_shape, self.dtype, input)
+                self._launch(self._executor, layouts, input, result)
+                return result
+        return self._checked(input, out)
+
+    def _checked(self, given: Any, out: Any) -> Any:
+        """Check an input and compute; remember how it is walked if it is walked as it is."""
+        arrays, dtype = check_arrays(input=given)
+        if is_device_array(given) != self._on_device_arrays:
+            kinds = ("NumPy arrays", "pyopencl arrays")
+            raise TypeError(
+                f"the plan was made with a weight, and takes inputs, that are {kinds[self._on_device_arrays]}, "
+                f"but input is one of the {kinds[not self._on_device_arrays]}"
+            )
+        if dtype != self.dtype:
+            raise TypeError(f"the plan takes inputs of dtype {self.dtype}: input.dtype={dtype}")
+        if tuple(given.shape) != self.input_shape:
+            raise ValueError(f"the plan takes inputs of shape {self.input_shape}: input.shape={tuple(given.shape)}")
+        executor = executor_for(None, given, dtype) if self._on_device_arrays else self._executor
+        if executor.place != self._executor.place:
+            raise ValueError(f"input must be on the device and in the context of the plan's weight, {self.device}")
+        if out is not None:
+            check_out(out, self.output_shape, dtype, arrays)
+        source = executor.usable(arrays["input"])
+        result = result_array(executor, out, self.output_shape, dtype, source)
+        layouts = self._layouts_of(source, result)
+        self._launch(executor, layouts, source, result)
+        if out is None and source is given and type(given) is np.ndarray:
+            if len(self._layouts) >= _MOST_LAYOUTS:
+                self._layouts.clear()
+            self._layouts[given.shape, given.strides, given.dtype] = layouts
+        if out is None or result is out:
+            return result
+        out[...] = result
+        return out
+
+    def _layouts_of(self, source: Any, result: Any) -> Layouts:
+        walked = {self._source: activation(self._problem, source), self._target: activation(self._problem, result)}
+        pieces = {name: Operand(None, 0, ()) for name in self._workspace}
+        return layouts_of({**walked, **self._kept, **pieces})
+
+    def _launch(self, executor: Executor, layouts: Layouts, source: Any, result: Any) -> None:
+        kept = [operand.array for operand in self._kept.values()]
+        try:
+            pieces = self._free.pop()
+        except IndexError:
+            pieces = tuple([executor.memory(size) for size in self._workspace.values()])
+        executor.launch(self._plan, layouts, (source, result, *kept, *pieces))
+        self._free.append(pieces)
+
+    def __repr__(self) -> str:
+        return f"<clconv plan of {self.operation}, {self.input_shape} {self.dtype} on {self.device}: {self.algorithm}>"
+
+    def __str__(self) -> str:
+        return "\n".join(
+            [
+                f"{self.operation} on {self.device}: {self.dtype}, {self.input_shape} to {self.output_shape}",
+                f"  algorithm   {self.algorithm}, error class {self.error}, at accuracy {self.accuracy}",
+                f"  prepared    {self.prepared_bytes} bytes of weights",
+                f"  workspace   {self.workspace_bytes} bytes",
+                *(f"  not {name}: {reason}" for name, reason in self.alternatives.items()),
+            ]
+        )
+
+
+def _weights_of(problem: ConvProblem, arrays: Mapping[str, Any]) -> dict[str, Operand]:
+    """Return the operands that stay."""
+    bias = {} if arrays["bias"] is None else {"b": vector(arrays["bias"])}
+    return {
+        "w": weight_operand(problem, arrays["weight"]),
+        **bias,
+        **epilogue_operands(arrays, problem.activation_strides),
+    }
+
+
+def _prepared(executor: Executor, preparation: Plan, weights: dict[str, Operand]) -> dict[str, Operand]:
+    """Run a preparation to its end; return the weights and what it made of them."""
+    pieces = {name: Operand(executor.memory(size), 0, ()) for name, size in preparation.workspace.items()}
+    kept = {**weights, **pieces}
+    executor.run(replace(preparation, workspace={}), kept)
+    executor.finish()
+    return kept
