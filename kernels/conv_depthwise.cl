@@ -1,206 +1,217 @@
-/* Convolution with one input channel in each group, for processors: it waits for memory, so x is read, and y written, once.
+/* Convolution with one input channel in each group, for processors, with a group in each lane:
  *
- *     y[n, g, oc, o] = b[g, oc] + sum over k of w[g, oc, k] * x[n, g, source(o*S - P + k*D)]
+ *     y[n, g, oc, o] = b[g, oc] + sum over k of w[g, oc, k] * x[n, g, o*S - P + k*D]        over positions within x
  *
- * A work-item copies what a band of rows of y needs, with its padding, to private memory that stays in the nearest cache:
- * positions with one remainder by SW side by side, so that each tap of a row of outputs reads neighbours. Then it computes
- * UNITS vectors of outputs at once, in any rows.
+ * It waits for memory, so x is read, and y written, about once. A work-item turns a band of LANES planes from rows of
+ * positions to vectors of groups, which stay in the nearest caches, computes, and turns the results back. Padding is
+ * never read: an output that is near a border sums over fewer taps.
  *
- * The gradient of the data is such a convolution of dy, with U - 1 zeros between its values where the stride was U. Neither
- * those nor zero padding contribute products, as in conv.cl: outputs that are not finite are computed again by that rule.
+ * The gradient of the data at stride U is a convolution of dy for each remainder of the positions by U, see
+ * Window.of_data_gradient. So outputs are computed in phases, and phase f of an axis, which the table tells, has
+ *
+ *     the outputs  o = first + t*U,  the positions  t*S - low + k*D,  and the taps  tap + k*step  of w,  k < taps.
+ *
+ * A pass that has one phase with all outputs is the forward convolution.
  */
 #include "convolution.h"
 #include "epilogue.h"
 #include "vector.h"
 
+/* Positions of a band, of the data and of the result, and taps. */
+#define POSITIONS 1024
+#define TAPS 256
+/* Outputs that are summed at once. */
 #define UNITS 8
-/* 32 KiB of reals, and a vector that is read beyond them. */
-#define BUFFER (32768 / sizeof(real))
 
-/* Copies a row of x: its value j goes to position p = j*UW + PW, which lies at row[p % SW * EW + p / SW]. The rest is zero. */
-static inline void copy_row(
-    real *row, global const element *x, const index64 start, const index64 x_w,
-    const int IW, const int PW, const int SW, const int EW, const int UW)
+/* A row of the table. */
+#define FIRST(phase) phases[(phase) * 5]
+#define LOW(phase) phases[(phase) * 5 + 1]
+#define KERNEL(phase) phases[(phase) * 5 + 2]
+#define FIRST_TAP(phase) phases[(phase) * 5 + 3]
+#define TAP_STEP(phase) phases[(phase) * 5 + 4]
+
+/* Lays out `count` positions of LANES planes, `step` and `plane` elements apart, as vectors of planes. */
+static inline void gather_run(
+    real *target, global const element *x, const index64 start, const index64 step, const index64 plane, const int count)
 {
-    for (int e = 0; e < SW * EW; e++) row[e] = 0;
-    const int low = PW < 0 ? (UW - 1 - PW) / UW : 0;
-    const int values = (IW - 1) / UW + 1, room = (SW * EW - PW + UW - 1) / UW;
-    const int high = values < room ? values : room;
-    int j = low;
-    if (x_w == 1 && SW == 1 && UW == 1) {
-        for (; j + LANES <= high; j += LANES) store_vector(row + j + PW, load_lanes(x, start + j));
-    } else if (x_w == 1 && SW == 2 && UW == 1) {
-        real *even = row + (j + PW) % 2 * EW + (j + PW) / 2, *odd = row + (j + 1 + PW) % 2 * EW + (j + 1 + PW) / 2;
-        for (; j + 2 * LANES <= high; j += 2 * LANES, even += LANES, odd += LANES) {
-            const vector first = load_lanes(x, start + j), second = load_lanes(x, start + j + LANES);
-            store_vector(even, SHUFFLED(first, second, EVEN_LANES));
-            store_vector(odd, SHUFFLED(first, second, ODD_LANES));
+    int p = 0;
+    if (plane == 1) {
+        for (; p < count; p++) store_vector(target + p * LANES, load_lanes(x, start + p * step));
+    } else if (step == 1 && count >= LANES) {
+        while (p < count) {
+            const int first = p + LANES <= count ? p : count - LANES;
+            vector square[LANES];
+            for (int lane = 0; lane < LANES; lane++) square[lane] = load_lanes(x, start + lane * plane + first);
+            TRANSPOSE(square, LANES);
+            for (int i = 0; i < LANES; i++) store_vector(target + (first + i) * LANES, square[i]);
+            p = first + LANES;
         }
-    } else if (x_w == 1 && SW == 1 && UW == 2) {
-        for (; j + LANES <= high; j += LANES) {
-            const vector values_of_x = load_lanes(x, start + j);
-            store_vector(row + 2 * j + PW, SHUFFLED(values_of_x, splat(0), FIRST_HALVES));
-            store_vector(row + 2 * j + PW + LANES, SHUFFLED(values_of_x, splat(0), SECOND_HALVES));
-        }
-    }
-    for (; j < high; j++) {
-        const int p = j * UW + PW;
-        row[p % SW * EW + p / SW] = load(x, start + j * x_w);
+    } else {
+        for (int lane = 0; lane < LANES; lane++)
+            for (int i = 0; i < count; i++) target[i * LANES + lane] = load(x, start + lane * plane + i * step);
     }
 }
 
-/* Fills in the padding of a row whose padding is not zero. */
-static inline void pad_row(
-    real *row, global const element *x, const index64 start, const index64 x_w,
-    const int IW, const int PW, const int SW, const int EW, const int padding_mode)
+/* The first t of a phase with first + t*U >= o. */
+static inline int first_of(const int o, const int first, const int U)
 {
-    for (int p = 0; p < SW * EW; p++) {
-        if (p >= PW && p < PW + IW) continue;
-        const int iw = source_of(p - PW, IW, padding_mode);
-        if (iw >= 0) row[p % SW * EW + p / SW] = load(x, start + iw * x_w);
-    }
-}
-
-/* The sum of a single output, whose window begins at (id, ih, iw), without products of zeros that stand for no value. */
-APART real sum_by_the_rule(
-    const real *line, global const element *w, const real bias, const int HEIGHT, const int EW, const int padding_mode,
-    const int KD, const int KH, const int KW, const int ID, const int IH, const int IW, const int SW,
-    const int DD, const int DH, const int DW, const int UD, const int UH, const int UW,
-    const int id, const int ih, const int iw, const index64 w_d, const index64 w_h, const index64 w_w)
-{
-    real sum = bias;
-    for (int tap = 0; tap < KD * KH * KW; tap++) {
-        const int kw = tap % KW, kh = tap / KW % KH, kd = tap / KW / KH;
-        const int d = source_of(id + kd * DD, ID, padding_mode);
-        const int h = source_of(ih + kh * DH, IH, padding_mode);
-        const int p = source_of(iw + kw * DW, IW, padding_mode);
-        if (d < 0 || h < 0 || p < 0 || d % UD != 0 || h % UH != 0 || p % UW != 0) continue;
-        const int place = (kd * HEIGHT + kh * DH) * SW * EW + kw * DW % SW * EW + kw * DW / SW;
-        sum += load(w, kd * w_d + kh * w_h + kw * w_w) * line[place];
-    }
-    return sum;
+    return o <= first ? 0 : (o - first + U - 1) / U;
 }
 
 kernel void conv_depthwise(
     WORK_ITEM
     global const element *x, global const element *w, global const element *b, EPILOGUE_ARRAYS, global element *y,
-    const index64 N, const int G, const int OC,
-    const int OD, const int OH, const int OW, const int KD, const int KH, const int KW,
-    const int SD, const int SH, const int SW, const int DD, const int DH, const int DW,
-    const int ID, const int IH, const int IW, const int PD, const int PH, const int PW, const int padding_mode,
-    const int UD, const int UH, const int UW, const int ROWS, const int EW,
+    global const int *table,
+    const index64 N, const int G, const int OC, const int OD, const int OH, const int OW,
+    const int SH, const int SW, const int DH, const int DW, const int IH, const int IW,
+    const int UH, const int UW, const int ROWS, const int COLUMNS,
     GROUPED_VIEW(x), GROUPED_VIEW(w), GROUPED_VIEW(y), const index64 b_start, const index64 b_c, const int has_bias,
     EPILOGUE, GROUPED_VIEW(residual))
 {
-    const int BANDS = (OH + ROWS - 1) / ROWS;
+    const int BLOCKS = (G + LANES - 1) / LANES;
+    const int BANDS = (OH + ROWS - 1) / ROWS, STRIPS = (OW + COLUMNS - 1) / COLUMNS;
     index64 item = WORK_ITEM_INDEX;
-    if (item >= N * G * OD * BANDS) return;
-    const int first_row = item % BANDS * ROWS; item /= BANDS;
-    const int od = item % OD; item /= OD;
-    const index64 g = item % G;
-    const index64 n = item / G;
-    const int rows = OH - first_row < ROWS ? OH - first_row : ROWS;
-    const int id = od * SD - PD, ih = first_row * SH - PH;
+    if (item >= N * BLOCKS * OD * BANDS * STRIPS) return;
+    const int column = item % STRIPS * COLUMNS; item /= STRIPS;
+    const int row = item % BANDS * ROWS; item /= BANDS;
+    const int d = item % OD; item /= OD;
+    const int block = item % BLOCKS * LANES;
+    const index64 n = item / BLOCKS;
+    /* The last block of groups begins where it is whole; those which the one before it has are not stored. */
+    const int g = block + LANES <= G ? block : G - LANES;
+    const int rows = OH - row < ROWS ? OH - row : ROWS, columns = OW - column < COLUMNS ? OW - column : COLUMNS;
 
-    /* Every tap's rows of x, KD planes of HEIGHT rows of PITCH positions. */
-    const int PITCH = SW * EW;
-    const int HEIGHT = (rows - 1) * SH + (KH - 1) * DH + 1;
-    real buffer[BUFFER + LANES];
-    for (int kd = 0; kd < KD; kd++) {
-        const int d = source_of(id + kd * DD, ID, padding_mode);
-        for (int height = 0; height < HEIGHT; height++) {
-            const int h = source_of(ih + height, IH, padding_mode);
-            real *row = buffer + (kd * HEIGHT + height) * PITCH;
-            if (d < 0 || h < 0 || d % UD != 0 || h % UH != 0) {
-                for (int e = 0; e < PITCH; e++) row[e] = 0;
-                continue;
-            }
-            const index64 start = x_start + n * x_n + g * x_g + d / UD * x_d + h / UH * x_h;
-            copy_row(row, x, start, x_w, IW, PW, SW, EW, UW);
-            if (padding_mode != ZEROS) pad_row(row, x, start, x_w, IW, PW, SW, EW, padding_mode);
-        }
+    /* The positions that outputs of the band read. */
+    int top = IH, bottom = 0, left = IW, right = 0;
+    global const int *phases = table;
+    for (int phase = 0; phase < UH; phase++) {
+        const int t = first_of(row, FIRST(phase), UH), end = first_of(row + rows, FIRST(phase), UH);
+        if (t >= end || KERNEL(phase) == 0) continue;
+        const int low = t * SH - LOW(phase), high = (end - 1) * SH - LOW(phase) + (KERNEL(phase) - 1) * DH + 1;
+        top = low < top ? low : top;
+        bottom = high > bottom ? high : bottom;
     }
-    store_vector(buffer + KD * HEIGHT * PITCH, splat(0));
+    phases = table + 5 * UH;
+    for (int phase = 0; phase < UW; phase++) {
+        const int t = first_of(column, FIRST(phase), UW), end = first_of(column + columns, FIRST(phase), UW);
+        if (t >= end || KERNEL(phase) == 0) continue;
+        const int low = t * SW - LOW(phase), high = (end - 1) * SW - LOW(phase) + (KERNEL(phase) - 1) * DW + 1;
+        left = low < left ? low : left;
+        right = high > right ? high : right;
+    }
+    top = top < 0 ? 0 : top;
+    left = left < 0 ? 0 : left;
+    bottom = bottom > IH ? IH : bottom;
+    right = right > IW ? IW : right;
+
+    real data[POSITIONS * LANES];
+    const int PITCH = right - left;
+    const index64 x_first = x_start + n * x_n + g * x_g + d * x_d + top * x_h + left * x_w;
+    if (x_h == PITCH * x_w && bottom > top && PITCH > 0)
+        gather_run(data, x, x_first, x_w, x_g, (bottom - top) * PITCH);
+    else
+        for (int h = top; h < bottom; h++)
+            gather_run(data + (h - top) * PITCH * LANES, x, x_first + (h - top) * x_h, x_w, x_g, PITCH);
 
     const int is_plain = !(has_scale | has_shift | has_residual | (activation != NO_ACTIVATION));
-    const int is_dense = is_plain && y_w == 1 && y_h == OW;
+    const int is_dense = columns == OW && y_h == OW * y_w && (!has_residual || residual_h == OW * residual_w);
     for (int oc = 0; oc < OC; oc++) {
-        const index64 taps = w_start + g * w_g + oc * w_n;
-        const index64 c = g * OC + oc;
-        const real bias = has_bias ? load(b, b_start + c * b_c) : 0;
-        const index64 y_first = y_start + n * y_n + g * y_g + oc * y_c + od * y_d + first_row * y_h;
-        const index64 residual_first = residual_start + n * residual_n + g * residual_g + oc * residual_c
-            + od * residual_d + first_row * residual_h;
-        int row = 0, column = 0;
-        while (row < rows) {
-            int units = 0, line[UNITS], first[UNITS];
-            const real *place[UNITS];
-            for (int u = 0; u < UNITS; u++) {
-                if (row < rows) {
-                    line[u] = row;
-                    first[u] = column;
-                    units++;
-                    column += LANES;
-                    if (column >= OW) {
-                        column = 0;
-                        row++;
-                    }
-                } else { /* none is left: the last one again */
-                    line[u] = line[u - 1];
-                    first[u] = first[u - 1];
-                }
-                place[u] = buffer + line[u] * SH * PITCH + first[u];
-            }
-            vector sum[UNITS], total[UNITS];
-            for (int u = 0; u < UNITS; u++) {
-                sum[u] = splat(0);
-                total[u] = splat(bias);
-            }
-            int terms = 0;
-            for (int kd = 0; kd < KD; kd++)
-                for (int kh = 0; kh < KH; kh++) {
-                    int offset = (kd * HEIGHT + kh * DH) * PITCH, remainder = 0;
-                    for (int kw = 0; kw < KW; kw++) {
-                        const real weight = load(w, taps + kd * w_d + kh * w_h + kw * w_w);
-                        for (int u = 0; u < UNITS; u++) sum[u] += load_private(place[u] + offset) * weight;
-                        for (int step = 0; step < DW; step++) { /* DW positions on, which lie EW apart */
-                            offset += EW;
-                            if (++remainder < SW) continue;
-                            remainder = 0;
-                            offset -= PITCH - 1;
+        real result[POSITIONS * LANES], weights[TAPS * LANES], first_sum[LANES];
+        for (int lane = 0; lane < LANES; lane++)
+            first_sum[lane] = has_bias ? load(b, b_start + ((g + lane) * OC + oc) * b_c) : 0;
+
+        for (int h_phase = 0; h_phase < UH; h_phase++) {
+            phases = table;
+            const int KH = KERNEL(h_phase), first_h = FIRST(h_phase), low_h = LOW(h_phase);
+            const int tap_h = FIRST_TAP(h_phase), step_h = TAP_STEP(h_phase);
+            const int begin_h = first_of(row, first_h, UH), end_h = first_of(row + rows, first_h, UH);
+            for (int w_phase = 0; w_phase < UW; w_phase++) {
+                phases = table + 5 * UH;
+                const int KW = KERNEL(w_phase), first_w = FIRST(w_phase), low_w = LOW(w_phase);
+                const int begin_w = first_of(column, first_w, UW), end_w = first_of(column + columns, first_w, UW);
+                const index64 taps = w_start + g * w_g + oc * w_n + tap_h * w_h + FIRST_TAP(w_phase) * w_w;
+                for (int kh = 0; kh < KH; kh++)
+                    for (int kw = 0; kw < KW; kw++)
+                        for (int lane = 0; lane < LANES; lane++)
+                            weights[(kh * KW + kw) * LANES + lane] =
+                                load(w, taps + lane * w_g + kh * step_h * w_h + kw * TAP_STEP(w_phase) * w_w);
+
+                /* Outputs from `inner` up to `outer` read positions within the row through every tap. */
+                const int reach = (KW - 1) * DW;
+                int inner = low_w > 0 ? (low_w + SW - 1) / SW : 0;
+                int outer = IW - 1 - reach + low_w >= 0 ? (IW - 1 - reach + low_w) / SW + 1 : 0;
+                inner = inner < begin_w ? begin_w : inner > end_w ? end_w : inner;
+                outer = outer < inner ? inner : outer > end_w ? end_w : outer;
+
+                for (int t = begin_h; t < end_h; t++) {
+                    const int h = t * SH - low_h;
+                    int first_kh = 0, last_kh = KH; /* those within the plane */
+                    while (first_kh < KH && h + first_kh * DH < 0) first_kh++;
+                    while (last_kh > first_kh && h + (last_kh - 1) * DH >= IH) last_kh--;
+                    real *line = result + ((first_h + t * UH - row) * columns + first_w - column) * LANES;
+                    const real *source = data + ((h - top) * PITCH - low_w - left) * LANES;
+                    for (int s = begin_w; s < end_w;) {
+                        const int units = s >= inner && s + UNITS <= outer ? UNITS : 1;
+                        if (units == UNITS) {
+                            vector sum[UNITS];
+                            for (int u = 0; u < UNITS; u++) sum[u] = load_private(first_sum);
+                            for (int kh = first_kh; kh < last_kh; kh++) {
+                                const real *place = source + (kh * DH * PITCH + s * SW) * LANES;
+                                for (int kw = 0; kw < KW; kw++, place += DW * LANES) {
+                                    const vector weight = load_private(weights + (kh * KW + kw) * LANES);
+                                    for (int u = 0; u < UNITS; u++)
+                                        sum[u] += load_private(place + u * SW * LANES) * weight;
+                                }
+                            }
+                            for (int u = 0; u < UNITS; u++) store_vector(line + (s + u) * UW * LANES, sum[u]);
+                        } else {
+                            vector sum = load_private(first_sum);
+                            for (int kh = first_kh; kh < last_kh; kh++)
+                                for (int kw = 0; kw < KW; kw++) {
+                                    const int position = s * SW - low_w + kw * DW;
+                                    if (position < 0 || position >= IW) continue;
+                                    sum += load_private(source + (kh * DH * PITCH + s * SW + kw * DW) * LANES)
+                                        * load_private(weights + (kh * KW + kw) * LANES);
+                                }
+                            store_vector(line + s * UW * LANES, sum);
                         }
-                    }
-                    terms += KW;
-                    if (terms < TERMS_PER_PART) continue;
-                    terms = 0;
-                    for (int u = 0; u < UNITS; u++) {
-                        total[u] += sum[u];
-                        sum[u] = splat(0);
+                        s += units;
                     }
                 }
-            vector zeros = splat(0);
-            for (int u = 0; u < UNITS; u++) {
-                total[u] += sum[u];
-                zeros += total[u] * 0;
             }
-            const int by_the_rule = (padding_mode == ZEROS) & !(sum_of_lanes(zeros) == 0);
-            for (int u = 0; u < units; u++) {
-                const int count = OW - first[u] < LANES ? OW - first[u] : LANES;
-                const index64 target = y_first + line[u] * y_h + first[u] * y_w;
-                /* A whole vector, if what follows these outputs is written later. */
-                if (is_dense && !by_the_rule && (rows - 1 - line[u]) * OW >= LANES - count) {
-                    store_lanes(y, target, total[u]);
-                    continue;
+        }
+
+        const int runs = is_dense ? 1 : rows, length = is_dense ? rows * OW : columns;
+        for (int r = 0; r < runs; r++) {
+            const index64 h = row + r;
+            const index64 target = y_start + n * y_n + g * y_g + oc * y_c + d * y_d + h * y_h + column * y_w;
+            const index64 added = residual_start + n * residual_n + g * residual_g + oc * residual_c
+                + d * residual_d + h * residual_h + column * residual_w;
+            if (is_plain && y_g == 1 && y_w != 1 && g == block) {
+                for (int p = 0; p < length; p++)
+                    store_lanes(y, target + p * y_w, load_private(result + (r * columns + p) * LANES));
+                continue;
+            }
+            for (int p = 0; p < length;) {
+                const int first = p + LANES <= length || length < LANES ? p : length - LANES;
+                const int count = length < LANES ? length : LANES;
+                vector square[LANES];
+                for (int i = 0; i < LANES; i++)
+                    square[i] = i < count ? load_private(result + (r * columns + first + i) * LANES) : splat(0);
+                TRANSPOSE(square, LANES);
+                for (int lane = block - g; lane < LANES; lane++) {
+                    const index64 place = target + lane * y_g + first * y_w;
+                    if (is_plain && y_w == 1 && count == LANES) {
+                        store_lanes(y, place, square[lane]);
+                        continue;
+                    }
+                    real run[LANES];
+                    store_vector(run, square[lane]);
+                    FINISH_RUN(run, count, (g + lane) * OC + oc, added + lane * residual_g + first * residual_w,
+                               residual_w);
+                    store_run(y, place, y_w, run, count);
                 }
-                real run[LANES];
-                store_vector(run, total[u]);
-                if (by_the_rule)
-                    for (int t = 0; t < count; t++)
-                        run[t] = sum_by_the_rule(
-                            place[u] + t, w + taps, bias, HEIGHT, EW, padding_mode, KD, KH, KW, ID, IH, IW, SW,
-                            DD, DH, DW, UD, UH, UW, id, ih + line[u] * SH, (first[u] + t) * SW - PW, w_d, w_h, w_w);
-                FINISH_RUN(run, count, c, residual_first + line[u] * residual_h + first[u] * residual_w, residual_w);
-                store_run(y, target, y_w, run, count);
+                p = first + count;
             }
         }
     }

@@ -11,6 +11,7 @@ from typing import Any
 
 from clconv.algorithms import (
     activation,
+    conv_depthwise,
     conv_direct,
     conv_portable,
     conv_rows,
@@ -51,11 +52,13 @@ ADMITTED = {"strict": ERROR_CLASSES[:1], "default": ERROR_CLASSES[:2], "fast": E
 #: Every operation that can be planned, each with its algorithms from the most special to the portable one.
 ALGORITHMS: dict[str, tuple[Algorithm, ...]] = {
     "conv_fwd": (
+        Algorithm("depthwise", conv_depthwise.fwd_refusal, conv_depthwise.plan_fwd),
         Algorithm("rows", conv_rows.fwd_refusal, conv_rows.plan_fwd),
         Algorithm("direct", conv_direct.fwd_refusal, conv_direct.plan_fwd),
         portable(conv_portable.plan_fwd),
     ),
     "conv_bwd_data": (
+        Algorithm("depthwise", conv_depthwise.bwd_data_refusal, conv_depthwise.plan_bwd_data),
         Algorithm("rows", conv_rows.bwd_data_refusal, conv_rows.plan_bwd_data),
         Algorithm("direct", conv_direct.bwd_data_refusal, conv_direct.plan_bwd_data),
         portable(conv_portable.plan_bwd_data),

@@ -17,7 +17,19 @@ from clconv.problem import ConvProblem, EpilogueProblem
 from clconv.problem.epilogue import NO_EPILOGUE
 from clconv.problem.window import Window
 
-__all__ = ["LARGEST_COPY", "Frame", "Pass", "bwd_data", "bwd_weights", "by_axis", "fwd", "planned", "split_refusal"]
+__all__ = [
+    "LARGEST_COPY",
+    "Frame",
+    "Pass",
+    "activation_walk",
+    "bwd_data",
+    "bwd_weights",
+    "by_axis",
+    "fwd",
+    "planned",
+    "split_refusal",
+    "weights_walk",
+]
 
 #: How many elements of data may be copied with their padding: a view of little memory may stand for many.
 LARGEST_COPY = 2**29
@@ -128,7 +140,7 @@ def fwd(problem: ConvProblem) -> Pass:
         frame=_frame(problem.windows),
         padding_mode=problem.padding_mode,
         arrays=("x", "w", "y"),
-        walks=(_activation(problem.ICG), _weights(problem.OCG, (0, 1), (1, 1)), _activation(problem.OCG)),
+        walks=(activation_walk(problem.ICG), weights_walk(problem.OCG, (0, 1), (1, 1)), activation_walk(problem.OCG)),
         data_channels=problem.ICG,
         is_dense="x" in problem.dense,
         has_bias=problem.bias and not problem.transposed,
@@ -150,7 +162,7 @@ def bwd_data(problem: ConvProblem) -> list[Pass]:
             padding_mode="zeros",
             arrays=("dy", "w", "dx"),
             walks=(
-                _activation(problem.OCG),
+                activation_walk(problem.OCG),
                 Walk(
                     (0, 0, *(part.first_tap for part in parts)),
                     ((0, problem.OCG), (1, 1), (0, 1), *_steps(part.tap_step for part in parts)),
@@ -184,7 +196,7 @@ def bwd_weights(problem: ConvProblem) -> Pass:
         walks=(
             Walk(_NOWHERE, ((1, problem.ICG), (1, 1), (0, 1), *_SPATIAL)),
             Walk(_NOWHERE, ((1, problem.OCG), (1, 1), (0, 1), *_SPATIAL)),
-            _weights(problem.OCG, (1, 1), (0, 1)),
+            weights_walk(problem.OCG, (1, 1), (0, 1)),
         ),
         data_channels=problem.ICG,
     )
@@ -206,11 +218,11 @@ def _steps(factors: Iterable[int]) -> tuple[tuple[int, int], ...]:
     return tuple(zip((2, 3, 4), factors, strict=True))
 
 
-def _activation(channels: int) -> Walk:
+def activation_walk(channels: int) -> Walk:
     """Return the walk over an array of batch and channels, with this many channels in a group."""
     return Walk(_NOWHERE, ((1, channels), (0, 1), (1, 1), *_SPATIAL))
 
 
-def _weights(OCG: int, n: tuple[int, int], c: tuple[int, int]) -> Walk:
+def weights_walk(OCG: int, n: tuple[int, int], c: tuple[int, int]) -> Walk:
     """Return the walk over a weight array whose axes ``n`` and ``c`` are taken as batch and channels."""
     return Walk(_NOWHERE, ((0, OCG), n, c, *_SPATIAL))

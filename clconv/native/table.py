@@ -31,6 +31,7 @@ ROWS = {
 DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
     "activation.cl": _ELEMENTS,
     "conv.cl": _ELEMENTS,
+    "conv_depthwise.cl": _VECTORS,
     "conv_direct.cl": tuple(
         (*element, ("VECTOR_BYTES", width), ("VECTORS", vectors))
         for element in _ELEMENTS
