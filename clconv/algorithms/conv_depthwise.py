@@ -41,7 +41,7 @@ class _Axis(NamedTuple):
         lows = [window.low for window in windows]
         steps = -(-outputs // len(windows))
         reach = steps * self.stride + max(window.span for window in windows) + max(lows) - min(lows)
-        return min(reach, self.extent)
+        return max(1, min(reach, self.extent))
 
     def fitting(self, room: int) -> int:
         """Return how many neighbouring outputs, and the positions that they read, there is room for."""
