@@ -107,7 +107,7 @@ def _refusal(problem: ConvProblem, traits: Traits, channels: int, axes: tuple[_A
     if (depth.kernel, depth.stride, depth.low, depth.high) != (1, 1, 0, 0):
         return "the window has a depth"
     lanes = traits.vector_bytes // problem.real_bytes
-    if problem.G < lanes:
+    if lanes > problem.G:
         return f"{problem.G} groups are less than the {lanes} lanes of a vector"
     if not problem.N or any(axis.outputs == 0 or axis.extent == 0 for axis in axes):
         return "there are no outputs"
