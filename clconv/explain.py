@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from clconv.accuracy import accuracy_in_force
@@ -46,7 +47,7 @@ def explain(
 
     For each pass: the algorithm with the class of its error, its launches with what they are compiled with and how many
     work-items they have, what they copy or compute on the way and where it goes, and the reason against each other
-    algorithm. Nothing is computed.
+    algorithm. Nothing is computed. Arrays are taken to lie in memory without gaps.
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ def explain(
       algorithm  ...
     """
     geometry = geometry_of(operation, stride, padding, dilation, groups, padding_mode, flip, output_padding)
-    problem = geometry.problem_of(input_shape, tuple(weight_shape), bias, dtype)
+    problem = replace(geometry.problem_of(input_shape, tuple(weight_shape), bias, dtype), dense=("x", "dy"))
     executor, accuracy = executor_in_force(device), accuracy_in_force()
     executor.check_dtype(dtype)
     forward, data_gradient = ("conv_bwd_data", "conv_fwd") if problem.transposed else ("conv_fwd", "conv_bwd_data")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import re
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import clconv
+from clconv import algorithms
 from clconv.algorithms import ALGORITHMS, plan_for
 from clconv.devices import executor_for
 from clconv.native import executor as native_executor
@@ -31,20 +33,34 @@ W = np.random.default_rng(1).standard_normal((24, 8, 3, 3), dtype=np.float32)
 B = np.random.default_rng(2).standard_normal(24, dtype=np.float32)
 
 
+@contextlib.contextmanager
+def choosing_as_plans_do(device):
+    """Let plain calls choose the algorithm that a plan would, for which the preparation of weights is free."""
+    executor = executor_for(device, X, "float32")
+    own = executor.traits
+    executor.traits = own._replace(prepared=True)
+    try:
+        yield executor
+    finally:
+        executor.traits = own
+
+
 @pytest.mark.parametrize("transposed", [False, True], ids=["plain", "transposed"])
 @given(data=st.data())
 def test_a_plan_computes_the_bits_of_a_plain_call(device, transposed, data):
     case = data.draw(convolutions(transposed))
     x, w, bias, _ = arrays_of(case, reals)
-    expected = getattr(clconv, case.operation)(x, w, bias, **case.arguments, device=device)
-    with fenced(executor_for(device, x, case.dtype)):
+    with choosing_as_plans_do(device) as executor, fenced(executor):
         layer = clconv.plan(case.operation, x.shape, w, bias, **case.arguments, device=device)
-        assert layer.output_shape == expected.shape == case.output_shape
-        for given_ in (x, x, laid_out(x, "fortran"), laid_out(x, "sliced")):
+        for layout in ("contiguous", "contiguous", "fortran", "sliced"):
+            given_ = laid_out(x, layout)
+            expected = getattr(clconv, case.operation)(given_, w, bias, **case.arguments, device=device)
+            assert layer.output_shape == expected.shape == case.output_shape
             np.testing.assert_array_equal(layer(given_), expected, strict=True)
-    out = laid_out(np.zeros_like(expected), "inside")
-    assert layer(x, out=out) is out
-    np.testing.assert_array_equal(out, expected)
+            for _ in range(2):
+                out = laid_out(np.zeros_like(expected), "inside")
+                assert layer(given_, out=out) is out
+                np.testing.assert_array_equal(out, expected)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
@@ -52,7 +68,8 @@ def test_a_plan_computes_the_bits_of_a_plain_call(device, transposed, data):
 def test_an_epilogue_is_part_of_a_plan(device, dtype, flip):
     x, w, b = X.astype(dtype), W.astype(dtype), B.astype(dtype)
     epilogue = clconv.Epilogue(scale=b, shift=b[::-1], activation="relu")
-    expected = clconv.conv2d(x, w, b, padding=1, flip=flip, epilogue=epilogue, device=device)
+    with choosing_as_plans_do(device):
+        expected = clconv.conv2d(x, w, b, padding=1, flip=flip, epilogue=epilogue, device=device)
     layer = clconv.plan("conv2d", x.shape, w, b, padding=1, flip=flip, epilogue=epilogue, device=device)
     np.testing.assert_array_equal(layer(x), expected, strict=True)
 
@@ -61,10 +78,12 @@ def test_what_is_written_into_weights_shows_in_plain_calls_and_not_in_plans(devi
     w, b = W.copy(), B.copy()
     before = clconv.conv2d(X, w, b, device=device)
     layer = clconv.plan("conv2d", X.shape, w, b, device=device)
+    planned = layer(X)
+    np.testing.assert_allclose(planned, before, rtol=0, atol=1e-4)
     for _ in range(2):  # what is remembered of plain calls are no contents
         w *= -2
         b += 1
-        np.testing.assert_array_equal(layer(X), before)
+        np.testing.assert_array_equal(layer(X), planned)
         after = clconv.conv2d(X, w, b, device=device)
         assert np.abs(after - before).max() > 1
         np.testing.assert_array_equal(after, clconv.conv2d(X, w.copy(), b.copy(), device=device))
@@ -83,12 +102,25 @@ def test_a_plan_tells_of_itself(device):
 
 
 @needs_native
-def test_a_direct_plan_packs_its_weights_beforehand():
+def test_a_direct_plan_packs_its_weights_beforehand(monkeypatch):
+    direct = next(algorithm for algorithm in ALGORITHMS["conv_fwd"] if algorithm.name == "direct")
+    monkeypatch.setitem(ALGORITHMS, "conv_fwd", (direct,))
+    algorithms.forget()
     layer = clconv.plan("conv2d", X.shape, W, padding=1, device="native")
     assert layer.algorithm == "direct"
     assert layer.prepared_bytes >= W.nbytes
     assert layer.workspace_bytes > 0  # the padded input
-    assert "w" not in layer._kept
+    assert not layer.alternatives
+    launched_kernels = []
+    executor = executor_for("native", X, "float32")
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            executor, "launch", lambda plan, *_: launched_kernels.extend(one.kernel for one in plan.launches)
+        )
+        layer(X)
+    assert launched_kernels == ["pad_input", "conv_direct"]
+    monkeypatch.undo()
+    algorithms.forget()
 
 
 @needs_native
@@ -101,7 +133,8 @@ def test_a_plan_keeps_the_accuracy_of_its_making():
 def test_threads_may_share_a_plan(device):
     layer = clconv.plan("conv2d", X.shape, W, B, padding=1, device=device)
     inputs = [X * np.float32(factor) for factor in range(1, 5)]
-    expected = [clconv.conv2d(x, W, B, padding=1, device=device) for x in inputs]
+    expected = [layer(x) for x in inputs]
+    np.testing.assert_allclose(expected[0], clconv.conv2d(X, W, B, padding=1, device=device), rtol=0, atol=1e-4)
     wrong = []
 
     def work(x, y):
@@ -133,7 +166,7 @@ def test_a_forked_child_may_go_on_with_a_plan():
 def test_plans_of_pyopencl_arrays_run_on_their_queue(name):
     cl, cl_array = importlib.import_module("pyopencl"), importlib.import_module("pyopencl.array")
     with clconv.use(name):
-        expected = clconv.conv2d(X, W, B, padding=1)
+        expected = clconv.plan("conv2d", X.shape, W, B, padding=1)(X)
     found = importlib.import_module("clconv.opencl.devices").found()
     device = next(entry.device for entry in found if entry.name == name)
     context = cl.Context([device])
@@ -188,6 +221,20 @@ def test_what_a_plan_refuses(call, error, rule):
     layer = clconv.plan("conv2d", X.shape, W, device="native")
     with pytest.raises(error, match=re.escape(rule)):
         call(layer)
+
+
+@needs_native
+def test_an_output_is_checked_in_every_call_of_a_plan():
+    both = np.zeros((2, *X.shape), "float32")
+    layer = clconv.plan("conv2d", X.shape, W[:8], padding=1, device="native")
+    for _ in range(3):
+        assert layer(both[0], both[1]).base is both
+        with pytest.raises(ValueError, match="out must not overlap an input"):
+            layer(both[0], both[0])
+        readonly = np.zeros_like(X)
+        readonly.flags.writeable = False
+        with pytest.raises(ValueError, match="out must be writeable"):
+            layer(both[0], readonly)
 
 
 def launched(arrays, file="conv_direct.cl", kernel="pack_weights"):

@@ -269,7 +269,8 @@ def _refusal(this: Pass, problem: ConvProblem, traits: Traits) -> str | None:
     own = _products(this, problem, traits, _tile(this, problem, traits))
     own *= terms + (_DENSE_OUTPUT if _lies_as_its_copy(this) else _OUTPUT)
     direct = conv_direct.padded_products(this, problem, traits) * (terms + _DIRECT_OUTPUT)
-    direct += _DIRECT_WEIGHT * this.OC * terms
+    if not traits.prepared:
+        direct += _DIRECT_WEIGHT * this.OC * terms
     return None if own < direct else f"direct does with {direct:.0f} products what costs {own:.0f} here"
 
 

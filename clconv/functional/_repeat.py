@@ -2,8 +2,10 @@
 
 Checking arguments and planning take longer than a small convolution. The first call of a kind runs as it is, watched:
 where it did nothing but run one plan, straight on its arguments and on new arrays, which it returned, the next call of
-that kind allocates and runs. Calls are of one kind if all arguments but arrays are equal and of the same types, arrays
-have the same shapes, strides and dtypes, and the device, its traits and the accuracy in force are the same.
+that kind allocates and runs. An output that is given must be writeable and apart from the other arrays each time.
+
+Calls are of one kind if all arguments but arrays are equal and of the same types, arrays have the same shapes, strides
+and dtypes, and the device, its traits and the accuracy in force are the same.
 """
 
 from __future__ import annotations
@@ -60,17 +62,20 @@ def repeatable(function: AnyFunction) -> AnyFunction:
     def call(*arguments: Any, **keywords: Any) -> Any:
         parts: list[Any] = [function]
         arrays: list[Any] = []
-        if is_watched() or not (_describe(arguments, parts, arrays) and _describe_keywords(keywords, parts, arrays)):
-            return function(*arguments, **keywords)
+        executor = None
         try:
-            executor = executor_in_force(keywords.get("device"))
-            key = (executor.place, executor.traits, accuracy_in_force(), *parts)
+            if _describe(arguments, parts, arrays) and _describe_keywords(keywords, parts, arrays):
+                executor = executor_in_force(keywords.get("device"))
+                parts += (executor.place, executor.traits, accuracy_in_force())
         except Exception:  # the function says it after what it has to say of its arrays
+            executor = None
+        if executor is None or is_watched():
             return function(*arguments, **keywords)
-        recording = _recordings.get(key, _UNSEEN)
+        key = tuple(parts)
+        recording, out = _recordings.get(key, _UNSEEN), keywords.get("out")
         if recording is _UNSEEN:
             return _watched(function, arguments, keywords, key, arrays)
-        if recording is _OTHER:
+        if recording is _OTHER or (out is not None and not _may_be_written(out, arrays)):
             return function(*arguments, **keywords)
         return _repeated(recording, executor, arrays)
 
@@ -115,9 +120,13 @@ def _repeated(recording: _Recording, executor: Executor, arrays: list[Any]) -> A
     plan, layouts, places, new, returned, make = recording
     arrays += [executor.empty(shape, dtype, arrays[0]) for shape, dtype in new]
     executor.launch(plan, layouts, tuple([None if place is None else arrays[place] for place in places]))
-    if make is None:
-        return arrays[-1]
-    return make(None if place is None else arrays[place] for place in returned)
+    results = [None if place is None else arrays[place] for place in returned]
+    return results[0] if make is None else make(results)
+
+
+def _may_be_written(out: Any, arrays: list[Any]) -> bool:
+    """Return whether an output that was given is surely apart from the other arrays; its kind was checked before."""
+    return out.flags.writeable and not any(array is not out and np.may_share_memory(out, array) for array in arrays)
 
 
 def _watched(
@@ -130,18 +139,19 @@ def _watched(
         result = function(*arguments, **keywords)
     if len(_recordings) >= _MOST_REMEMBERED:
         _recordings.clear()
-    _recordings[key] = _recorded(runs, result, arrays)
+    _recordings[key] = _recorded(runs, result, arrays, keywords.get("out"))
     return result
 
 
-def _recorded(runs: list[Run], result: Any, arrays: list[Any]) -> _Recording:
+def _recorded(runs: list[Run], result: Any, arrays: list[Any], out: Any) -> _Recording:
     """Return what a call did to these arrays, _OTHER if another one like it may have to do more than to repeat it."""
     if len(runs) != 1:
         return _OTHER
     plan, operands = runs[0].plan, runs[0].operands
     make = tuple if type(result) is tuple else getattr(type(result), "_make", None)
     results = [result] if make is None else list(result)
-    new = [array for array in results if array is not None]
+    made = [array for array in results if array is not None]
+    new = [array for array in made if array is not out]
     known = [*arrays, *new]
     place_of = {id(array): place for place, array in enumerate(known)}
     written = {operand for launch in plan.launches if launch.items for operand in written_by(launch)} & operands.keys()
@@ -149,7 +159,7 @@ def _recorded(runs: list[Run], result: Any, arrays: list[Any]) -> _Recording:
         len(place_of) != len(known)
         or not all(type(array) is np.ndarray and array.flags.c_contiguous for array in new)
         or not all(operand.array is None or id(operand.array) in place_of for operand in operands.values())
-        or {id(operands[name].array) for name in written} != {id(array) for array in new}
+        or {id(operands[name].array) for name in written} != {id(array) for array in made}
     ):
         return _OTHER
     places = tuple(None if operand.array is None else place_of[id(operand.array)] for operand in operands.values())

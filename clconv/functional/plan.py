@@ -10,14 +10,13 @@ import numpy as np
 
 from clconv.accuracy import accuracy_in_force
 from clconv.algorithms import algorithm_for, alternatives, plan_for
-from clconv.arrays import check_arrays, check_out, is_device_array
+from clconv.arrays import check_arrays, check_out, is_dense, is_device_array
 from clconv.devices import executor_for
 from clconv.executor import Executor, Layouts, Operand, layouts_of
 from clconv.functional._convolution import geometry_of
 from clconv.functional._run import activation, result_array, vector
 from clconv.functional._run import weight as weight_operand
 from clconv.functional.epilogue import Epilogue, epilogue_arrays, epilogue_operands, epilogue_problem
-from clconv.plan import Plan
 from clconv.preparation import split
 from clconv.problem import ConvProblem
 
@@ -113,6 +112,7 @@ class ConvPlan:
     accuracy : str
         What was in force when the plan was made.
     algorithm : str
+        That for inputs without gaps within their channels, as what follows. For others another one may be chosen.
     error : str
         The class of the algorithm's error: "elementwise", "default" or "fast", see :func:`clconv.accuracy`.
     alternatives : dict of str to str
@@ -127,25 +127,15 @@ class ConvPlan:
         self.operation = operation
         self.input_shape, self.output_shape, self.dtype = problem.input_shape, problem.output_shape, problem.dtype
         self.device, self.accuracy = executor.name, accuracy_in_force()
-        what = ("conv_bwd_data" if problem.transposed else "conv_fwd", problem)
-        traits = executor.traits._replace(prepared=True)
-        algorithm = algorithm_for(*what, traits, self.accuracy)
-        self.algorithm, self.error = algorithm.name, algorithm.error
-        self.alternatives = alternatives(*what, traits, self.accuracy)
         self._problem, self._executor = problem, executor
         self._on_device_arrays = is_device_array(arrays["weight"])
-        self._source, self._target = ("dy", "dx") if problem.transposed else ("x", "y")
-        copies = {name: array if array is None else executor.snapshot(array) for name, array in arrays.items()}
-        preparation, rest = split(plan_for(*what, traits, self.accuracy), _weights_of(problem, copies))
-        kept = _prepared(executor, preparation, _weights_of(problem, copies))
-        used = {name for launch in rest.launches for name in launch.arrays.values()}
-        self._kept = {name: operand for name, operand in kept.items() if name in used}
-        self.prepared_bytes = sum(size for name, size in preparation.workspace.items() if name in used)
-        self.workspace_bytes = sum(rest.workspace.values())
-        self._workspace = {} if self._on_device_arrays else dict(rest.workspace)
-        self._plan = rest if self._on_device_arrays else replace(rest, workspace={})
-        self._free: list[tuple[Any, ...]] = []
-        self._layouts: dict[Any, Layouts] = {}
+        self._arrays = {name: array if array is None else executor.snapshot(array) for name, array in arrays.items()}
+        self._layouts: dict[Any, tuple[_Prepared, Layouts]] = {}
+        self._with_gaps: _Prepared | None = None
+        self._dense = prepared = _Prepared(self, dense=True)
+        self.algorithm, self.error = prepared.algorithm.name, prepared.algorithm.error
+        self.alternatives = prepared.alternatives
+        self.prepared_bytes, self.workspace_bytes = prepared.prepared_bytes, prepared.workspace_bytes
 
     def __call__(self, input: Any, out: Any = None) -> Any:
         """Compute the convolution of an input.
@@ -163,12 +153,12 @@ class ConvPlan:
         ValueError, TypeError
             If the plan was not made for such an input.
         """
-        if out is None and type(input) is np.ndarray and input.flags.aligned:
-            layouts = self._layouts.get((input.shape, input.strides, input.dtype))
-            if layouts is not None:
-                result = self._executor.empty(self.output_shape, self.dtype, input)
-                self._launch(self._executor, layouts, input, result)
-                return result
+        known = self._layouts.get(_layout_of(input, out))
+        if known is not None:
+            prepared, layouts = known
+            result = self._executor.empty(self.output_shape, self.dtype, input) if out is None else out
+            prepared.launch(self._executor, layouts, input, result)
+            return result
         return self._checked(input, out)
 
     def _checked(self, given: Any, out: Any) -> Any:
@@ -191,30 +181,26 @@ class ConvPlan:
             check_out(out, self.output_shape, dtype, arrays)
         source = executor.usable(arrays["input"])
         result = result_array(executor, out, self.output_shape, dtype, source)
-        layouts = self._layouts_of(source, result)
-        self._launch(executor, layouts, source, result)
-        if out is None and source is given and type(given) is np.ndarray:
+        prepared = self._prepared(source)
+        layouts = prepared.layouts_of(source, result)
+        prepared.launch(executor, layouts, source, result)
+        layout = _layout_of(given, out)
+        if layout is not None and source is given and (out is None or result is out):
             if len(self._layouts) >= _MOST_LAYOUTS:
                 self._layouts.clear()
-            self._layouts[given.shape, given.strides, given.dtype] = layouts
+            self._layouts[layout] = prepared, layouts
         if out is None or result is out:
             return result
         out[...] = result
         return out
 
-    def _layouts_of(self, source: Any, result: Any) -> Layouts:
-        walked = {self._source: activation(self._problem, source), self._target: activation(self._problem, result)}
-        pieces = {name: Operand(None, 0, ()) for name in self._workspace}
-        return layouts_of({**walked, **self._kept, **pieces})
-
-    def _launch(self, executor: Executor, layouts: Layouts, source: Any, result: Any) -> None:
-        kept = [operand.array for operand in self._kept.values()]
-        try:
-            pieces = self._free.pop()
-        except IndexError:
-            pieces = tuple([executor.memory(size) for size in self._workspace.values()])
-        executor.launch(self._plan, layouts, (source, result, *kept, *pieces))
-        self._free.append(pieces)
+    def _prepared(self, source: Any) -> _Prepared:
+        """Return what is prepared for an input without gaps within its channels, or for others."""
+        if is_dense(source, self._problem.rank):
+            return self._dense
+        if self._with_gaps is None:
+            self._with_gaps = _Prepared(self, dense=False)
+        return self._with_gaps
 
     def __repr__(self) -> str:
         return f"<clconv plan of {self.operation}, {self.input_shape} {self.dtype} on {self.device}: {self.algorithm}>"
@@ -231,6 +217,59 @@ class ConvPlan:
         )
 
 
+class _Prepared:
+    """A plan split in two: what the first part made of the weights, and the launches that are left for every call."""
+
+    def __init__(self, owner: ConvPlan, dense: bool) -> None:
+        transposed = owner._problem.transposed
+        operation, *self._walked = ("conv_bwd_data", "dy", "dx") if transposed else ("conv_fwd", "x", "y")
+        self._problem = replace(owner._problem, dense=(self._walked[0],) if dense else ())
+        executor = owner._executor
+        what = operation, self._problem, executor.traits._replace(prepared=True), owner.accuracy
+        self.algorithm, self.alternatives = algorithm_for(*what), alternatives(*what)
+        weights = _weights_of(self._problem, owner._arrays)
+        first, rest = split(plan_for(*what), weights)
+        made = {name: Operand(executor.memory(size), 0, ()) for name, size in first.workspace.items()}
+        executor.run(replace(first, workspace={}), {**weights, **made})
+        executor.finish()
+        used = {name for launch in rest.launches for name in launch.arrays.values()}
+        self._kept = {name: operand for name, operand in {**weights, **made}.items() if name in used}
+        self.prepared_bytes = sum(size for name, size in first.workspace.items() if name in used)
+        self.workspace_bytes = sum(rest.workspace.values())
+        # A call on pyopencl arrays may still run when it has returned: it has a workspace that nobody else gets.
+        self._workspace = {} if owner._on_device_arrays else dict(rest.workspace)
+        self._plan = rest if owner._on_device_arrays else replace(rest, workspace={})
+        self._free: list[tuple[Any, ...]] = []
+
+    def layouts_of(self, source: Any, result: Any) -> Layouts:
+        """Return how a call on these arrays walks all of its operands, in the order in which `launch` gives them."""
+        arrays = zip(self._walked, (source, result), strict=True)
+        walked = {name: activation(self._problem, array) for name, array in arrays}
+        pieces = {name: Operand(None, 0, ()) for name in self._workspace}
+        return layouts_of({**walked, **self._kept, **pieces})
+
+    def launch(self, executor: Executor, layouts: Layouts, source: Any, result: Any) -> None:
+        """Run the launches that are left, in a workspace that no other call has meanwhile."""
+        try:
+            pieces = self._free.pop()
+        except IndexError:
+            pieces = tuple([executor.memory(size) for size in self._workspace.values()])
+        kept = [operand.array for operand in self._kept.values()]
+        executor.launch(self._plan, layouts, (source, result, *kept, *pieces))
+        self._free.append(pieces)
+
+
+def _layout_of(given: Any, out: Any) -> tuple[Any, ...] | None:
+    """Return what decides how NumPy arrays are walked, None if there is more to check of these."""
+    if type(given) is not np.ndarray or not given.flags.aligned:
+        return None
+    if out is None:
+        return given.shape, given.strides, given.dtype
+    if type(out) is not np.ndarray or not out.flags.behaved or np.may_share_memory(given, out):
+        return None
+    return given.shape, given.strides, given.dtype, out.shape, out.strides, out.dtype
+
+
 def _weights_of(problem: ConvProblem, arrays: Mapping[str, Any]) -> dict[str, Operand]:
     """Return the operands that stay."""
     bias = {} if arrays["bias"] is None else {"b": vector(arrays["bias"])}
@@ -239,12 +278,3 @@ def _weights_of(problem: ConvProblem, arrays: Mapping[str, Any]) -> dict[str, Op
         **bias,
         **epilogue_operands(arrays, problem.activation_strides),
     }
-
-
-def _prepared(executor: Executor, preparation: Plan, weights: dict[str, Operand]) -> dict[str, Operand]:
-    """Run a preparation to its end; return the weights and what it made of them."""
-    pieces = {name: Operand(executor.memory(size), 0, ()) for name, size in preparation.workspace.items()}
-    kept = {**weights, **pieces}
-    executor.run(replace(preparation, workspace={}), kept)
-    executor.finish()
-    return kept
