@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import clconv
-from clconv.algorithms import ALGORITHMS
+from clconv.accuracy import accuracy_in_force
+from clconv.algorithms import ALGORITHMS, algorithm_for, alternatives
 from clconv.bench.layers import Case
 from clconv.devices import executor_for
 from clconv.functional._run import activation, vector, weight
@@ -37,9 +39,10 @@ class Call(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """The algorithm that a plan is made by, and what kept those before it, by their names."""
+    """The algorithm that a plan is made by, the class of its error, and what kept those before it, by their names."""
 
     algorithm: str
+    error: str
     refusals: dict[str, str]
 
 
@@ -64,14 +67,13 @@ def clconv_call(case: Case, arrays: Arrays, device: str) -> Call:
 
 
 def choice_of(case: Case, device: str) -> Choice:
-    """Return which algorithm the device's plans take for a case."""
+    """Return which algorithm the device's plans take for a case at the accuracy in force."""
     traits = executor_for(device, np.empty(0, case.dtype), case.dtype).traits
-    refusals: dict[str, str] = {}
-    for algorithm in ALGORITHMS[case.operation]:
-        if algorithm.applicable(case.problem, traits):
-            return Choice(algorithm.name, refusals)
-        refusals[algorithm.name] = "does not apply"
-    raise AssertionError(f"the last algorithm of {case.operation} applies to everything")
+    given = case.operation, case.problem, traits, accuracy_in_force()
+    chosen = algorithm_for(*given)
+    before = itertools.takewhile(lambda algorithm: algorithm is not chosen, ALGORITHMS[case.operation])
+    reasons = alternatives(*given)
+    return Choice(chosen.name, chosen.error, {algorithm.name: reasons[algorithm.name] for algorithm in before})
 
 
 def portable_result(case: Case, arrays: Arrays) -> Array:

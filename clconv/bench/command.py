@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", action="append", help="device to measure, may be repeated (default: native)")
     parser.add_argument("--batch", default="", help="batches, such as 1,16 (default: 1; 64 for lenet)")
     parser.add_argument("--dtype", default="float32", help="float16, float32, float64 (default: %(default)s)")
+    parser.add_argument("--accuracy", default="default", help="strict, default or fast, as clconv.accuracy takes it")
     parser.add_argument("--only", default="", metavar="TEXT", help="measure layers with this in their names only")
     parser.add_argument("--threads", type=int, metavar="N", help="processors for everybody (default: all)")
     parser.add_argument("--turns", type=int, default=7, metavar="N", help="turns of each call (default: %(default)s)")
@@ -69,7 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
         _check_files(arguments)
         _limit_processors(arguments.threads)
         cases, peers, devices = _cases(arguments), _peers(arguments.vs), arguments.device or ["native"]
-        return _measure(arguments, cases, peers, devices, Console(highlight=False, soft_wrap=True, markup=False))
+        with clconv.accuracy(arguments.accuracy):
+            return _measure(arguments, cases, peers, devices, Console(highlight=False, soft_wrap=True, markup=False))
     except ImportError as error:
         return _refused(f'--picture lacks a library ({error}): pip install "clconv[bench]"')
     except (ValueError, clconv.Unsupported) as error:
