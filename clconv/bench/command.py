@@ -8,7 +8,8 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,10 +69,10 @@ def run(arguments: argparse.Namespace) -> int:
         return _refused(f'it lacks a library ({error}): pip install "clconv[bench]"')
     try:
         _check_files(arguments)
-        _limit_processors(arguments.threads)
-        cases, peers, devices = _cases(arguments), _peers(arguments.vs), arguments.device or ["native"]
-        with clconv.accuracy(arguments.accuracy):
-            return _measure(arguments, cases, peers, devices, Console(highlight=False, soft_wrap=True, markup=False))
+        cases, devices = _cases(arguments), arguments.device or ["native"]
+        console = Console(highlight=False, soft_wrap=True, markup=False)
+        with clconv.accuracy(arguments.accuracy), _processors(arguments.threads):
+            return _measure(arguments, cases, _peers(arguments.vs), devices, console)
     except ImportError as error:
         return _refused(f'--picture lacks a library ({error}): pip install "clconv[bench]"')
     except (ValueError, clconv.Unsupported) as error:
@@ -138,17 +139,26 @@ def _peers(names: str | None) -> list[Peer]:
     return [PEERS[name][0](clconv.get_num_threads()) for name in chosen]
 
 
-def _limit_processors(threads: int | None) -> None:
+@contextmanager
+def _processors(threads: int | None) -> Iterator[None]:
     """Give this process and everything that it starts so many processors, and clconv as many threads."""
     if threads is None:
+        yield
         return
     has_affinity = hasattr(os, "sched_getaffinity")
     processors = sorted(os.sched_getaffinity(0)) if has_affinity else list(range(os.cpu_count() or 1))
     if not 1 <= threads <= len(processors):
         raise ValueError(f"--threads takes 1 to {len(processors)} here: {threads}")
+    before = clconv.get_num_threads()
     if has_affinity:  # drivers of OpenCL have no other limit that all of them keep
         os.sched_setaffinity(0, processors[:threads])
     clconv.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        clconv.set_num_threads(before)
+        if has_affinity:
+            os.sched_setaffinity(0, processors)
 
 
 def _measure(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -25,7 +26,7 @@ __all__ = [
     "worst",
 ]
 
-_COLUMNS = "{:46} {:>5} {:11} {:12} {:>9} {:>4} {:>8} {:>6} {:>5}  {:12} {}"
+_COLUMNS = "{:58} {:>5} {:11} {:12} {:>9} {:>4} {:>8} {:>6} {:>5}  {:12} {}"
 HEADING = _COLUMNS.format(
     *("layer", "batch", "pass", "device", "ms", "±", "GFLOP/s", "GB/s", "%", "algorithm", "times faster than")
 )
@@ -113,7 +114,7 @@ def means(rows: Sequence[Row]) -> list[Mean]:
 def line(row: Row) -> str:
     """Return a row as a line under ``HEADING``; ± is half the distance of the quartiles, in per cent of the median."""
     case = row.case
-    about = f"{case.layer.name:46} {case.batch:5} {case.direction:11} {row.device:12}"
+    about = f"{case.layer.name:58} {case.batch:5} {case.direction:11} {row.device:12}"
     if row.problem:
         return f"{about} not timed: {row.problem}"
     low, median, high = row.seconds
@@ -136,11 +137,19 @@ def ceilings_line(device: str, dtype: str, ceilings: Ceilings) -> str:
 
 
 def algorithms(rows: Sequence[Row]) -> list[str]:
-    """Return a line for each algorithm that ran and each set of reasons why others, which go before it, did not."""
-    counts = Counter((row.case.operation, row.algorithm, tuple(row.refusals.items())) for row in rows if row.algorithm)
+    """Return a line for each algorithm that ran and each set of reasons why others, which go before it, did not.
+
+    Reasons that differ in their numbers only are one, of which the first is shown.
+    """
+    groups: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.algorithm:
+            reasons = (re.sub(r"\d+", "", f"{name} {reason}") for name, reason in row.refusals.items())
+            groups[(row.case.operation, row.algorithm, *reasons)].append(row)
     return [
-        f"{operation}: {name} ran {count} times" + "".join(f"\n    not {other}: {reason}" for other, reason in refusals)
-        for (operation, name, refusals), count in sorted(counts.items(), key=lambda item: (item[0][:2], -item[1]))
+        f"{key[0]}: {key[1]} ran for {len(own)} of {len(rows)}"
+        + "".join(f"\n    not {other}: {reason}" for other, reason in own[0].refusals.items())
+        for key, own in sorted(groups.items())
     ]
 
 

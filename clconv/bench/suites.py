@@ -147,7 +147,21 @@ def _inception() -> Iterator[Layer]:
     yield layer(448, 8, 384, (3, 3))
 
 
-#: The networks by the names that the command takes.
+def _mixed() -> Iterator[Layer]:
+    """One layer of each kind, for a run of a minute: those of the other suites, and dilated and grouped ones."""
+    yield from (layer(channels, 3584 // channels, channels, (3, 3)) for channels in (64, 128, 256, 512))
+    yield layer(128, 112, 128, (3, 3))
+    yield layer(64, 56, 256, (1, 1))
+    yield layer(1024, 14, 256, (1, 1))
+    yield layer(128, 56, 128, (3, 3), stride=2)
+    yield layer(3, 224, 64, (7, 7), stride=2)
+    yield layer(256, 33, 256, (3, 3), dilation=2)
+    yield layer(96, 112, 96, (3, 3), groups=96)
+    yield layer(144, 56, 144, (3, 3), stride=2, groups=144)
+    yield layer(256, 56, 256, (3, 3), groups=32)
+
+
+#: The networks, and a mixture of their layers, by the names that the command takes.
 SUITES: dict[str, Suite] = {
     "resnet50": _distinct(_resnet50()),
     "vgg16": _distinct(_vgg16()),
@@ -157,6 +171,7 @@ SUITES: dict[str, Suite] = {
     "wavenet": _distinct(_wavenet()),
     "unet3d": _distinct(_unet3d()),
     "lenet": _distinct(_lenet(), batch=64),
+    "mixed": _distinct(_mixed()),
 }
 
 
