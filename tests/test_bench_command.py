@@ -81,10 +81,10 @@ def test_the_scale_of_one_layer(capsys, monkeypatch):
     assert "3x3: 64x5x5 to 64" in printed
 
 
-def test_processors_are_given_back(capsys):
+def test_processors_are_given_back(device, capsys):
     before = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
     threads = clconv.get_num_threads()
-    assert cli.main([*TINY, "--pass", "fwd", "--threads", "1"]) == 0
+    assert cli.main([*TINY, "--pass", "fwd", "--threads", "1", "--device", device]) == 0
     assert ", 1 threads; " in capsys.readouterr().out
     assert clconv.get_num_threads() == threads
     assert before is None or os.sched_getaffinity(0) == before

@@ -48,7 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", default="float32", help="float16, float32, float64 (default: %(default)s)")
     parser.add_argument("--accuracy", default="default", help="strict, default or fast, as clconv.accuracy takes it")
     parser.add_argument("--only", default="", metavar="TEXT", help="measure layers with this in their names only")
-    parser.add_argument("--threads", type=int, metavar="N", help="processors for everybody (default: all)")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="threads for everybody (default: one for each processor)"
+    )
     parser.add_argument("--turns", type=int, default=7, metavar="N", help="turns of each call (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the arrays and of --scan (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured there")
@@ -71,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         _check_files(arguments)
         cases, devices = _cases(arguments), arguments.device or ["native"]
         console = Console(highlight=False, soft_wrap=True, markup=False)
-        with clconv.accuracy(arguments.accuracy), _processors(arguments.threads):
+        with clconv.accuracy(arguments.accuracy), _limited(arguments.threads, devices):
             return _measure(arguments, cases, _peers(arguments.vs), devices, console)
     except ImportError as error:
         return _refused(f'--picture lacks a library ({error}): pip install "clconv[bench]"')
@@ -140,8 +142,8 @@ def _peers(names: str | None) -> list[Peer]:
 
 
 @contextmanager
-def _processors(threads: int | None) -> Iterator[None]:
-    """Give this process and everything that it starts so many processors, and clconv as many threads."""
+def _limited(threads: int | None, devices: Sequence[str]) -> Iterator[None]:
+    """Give clconv so many threads, and drivers of OpenCL so many processors: they have no other limit in common."""
     if threads is None:
         yield
         return
@@ -149,15 +151,16 @@ def _processors(threads: int | None) -> Iterator[None]:
     processors = sorted(os.sched_getaffinity(0)) if has_affinity else list(range(os.cpu_count() or 1))
     if not 1 <= threads <= len(processors):
         raise ValueError(f"--threads takes 1 to {len(processors)} here: {threads}")
+    is_bound = has_affinity and any(device != "native" for device in devices)
     before = clconv.get_num_threads()
-    if has_affinity:  # drivers of OpenCL have no other limit that all of them keep
+    if is_bound:
         os.sched_setaffinity(0, processors[:threads])
     clconv.set_num_threads(threads)
     try:
         yield
     finally:
         clconv.set_num_threads(before)
-        if has_affinity:
+        if is_bound:
             os.sched_setaffinity(0, processors)
 
 
@@ -217,7 +220,7 @@ def _rows(
 
 def _summarise(arguments: argparse.Namespace, rows: list[Row], console: Console) -> None:
     means = report.means(rows)
-    if means:
+    if means and not arguments.scale:
         console.print(f"\n{report.MEANS_HEADING}")
         for mean in means:
             console.print(str(mean))

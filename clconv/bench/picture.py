@@ -127,11 +127,11 @@ def _scale_panel(along: str, rows: Sequence[Row]) -> Callable[[Any], None]:
                 times.plot(sizes, [row.seconds.median * 1e3 for row in line], ":", color=colour)
         axis.set(xscale="log", xlabel=along, ylabel="GFLOP/s (lines)", title=f"cost along {along}")
         times.set(yscale="log", ylabel="ms (dots)")
-        axis.set_xticks(AXES[along], [str(size) for size in AXES[along]], fontsize=7)
+        axis.set_xticks(AXES[along], [str(size) for size in AXES[along]], fontsize=7, rotation=90)
         axis.minorticks_off()
         axis.grid(True, alpha=0.2)
         if own:
-            axis.legend(fontsize=7)
+            axis.legend(fontsize=7, loc="lower right")
 
     return panel
 
