@@ -96,6 +96,15 @@ def test_the_portable_algorithm_runs_where_the_others_do_not_apply():
     assert "portable" not in choice_of(case, "native").refusals
 
 
+def test_a_plan_has_the_weight_already():
+    case = case_of(SMALL[0])
+    arrays = arrays_of(case)
+    call = clconv_call(case, arrays, "native", planned=True)
+    expected = call.result(call.run())
+    arrays.w[:] = 0
+    np.testing.assert_array_equal(call.result(call.run()), expected)
+
+
 def test_everybody_has_a_turn_before_anybody_has_the_next():
     order = []
     times = take_turns({name: lambda name=name: order.append(name) for name in "ab"}, turns=4)
@@ -246,13 +255,15 @@ def test_scans_are_random_and_repeatable():
 
 @pytest.mark.peers
 @pytest.mark.parametrize("name", PEERS)
-@pytest.mark.parametrize("direction", PASSES)
+@pytest.mark.parametrize("direction", [*PASSES, "planned"])
 @pytest.mark.parametrize("this", SMALL, ids=lambda this: this.name)
 def test_peers_compute_the_same(name, this, direction):
     if not is_installed(name):
         pytest.skip(f"{name} is not installed")
-    peer = PEERS[name][0](1)
-    (row,) = measured(case_of(this, direction), {"native": CEILINGS}, [peer], turns=1)
+    planned = direction == "planned"
+    peer = PEERS[name][0](1, planned)
+    case = case_of(this, "fwd" if planned else direction)
+    (row,) = measured(case, {"native": CEILINGS}, [peer], turns=1, planned=planned)
     assert row.problem == ""
     assert row.absent == {}
-    assert (name in row.beside) == (direction == "fwd" or name == "torch")
+    assert (name in row.beside) == (direction in ("fwd", "planned") or name == "torch")

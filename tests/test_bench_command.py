@@ -45,6 +45,12 @@ def test_a_run_on_every_device(device, capsys):
     assert capsys.readouterr().out.count(f" {device} ") >= 4
 
 
+def test_a_planned_run_measures_forward_only(device, tmp_path):
+    path = tmp_path / "bench.json"
+    assert cli.main([*TINY, "--planned", "--device", device, "--json", str(path)]) == 0
+    assert {row["pass"] for row in json.loads(path.read_text())["rows"]} == {"fwd"}
+
+
 def test_a_picture_is_drawn(tmp_path, capsys):
     pytest.importorskip("matplotlib")
     path = tmp_path / "bench.png"
@@ -115,6 +121,7 @@ def test_a_wrong_result_makes_the_run_fail(monkeypatch, capsys):
         (["--only", "no such layer"], "no layer has this one: 'no such layer'"),
         (["--accuracy", "sloppy"], "accuracy"),
         (["--device", "abacus"], "abacus"),
+        (["--planned", "--pass", "fwd,bwd_data"], "--planned is for --pass fwd only: 'fwd,bwd_data'"),
         (["--vs", "abacus"], "--vs takes torch, onnxruntime, with commas between: 'abacus'"),
         (["--json", "no-such-folder/x.json"], "--json takes a path in a folder that exists"),
         (["--picture", "no-such-folder/x.png"], "--picture takes a path in a folder that exists"),

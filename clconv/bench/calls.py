@@ -54,8 +54,12 @@ def arrays_of(case: Case, seed: int = 0) -> Arrays:
     return Arrays(*(random.standard_normal(shape, np.float32).astype(case.dtype) for shape in shapes))
 
 
-def clconv_call(case: Case, arrays: Arrays, device: str) -> Call:
-    """Return the call of clconv that computes a case on a device."""
+def clconv_call(case: Case, arrays: Arrays, device: str, planned: bool = False) -> Call:
+    """Return the call of clconv that computes a case on a device, or of a plan that has the weight already."""
+    if planned:
+        shape = tuple(arrays.x.shape)
+        plan = clconv.plan(case.layer.operation, shape, arrays.w, **case.layer.arguments, device=device)
+        return Call(functools.partial(plan, arrays.x), lambda result: result)
     function = getattr(clconv, case.layer.operation + ("" if case.direction == "fwd" else "_backward"))
     arguments = {**case.layer.arguments, "device": device}
     if case.direction == "fwd":
@@ -66,9 +70,9 @@ def clconv_call(case: Case, arrays: Arrays, device: str) -> Call:
     return Call(call, lambda gradients: gradients[wanted])
 
 
-def choice_of(case: Case, device: str) -> Choice:
+def choice_of(case: Case, device: str, planned: bool = False) -> Choice:
     """Return which algorithm the device's plans take for a case at the accuracy in force."""
-    traits = executor_for(device, np.empty(0, case.dtype), case.dtype).traits
+    traits = executor_for(device, np.empty(0, case.dtype), case.dtype).traits._replace(prepared=planned)
     given = case.operation, case.problem, traits, accuracy_in_force()
     chosen = algorithm_for(*given)
     before = itertools.takewhile(lambda algorithm: algorithm is not chosen, ALGORITHMS[case.operation])

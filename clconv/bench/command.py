@@ -41,11 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     mode.add_argument("--suite", default="resnet50", help=f"networks: {', '.join(SUITES)} or all (default: resnet50)")
     mode.add_argument("--scale", action="store_true", help="show how cost grows with channels, extent and batch")
     mode.add_argument("--scan", type=int, metavar="N", help="N random problems, and which stay far below the ceiling")
-    parser.add_argument("--pass", dest="passes", default="fwd,bwd_data,bwd_weights", help="default: %(default)s")
+    parser.add_argument("--pass", dest="passes", help=f"default: {','.join(PASSES)}")
     parser.add_argument("--vs", help="torch, onnxruntime, both with a comma between, or none (default: torch if there)")
     parser.add_argument("--device", action="append", help="device to measure, may be repeated (default: native)")
     parser.add_argument("--batch", default="", help="batches, such as 1,16 (default: 1; 64 for lenet)")
     parser.add_argument("--dtype", default="float32", help="float16, float32, float64 (default: %(default)s)")
+    parser.add_argument("--planned", action="store_true", help="give weights to clconv.plan beforehand; fwd only")
     parser.add_argument("--accuracy", default="default", help="strict, default or fast, as clconv.accuracy takes it")
     parser.add_argument("--only", default="", metavar="TEXT", help="measure layers with this in their names only")
     parser.add_argument(
@@ -74,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         cases, devices = _cases(arguments), arguments.device or ["native"]
         console = Console(highlight=False, soft_wrap=True, markup=False)
         with clconv.accuracy(arguments.accuracy), _limited(arguments.threads, devices):
-            return _measure(arguments, cases, _peers(arguments.vs), devices, console)
+            return _measure(arguments, cases, _peers(arguments.vs, arguments.planned), devices, console)
     except ImportError as error:
         return _refused(f'--picture lacks a library ({error}): pip install "clconv[bench]"')
     except (ValueError, clconv.Unsupported) as error:
@@ -106,7 +107,7 @@ def _names(option: str, text: str, allowed: Sequence[str]) -> list[str]:
 
 def _cases(arguments: argparse.Namespace) -> list[Case]:
     """Return what is to be measured."""
-    directions, dtypes = _names("pass", arguments.passes, PASSES), _names("dtype", arguments.dtype, DTYPES)
+    directions, dtypes = _passes(arguments), _names("dtype", arguments.dtype, DTYPES)
     batches = [_positive("batch", text) for text in arguments.batch.split(",") if text.strip()]
     for option in ("turns", "scan"):
         if getattr(arguments, option) is not None:
@@ -124,13 +125,23 @@ def _cases(arguments: argparse.Namespace) -> list[Case]:
     return chosen
 
 
+def _passes(arguments: argparse.Namespace) -> list[str]:
+    """Return the passes that are named; by default all that there are."""
+    if arguments.passes is None:
+        return ["fwd"] if arguments.planned else list(PASSES)
+    chosen = _names("pass", arguments.passes, PASSES)
+    if arguments.planned and chosen != ["fwd"]:
+        raise ValueError(f"--planned is for --pass fwd only: {arguments.passes!r}")
+    return chosen
+
+
 def _positive(option: str, text: str) -> int:
     if not text.strip().isdecimal() or int(text) < 1:
         raise ValueError(f"--{option} takes integers of at least 1: {text!r}")
     return int(text)
 
 
-def _peers(names: str | None) -> list[Peer]:
+def _peers(names: str | None, planned: bool) -> list[Peer]:
     """Return the peers that are named, which must be installed; by default PyTorch if it is."""
     if names == "none" or (names is None and not is_installed("torch")):
         return []
@@ -138,7 +149,7 @@ def _peers(names: str | None) -> list[Peer]:
     missing = [module for name in chosen for module in PEERS[name][1] if not is_installed(name)]
     if missing:
         raise ValueError(f"--vs {names} needs modules that are not all installed here: {', '.join(missing)}")
-    return [PEERS[name][0](clconv.get_num_threads()) for name in chosen]
+    return [PEERS[name][0](clconv.get_num_threads(), planned) for name in chosen]
 
 
 @contextmanager
@@ -210,7 +221,7 @@ def _rows(
         task = bar.add_task("", total=len(cases))
         for case in cases:
             bar.update(task, description=f"{case.suite} {case.title}")
-            new = measured(case, ceilings[case.dtype], peers, arguments.turns, arguments.seed)
+            new = measured(case, ceilings[case.dtype], peers, arguments.turns, arguments.seed, arguments.planned)
             for row in new:
                 console.print(report.line(row))
             rows += new

@@ -27,7 +27,7 @@ class Torch:
 
     name = "torch"
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, planned: bool = False) -> None:
         import torch
 
         torch.set_num_threads(threads)
@@ -58,15 +58,15 @@ class Torch:
 
 
 class OnnxRuntime:
-    """ONNX Runtime: a model of one node, forward only. The weight is an input of the model, as it is of the others."""
+    """ONNX Runtime: a model of one node, forward only. The weight is an input of it, or, if planned, a constant."""
 
     name = "onnxruntime"
 
-    def __init__(self, threads: int) -> None:
-        import onnx
+    def __init__(self, threads: int, planned: bool = False) -> None:
+        import onnx.numpy_helper
         import onnxruntime
 
-        self._onnx, self._runtime = onnx, onnxruntime
+        self._onnx, self._runtime, self._planned = onnx, onnxruntime, planned
         self.version = str(onnxruntime.__version__)
         self._options = onnxruntime.SessionOptions()
         self._options.intra_op_num_threads = threads
@@ -83,7 +83,7 @@ class OnnxRuntime:
             )
         except self._runtime.capi.onnxruntime_pybind11_state.NotImplemented:
             return None
-        feeds = {"x": arrays.x, "w": arrays.w}
+        feeds = {"x": arrays.x} if self._planned else {"x": arrays.x, "w": arrays.w}
         return Call(lambda: session.run(None, feeds), lambda results: results[0])
 
     def _model(self, case: Case, arrays: Arrays) -> bytes:
@@ -100,9 +100,11 @@ class OnnxRuntime:
         )
         values = {"x": arrays.x, "w": arrays.w, "y": arrays.dy}
         x, w, y = (helper.make_tensor_value_info(name, element, value.shape) for name, value in values.items())
-        model = helper.make_model(
-            helper.make_graph([node], "layer", [x, w], [y]), opset_imports=[helper.make_opsetid("", 17)], ir_version=8
-        )
+        if self._planned:
+            graph = helper.make_graph([node], "layer", [x], [y], [self._onnx.numpy_helper.from_array(arrays.w, "w")])
+        else:
+            graph = helper.make_graph([node], "layer", [x, w], [y])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
         content: bytes = model.SerializeToString()
         return content
 

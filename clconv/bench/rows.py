@@ -92,7 +92,12 @@ class Row:
 
 
 def measured(
-    case: Case, devices: Mapping[str, Ceilings], peers: Sequence[Peer], turns: int, seed: int = 0
+    case: Case,
+    devices: Mapping[str, Ceilings],
+    peers: Sequence[Peer],
+    turns: int,
+    seed: int = 0,
+    planned: bool = False,
 ) -> list[Row]:
     """Return a row for each device.
 
@@ -107,13 +112,15 @@ def measured(
         How often everybody has a turn.
     seed : int
         Of the numbers in the arrays.
+    planned : bool
+        Whether the weight is given to :func:`clconv.plan` beforehand; forward passes only.
     """
     arrays = arrays_of(case, seed)
     makers: dict[str, Callable[[], Call | None]] = {
-        **{device: functools.partial(clconv_call, case, arrays, device) for device in devices},
+        **{device: functools.partial(clconv_call, case, arrays, device, planned) for device in devices},
         **{peer.name: functools.partial(peer.call, case, arrays) for peer in peers},
     }
-    choices = {device: choice_of(case, device) for device in devices}
+    choices = {device: choice_of(case, device, planned) for device in devices}
     limits = {name: _largest_error(case.dtype, choices[name].error if name in choices else None) for name in makers}
     trials = _trials(makers, _expected(case, arrays, peers), limits)
     times = take_turns({name: trial.run for name, trial in trials.items() if not trial.problem}, turns)
