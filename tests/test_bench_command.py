@@ -12,6 +12,7 @@ import pytest
 import clconv
 from clconv import cli
 from clconv.bench import ceilings, command
+from clconv.bench.rows import measured
 from clconv.bench.scale import AXES, scale_cases
 
 TINY = ["bench", "--suite", "lenet", "--only", "16x5x5", "--batch", "1,2", "--turns", "1", "--vs", "none"]
@@ -105,6 +106,22 @@ def test_a_wrong_result_makes_the_run_fail(monkeypatch, capsys):
     assert "2 of 2 were not timed." in printed
 
 
+def test_an_interrupt_keeps_what_was_measured(monkeypatch, tmp_path, capsys):
+    path = tmp_path / "bench.json"
+    first = []
+
+    def interrupted(*arguments, **keywords):
+        if first:
+            raise KeyboardInterrupt
+        first.append(measured(*arguments, **keywords))
+        return first[0]
+
+    monkeypatch.setattr(command, "measured", interrupted)
+    assert cli.main([*TINY, "--json", str(path)]) == 0
+    assert "Interrupted after 1 of 6 cases." in capsys.readouterr().out
+    assert len(json.loads(path.read_text())["rows"]) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -117,6 +134,8 @@ def test_a_wrong_result_makes_the_run_fail(monkeypatch, capsys):
         (["--turns", "0"], "--turns takes integers of at least 1: '0'"),
         (["--scan", "0"], "--scan takes integers of at least 1: '0'"),
         (["--scan", "-3"], "--scan takes integers of at least 1: '-3'"),
+        (["--seed", "-1"], "--seed takes an integer of at least 0: -1"),
+        (["--scan", "2", "--batch", "3"], "--batch is for suites; --scan and --scale have batches of their own: '3'"),
         (["--threads", "0"], "--threads takes 1 to "),
         (["--only", "no such layer"], "no layer has this one: 'no such layer'"),
         (["--accuracy", "sloppy"], "accuracy"),

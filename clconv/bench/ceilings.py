@@ -21,9 +21,10 @@ __all__ = ["Ceilings", "copy_plan", "measured_ceilings", "multiply_adds_plan"]
 
 #: Vectors that a work-item of the kernel computes side by side: see kernels/ceiling.cl.
 CHAINS = 12
-#: Work-items, for any number of threads, and multiply-adds of each of their chains: about a millisecond.
-_ITEMS = 256
-_ROUNDS = 5_000
+#: Work-items, for any number of threads, and multiply-adds of each of their chains: about a millisecond. Devices that
+#: are no processors have thousands of lanes, and copy the result besides.
+_ITEMS, _ROUNDS = 256, 5_000
+_ITEMS_OF_MANY, _ROUNDS_OF_MANY = 65_536, 50_000
 #: Bytes read and written by the copies that are timed.
 _COPIES = tuple(2**power for power in (18, 20, 22, 24, 26, 28))
 #: Bytes that a work-item copies.
@@ -128,8 +129,9 @@ def copy_plan(executor: Executor, dtype: str, count: int) -> Plan:
 
 def _multiply_adds(executor: Executor, dtype: str) -> float:
     """Return operations a second. The sums stay at 2, so that no number is exceptionally slow."""
-    plan, elements = multiply_adds_plan(executor, dtype, _ITEMS, _ROUNDS)
-    lanes = elements // _ITEMS
+    items, rounds = (_ITEMS, _ROUNDS) if executor.traits.vector_bytes else (_ITEMS_OF_MANY, _ROUNDS_OF_MANY)
+    plan, elements = multiply_adds_plan(executor, dtype, items, rounds)
+    lanes = elements // items
     arrays = {"x": np.full(lanes, 2, dtype), "w": np.full(lanes, 0.5, dtype), "b": np.ones(lanes, dtype)}
     run = _runner(executor, plan, {**arrays, "y": np.empty(elements, dtype)})
     return plan.launches[0].operations / _least_seconds(run)

@@ -68,16 +68,14 @@ def run(arguments: argparse.Namespace) -> int:
     """
     try:
         from rich.console import Console
-    except ImportError as error:
-        return _refused(f'it lacks a library ({error}): pip install "clconv[bench]"')
-    try:
+
         _check_files(arguments)
         cases, devices = _cases(arguments), arguments.device or ["native"]
         console = Console(highlight=False, soft_wrap=True, markup=False)
         with clconv.accuracy(arguments.accuracy), _limited(arguments.threads, devices):
             return _measure(arguments, cases, _peers(arguments.vs, arguments.planned), devices, console)
     except ImportError as error:
-        return _refused(f'--picture lacks a library ({error}): pip install "clconv[bench]"')
+        return _refused(f'it lacks a library ({error}): pip install "clconv[bench]"')
     except (ValueError, clconv.Unsupported) as error:
         return _refused(str(error))
 
@@ -112,12 +110,16 @@ def _cases(arguments: argparse.Namespace) -> list[Case]:
     for option in ("turns", "scan"):
         if getattr(arguments, option) is not None:
             _positive(option, str(getattr(arguments, option)))
+    if arguments.seed < 0:
+        raise ValueError(f"--seed takes an integer of at least 0: {arguments.seed}")
+    if batches and (arguments.scan or arguments.scale):
+        raise ValueError(f"--batch is for suites; --scan and --scale have batches of their own: {arguments.batch!r}")
     if arguments.scan:
         cases = scan_cases(arguments.scan, directions, dtypes, arguments.seed)
     elif arguments.scale:
         cases = scale_cases(directions, dtypes)
     else:
-        suites = list(SUITES) if arguments.suite == "all" else _names("suite", arguments.suite, [*SUITES, "all"])
+        suites = _names("suite", arguments.suite, [*SUITES, "all"])
         cases = cases_of(list(SUITES) if "all" in suites else suites, directions, batches, dtypes)
     chosen = [case for case in cases if arguments.only in case.layer.name]
     if not chosen:
@@ -212,20 +214,23 @@ def _rows(
     ceilings: dict[str, dict[str, Ceilings]],
     console: Console,
 ) -> list[Row]:
-    """Measure all cases, with a bar below the lines."""
+    """Measure all cases, or those before an interrupt, with a bar below the lines."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
     rows: list[Row] = []
     with Progress(*columns, console=console, transient=True, refresh_per_second=2) as bar:
         task = bar.add_task("", total=len(cases))
-        for case in cases:
-            bar.update(task, description=f"{case.suite} {case.title}")
-            new = measured(case, ceilings[case.dtype], peers, arguments.turns, arguments.seed, arguments.planned)
-            for row in new:
-                console.print(report.line(row))
-            rows += new
-            bar.advance(task)
+        try:
+            for case in cases:
+                bar.update(task, description=f"{case.suite} {case.title}")
+                new = measured(case, ceilings[case.dtype], peers, arguments.turns, arguments.seed, arguments.planned)
+                for row in new:
+                    console.print(report.line(row))
+                rows += new
+                bar.advance(task)
+        except KeyboardInterrupt:
+            console.print(f"Interrupted after {len(rows) // len(ceilings[cases[0].dtype])} of {len(cases)} cases.")
     return rows
 
 
