@@ -24,7 +24,7 @@ from clconv.bench.peers import PEERS, Peer, is_installed
 from clconv.bench.rows import Row, measured
 from clconv.bench.scale import scale_cases
 from clconv.bench.scan import scan_cases
-from clconv.bench.suites import SUITES, cases_of
+from clconv.bench.suites import MIXED, SUITES, cases_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -120,7 +120,8 @@ def _cases(arguments: argparse.Namespace) -> list[Case]:
         cases = scale_cases(directions, dtypes)
     else:
         suites = _names("suite", arguments.suite, [*SUITES, "all"])
-        cases = cases_of(list(SUITES) if "all" in suites else suites, directions, batches, dtypes)
+        networks = [name for name in SUITES if name != MIXED]
+        cases = cases_of(networks if "all" in suites else suites, directions, batches, dtypes)
     chosen = [case for case in cases if arguments.only in case.layer.name]
     if not chosen:
         raise ValueError(f"--only takes a part of a layer's name, and no layer has this one: {arguments.only!r}")

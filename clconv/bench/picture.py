@@ -21,7 +21,7 @@ from clconv.bench.scale import AXES, size_along
 __all__ = ["draw"]
 
 _COLOURS = dict(zip(PASSES, ("tab:blue", "tab:orange", "tab:green"), strict=True))
-_WIDTH, _HEIGHT, _BAR = 12.0, 5.5, 0.16
+_WIDTH, _HEIGHT, _BAR = 12.0, 5.5, 0.12
 
 
 def draw(rows: Sequence[Row], ceilings: Mapping[str, Mapping[str, Ceilings]], path: Path) -> None:
@@ -45,10 +45,10 @@ def draw(rows: Sequence[Row], ceilings: Mapping[str, Mapping[str, Ceilings]], pa
         for device, dtype in keys:
             own = [row for row in timed if (row.device, row.case.dtype) == (device, dtype)]
             panels.append((_HEIGHT, _roofline_panel(f"{device}, {dtype}", own, ceilings[dtype][device])))
-            for peer in dict.fromkeys(name for row in own for name in row.beside):
-                beside = [row for row in own if peer in row.beside]
+            for suite, peer in dict.fromkeys((row.case.suite, name) for row in own for name in row.beside):
+                beside = [row for row in own if row.case.suite == suite and peer in row.beside]
                 height = 1.2 + _BAR * (len(beside) + len({_label(row) for row in beside}))
-                panels.append((height, _ratio_panel(f"{device}, {dtype}", peer, beside)))
+                panels.append((height, _ratio_panel(f"{suite} on {device}, {dtype}", peer, beside)))
     heights = [height for height, _ in panels] or [1.0]
     figure = Figure(figsize=(_WIDTH, sum(heights)), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)

@@ -10,7 +10,10 @@ from typing import NamedTuple
 
 from clconv.bench.layers import Case, Layer, layer
 
-__all__ = ["SUITES", "Suite", "cases_of"]
+__all__ = ["MIXED", "SUITES", "Suite", "cases_of"]
+
+#: The name of the suite that is no network.
+MIXED = "mixed"
 
 
 class Suite(NamedTuple):
@@ -161,7 +164,7 @@ def _mixed() -> Iterator[Layer]:
     yield layer(256, 56, 256, (3, 3), groups=32)
 
 
-#: The networks, and a mixture of their layers, by the names that the command takes.
+#: The networks, and a mixture of their layers, by the names that the command takes; ``all`` stands for the networks.
 SUITES: dict[str, Suite] = {
     "resnet50": _distinct(_resnet50()),
     "vgg16": _distinct(_vgg16()),
@@ -171,7 +174,7 @@ SUITES: dict[str, Suite] = {
     "wavenet": _distinct(_wavenet()),
     "unet3d": _distinct(_unet3d()),
     "lenet": _distinct(_lenet(), batch=64),
-    "mixed": _distinct(_mixed()),
+    MIXED: _distinct(_mixed()),
 }
 
 
