@@ -51,7 +51,7 @@ def test_multiply_adds_are_what_rounds_of_them_make(monkeypatch, device, record,
 
 @DEFINES
 @pytest.mark.parametrize("count", [1, 5_000, 12_345])
-def test_copies_are_the_same_bits(monkeypatch, device, record, defines, count):
+def test_copy_runs_gives_the_same_bits(monkeypatch, device, record, defines, count):
     executor, dtype = executor_with(monkeypatch, device, "copy_runs", defines)
     if executor is None:
         return

@@ -5,7 +5,7 @@ A run of ``--scale`` is drawn as the time and the rate along each axis that was 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,27 +35,30 @@ def draw(rows: Sequence[Row], ceilings: Mapping[str, Mapping[str, Ceilings]], pa
     path : Path
         Where to.
     """
-    timed = [row for row in rows if not row.problem]
-    scale = [row for row in timed if row.case.suite in AXES]
-    panels: list[tuple[float, Callable[[Any], None]]] = []
-    if scale:
-        panels += [(_HEIGHT, _scale_panel(axis, scale)) for axis in AXES]
-    else:
-        keys = dict.fromkeys((row.device, row.case.dtype) for row in timed)
-        for device, dtype in keys:
-            own = [row for row in timed if (row.device, row.case.dtype) == (device, dtype)]
-            panels.append((_HEIGHT, _roofline_panel(f"{device}, {dtype}", own, ceilings[dtype][device])))
-            for suite, peer in dict.fromkeys((row.case.suite, name) for row in own for name in row.beside):
-                beside = [row for row in own if row.case.suite == suite and peer in row.beside]
-                height = 1.2 + _BAR * (len(beside) + len({_label(row) for row in beside}))
-                panels.append((height, _ratio_panel(f"{suite} on {device}, {dtype}", peer, beside)))
-    heights = [height for height, _ in panels] or [1.0]
+    panels = list(_panels([row for row in rows if not row.problem], ceilings)) or [(_HEIGHT, lambda axis: None)]
+    heights = [height for height, _ in panels]
     figure = Figure(figsize=(_WIDTH, sum(heights)), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for axis, (_, panel) in zip(axes, panels, strict=False):
+    for axis, (_, panel) in zip(axes, panels, strict=True):
         panel(axis)
     figure.savefig(path, format="png")
+
+
+def _panels(
+    rows: Sequence[Row], ceilings: Mapping[str, Mapping[str, Ceilings]]
+) -> Iterator[tuple[float, Callable[[Any], None]]]:
+    """Yield the height of each part of the picture, in inches, and what draws it."""
+    if any(row.case.suite in AXES for row in rows):
+        yield from ((_HEIGHT, _scale_panel(axis, rows)) for axis in AXES)
+        return
+    for device, dtype in dict.fromkeys((row.device, row.case.dtype) for row in rows):
+        own = [row for row in rows if (row.device, row.case.dtype) == (device, dtype)]
+        yield _HEIGHT, _roofline_panel(f"{device}, {dtype}", own, ceilings[dtype][device])
+        for suite, peer in dict.fromkeys((row.case.suite, name) for row in own for name in row.beside):
+            beside = [row for row in own if row.case.suite == suite and peer in row.beside]
+            height = 1.2 + _BAR * (len(beside) + len({_label(row) for row in beside}))
+            yield height, _ratio_panel(f"{suite} on {device}, {dtype}", peer, beside)
 
 
 def _roofline_panel(title: str, rows: Sequence[Row], ceilings: Ceilings) -> Callable[[Any], None]:

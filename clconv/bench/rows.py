@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ LARGEST_ERROR = {"float16": 2.0**-10, "float32": 2.0**-15, "float64": 2.0**-44}
 #: What algorithms of this class promise on float32.
 _OF_DEFAULT_CLASS = 3e-6
 
+#: Of what was not timed.
 _NEVER = Spread(0, 0, 0)
 
 
@@ -124,11 +125,6 @@ def measured(
     limits = {name: _largest_error(case.dtype, choices[name].error if name in choices else None) for name in makers}
     trials = _trials(makers, _expected(case, arrays, peers), limits)
     times = take_turns({name: trial.run for name, trial in trials.items() if not trial.problem}, turns)
-    beside = {
-        peer.name: Beside(times[peer.name].seconds, _NEVER, trials[peer.name].error)
-        for peer in peers
-        if peer.name in times
-    }
     absent = {peer.name: trials[peer.name].problem for peer in peers if peer.name in trials and peer.name not in times}
     rows = []
     for device, ceilings in devices.items():
@@ -136,8 +132,13 @@ def measured(
         if trial.problem:
             rows.append(Row(case, device, error=trial.error, absent=absent, problem=trial.problem))
             continue
-        ratios = {name: replace(peer, ratio=times[device].ratio_to(times[name])) for name, peer in beside.items()}
-        rows.append(_row(case, device, ceilings, choices[device], times[device].seconds, trial.error, ratios, absent))
+        ours = times[device]
+        beside = {
+            peer.name: Beside(times[peer.name].seconds, ours.ratio_to(times[peer.name]), trials[peer.name].error)
+            for peer in peers
+            if peer.name in times
+        }
+        rows.append(_row(case, device, ceilings, choices[device], ours.seconds, trial.error, beside, absent))
     return rows
 
 
