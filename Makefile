@@ -1,11 +1,12 @@
-# make demo | make test | make lint | make clean. Everything is installed into .venv.
-# Variables: PYTHON=python3.12, VENV=.venv, PYTEST_ARGS="-k conv2d".
+# make demo | make test | make bench | make lint | make clean. Everything is installed into .venv.
+# Variables: PYTHON=python3.12, VENV=.venv, PYTEST_ARGS="-k conv2d", BENCH_ARGS="--suite resnet50 --threads 1".
 
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
+BENCH_ARGS ?= --suite all --json clconv-bench.json --picture clconv-bench.png
 LINTERS ?= ruff mypy
-EXTRAS := demo,test,cpu,oracle
+EXTRAS := demo,test,cpu,oracle,bench
 
 # What the extension is compiled from: a change of it needs another installation.
 SOURCES := pyproject.toml setup.py $(wildcard kernels/*.* kernels/gpu/*.*) clconv/kernel_source.py \
@@ -16,11 +17,12 @@ LOCK := $(if $(shell command -v flock),flock Makefile)
 INSTALLED = @$(LOCK) $(MAKE) -s $(VENV)
 
 .NOTPARALLEL:
-.PHONY: help demo test lint clean tools
+.PHONY: help demo test bench lint clean tools
 
 help:
 	@echo 'make demo   filter photographs on every device, check the results, draw clconv-demo.png'
 	@echo 'make test   run the tests but the slow ones (PYTEST_ARGS adds arguments for pytest: PYTEST_ARGS="-m slow")'
+	@echo 'make bench  measure convolutions of eight networks (instead of BENCH_ARGS="$(BENCH_ARGS)")'
 	@echo 'make lint   run $(LINTERS)'
 	@echo 'make clean  remove $(VENV) and what was built'
 
@@ -32,13 +34,17 @@ test:
 	$(INSTALLED)/stamp
 	@$(VENV)/bin/python -m pytest -n 2 -m 'not slow' $(PYTEST_ARGS)
 
+bench:
+	$(INSTALLED)/stamp
+	@$(VENV)/bin/clconv bench $(BENCH_ARGS)
+
 lint:
 	$(INSTALLED)/lint.stamp
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy clconv
 
 clean:
-	rm -rf $(VENV) build *.egg-info clconv-demo.png clconv/native/*.so clconv/native/_native.c clconv/native/not_built.txt
+	rm -rf $(VENV) build *.egg-info clconv-demo.png clconv-bench.json clconv-bench.png clconv/native/*.so clconv/native/_native.c clconv/native/not_built.txt
 
 # One installation for all: what takes time is compiling the kernels.
 $(VENV)/stamp: $(SOURCES)

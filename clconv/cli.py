@@ -1,4 +1,4 @@
-"""The command line: ``clconv devices``, ``clconv demo``, ``clconv check`` and ``clconv explain``."""
+"""The command line: ``clconv devices``, ``clconv demo``, ``clconv check``, ``clconv explain`` and ``clconv bench``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import clconv
+from clconv.bench import command as bench
 from clconv.devices import DeviceInfo
 
 __all__ = ["main"]
@@ -46,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _check(arguments)
     if arguments.command == "explain":
         return _explain(arguments)
+    if arguments.command == "bench":
+        return bench.run(arguments)
     if not arguments.output.parent.is_dir():
         parser.error(f"--output takes a path in a folder that exists: {str(arguments.output)!r}")
     return _demo(arguments.output)
@@ -59,6 +62,9 @@ def _parser(checks: bool) -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="filter photographs on every device, check the results, and draw a picture")
     demo.add_argument("--output", type=Path, default=Path("clconv-demo.png"), help="the picture (default: %(default)s)")
     check = commands.add_parser("check", help="judge an implementation, anybody's, of an operation")
+    bench.add_arguments(
+        commands.add_parser("bench", help="measure convolutions beside PyTorch and the device's limits")
+    )
     if checks:  # only then are the oracle's libraries needed
         _define_check(check)
     _define_explain(commands.add_parser("explain", help="print how a convolution is computed on a device, and why so"))

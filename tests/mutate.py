@@ -27,7 +27,8 @@ from pathlib import Path
 from clconv import kernel_source
 
 ROOT = Path(__file__).resolve().parent.parent
-TESTS = ["tests/test_matrix.py", "tests/test_edges.py", "tests/test_unfold.py", "tests/test_convolution.py"]
+KERNEL_TESTS = ["tests/test_matrix.py", "tests/test_bench_ceilings.py"]  # of each kernel by its name
+TESTS = ["tests/test_edges.py", "tests/test_unfold.py", "tests/test_convolution.py"]
 HALF_TESTS = ["tests/test_native.py", "-k", "half"]
 SECONDS = 200  # that the tests may take with a mutant
 
@@ -86,7 +87,7 @@ def tests_for(file, device):
         return [HALF_TESTS]
     kernels = kernel_source.signatures(file) if file.endswith(".cl") else ["conv_fwd", "conv_bwd_data"]
     on_device = ["--devices", device, "--hypothesis-profile", "mutation"]
-    return [[TESTS[0], "-k", " or ".join(kernels), *on_device], [*TESTS, *on_device]]
+    return [[*KERNEL_TESTS, "-k", " or ".join(kernels), *on_device], [*KERNEL_TESTS, *TESTS, *on_device]]
 
 
 def work(device):

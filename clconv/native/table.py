@@ -30,6 +30,7 @@ ROWS = {
 #: compiled for, and run at, the levels with registers of that width.
 DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
     "activation.cl": _ELEMENTS,
+    "ceiling.cl": _VECTORS,
     "conv.cl": _ELEMENTS,
     "conv_depthwise.cl": _VECTORS,
     "conv_direct.cl": tuple(
