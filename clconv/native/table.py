@@ -44,6 +44,12 @@ DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
         for channels, pixels in tiles
         if channels == 1 or element != (("ELEMENT", 16),)
     ),
+    "conv_winograd.cl": tuple(
+        (("ELEMENT", bits), ("VECTOR_BYTES", width), ("KH", height), ("KW", breadth), ("TILE", 4))
+        for bits in (32, 64)
+        for width in VECTORS
+        for height, breadth in ((3, 3), (1, 3), (3, 1))
+    ),
     "deform.cl": _ELEMENTS,
     "grid_sample.cl": _ELEMENTS,
     "grid_sample_rows.cl": _VECTORS,
