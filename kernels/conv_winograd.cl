@@ -46,7 +46,6 @@
 #define AH (MH + KH - 1)
 #define AW (MW + KW - 1)
 #define POINTS (AH * AW)
-#define PIXELS (MH * MW)
 #define TAPS (KH * KW)
 
 /* Sums of so many tiles, VECTORS weights and a value fit into 32 registers of 64 bytes or 16 narrower ones. */
@@ -55,6 +54,9 @@
 #else
 #define MOST_TILES 6
 #endif
+
+/* Outputs of tiles side by side, in whole vectors. */
+#define LINE ((MOST_TILES * MW + LANES - 1) / LANES * LANES)
 
 /* Positions that a row of tiles reads, and room for a vector's beyond. */
 #define COLUMNS (MOST_TILES * MW + KW - 1)
@@ -438,75 +440,83 @@ kernel void multiply_tiles(
 
     const int TH = (OH + MH - 1) / MH, TW = (OW + MW - 1) / MW;
     for (int v = 0; v * LANES < channels; v++) {
-        /* The outputs of a tile in all channels become those of a channel, side by side. */
-        real pixel[MOST_TILES * LANES * PIXELS], bias[LANES], lanes[LANES];
+        real bias[LANES], lanes[LANES], pixels[MH * LINE * LANES];
         const int c = first_channel + v * LANES;
         const int lanes_used = channels - v * LANES < LANES ? channels - v * LANES : LANES;
         for (int lane = 0; lane < LANES; lane++)
             bias[lane] = has_bias && lane < lanes_used ? load(b, b_start + ((index64)g * OC + c + lane) * b_c) : 0;
         const vector biases = load_private(bias);
-        vector zeros = splat(0);
+        vector zeros[MH];
+        for (int i = 0; i < MH; i++) zeros[i] = splat(0);
         for (int t = 0; t < used; t++) {
-            vector sum[POINTS], half[MH * AW], result[PIXELS];
-            for (int j = 0; j < POINTS; j++) sum[j] = load_private(sums + (j * MOST_TILES + t) * BLOCK + v * LANES);
+            vector half[MH * AW];
+            for (int j = 0; j < AW; j++) {
+                vector sum[AH];
+                for (int i = 0; i < AH; i++)
+                    sum[i] = load_private(sums + ((i * AW + j) * MOST_TILES + t) * BLOCK + v * LANES);
 #if KH == 3
-            for (int j = 0; j < AW; j++) transformed_sums(half + j, AW, sum + j, AW);
+                transformed_sums(half + j, AW, sum, 1);
 #else
-            for (int j = 0; j < AW; j++) half[j] = sum[j];
+                half[j] = sum[0];
 #endif
-#if KW == 3
-            for (int i = 0; i < MH; i++) transformed_sums(result + i * MW, 1, half + i * AW, 1);
-#else
-            for (int i = 0; i < MH; i++) result[i] = half[i];
-#endif
-            for (int i = 0; i < PIXELS; i++) {
-                result[i] += biases;
-                zeros += result[i] * 0;
             }
-            TRANSPOSE(result, PIXELS);
-            for (int i = 0; i < PIXELS; i++) store_vector(pixel + (t * PIXELS + i) * LANES, result[i]);
-        }
-        store_vector(lanes, zeros);
-
-        int tw = first % TW;
-        int th = first / TW % TH;
-        int od = first / TW / TH % OD;
-        index64 n = first / TW / TH / OD;
-        for (int t = 0; t < used;) {
-            const int count = TW - tw < used - t ? TW - tw : used - t;
-            const int oh = th * MH, ow = tw * MW;
-            const int rows = OH - oh < MH ? OH - oh : MH;
-            const int length = OW - ow < count * MW ? OW - ow : count * MW;
-            for (int lane = 0; lane < lanes_used; lane++) {
-                const index64 oc = (index64)g * OC + c + lane;
-                for (int i = 0; i < rows; i++) {
-                    real run[MOST_TILES * MW + LANES];
-                    for (int s = 0; s < count; s++)
-                        for (int k = 0; k < MW; k++)
-                            run[s * MW + k] = pixel[((t + s) * LANES + lane) * PIXELS + i * MW + k];
-                    if (lanes[lane] != 0) {
-                        for (int k = 0; k < length; k++) {
-                            if (run[k] * 0 == 0) continue;
-                            run[k] = sum_by_the_rule(
-                                x, w, bias[lane], IC, ID, IH, IW, padding_mode, od - PD, oh + i - PH, ow + k - PW,
-                                x_start + n * x_n + g * x_g, x_c, x_d, x_h, x_w,
-                                w_start + g * w_g + (c + lane) * w_n, w_c, w_h, w_w);
-                        }
-                    }
-                    FINISH_RUN(run, length, oc,
-                               residual_start + n * residual_n + g * residual_g + (c + lane) * residual_c
-                               + od * residual_d + (oh + i) * residual_h + ow * residual_w, residual_w);
-                    store_run(y, y_start + n * y_n + g * y_g + (c + lane) * y_c + od * y_d + (oh + i) * y_h + ow * y_w,
-                              y_w, run, length);
+            for (int i = 0; i < MH; i++) {
+                vector result[MW];
+#if KW == 3
+                transformed_sums(result, 1, half + i * AW, 1);
+#else
+                result[0] = half[i];
+#endif
+                for (int j = 0; j < MW; j++) {
+                    const vector value = result[j] + biases;
+                    zeros[i] += value * 0;
+                    store_vector(pixels + (i * LINE + t * MW + j) * LANES, value);
                 }
             }
-            t += count;
-            tw = 0;
-            if (++th < TH) continue;
-            th = 0;
-            if (++od < OD) continue;
-            od = 0;
-            n++;
+        }
+        for (int i = 1; i < MH; i++) zeros[0] += zeros[i];
+        store_vector(lanes, zeros[0]);
+
+        for (int i = 0; i < MH; i++) {
+            /* From the channels of an output in a vector to the outputs of a channel in a line. */
+            real lines[LANES * LINE];
+            for (int j = 0; j < used * MW; j += LANES) {
+                vector square[LANES];
+                for (int p = 0; p < LANES; p++) square[p] = load_private(pixels + (i * LINE + j + p) * LANES);
+                TRANSPOSE(square, LANES);
+                for (int lane = 0; lane < LANES; lane++) store_vector(lines + lane * LINE + j, square[lane]);
+            }
+            int tw = first % TW;
+            int th = first / TW % TH;
+            int od = first / TW / TH % OD;
+            index64 n = first / TW / TH / OD;
+            for (int t = 0; t < used;) {
+                const int count = TW - tw < used - t ? TW - tw : used - t;
+                const int oh = th * MH + i, ow = tw * MW;
+                const int length = OW - ow < count * MW ? OW - ow : count * MW;
+                const index64 target = y_start + n * y_n + g * y_g + od * y_d + oh * y_h + ow * y_w;
+                const index64 addend = residual_start + n * residual_n + g * residual_g + od * residual_d
+                                     + oh * residual_h + ow * residual_w;
+                for (int lane = 0; lane < lanes_used && oh < OH; lane++) {
+                    real *line = lines + lane * LINE + t * MW;
+                    for (int k = 0; k < length && lanes[lane] != 0; k++) {
+                        if (line[k] * 0 == 0) continue;
+                        line[k] = sum_by_the_rule(
+                            x, w, bias[lane], IC, ID, IH, IW, padding_mode, od - PD, oh - PH, ow + k - PW,
+                            x_start + n * x_n + g * x_g, x_c, x_d, x_h, x_w,
+                            w_start + g * w_g + (c + lane) * w_n, w_c, w_h, w_w);
+                    }
+                    FINISH_RUN(line, length, (index64)g * OC + c + lane, addend + (c + lane) * residual_c, residual_w);
+                    store_run(y, target + (c + lane) * y_c, y_w, line, length);
+                }
+                t += count;
+                tw = 0;
+                if (++th < TH) continue;
+                th = 0;
+                if (++od < OD) continue;
+                od = 0;
+                n++;
+            }
         }
     }
 }

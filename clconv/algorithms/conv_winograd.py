@@ -25,7 +25,7 @@ _COUNTS = {64: (4, 8, 11, 14), 32: (4, 6), 16: (4, 6)}
 #: Input channels whose weights a work-item transforms.
 _RUN = 16
 #: Bytes of transformed data that stay in a cache until they are multiplied.
-_NEAR = 2**23
+_NEAR = 2**22
 #: Bytes of transformed weights and data at most.
 _LARGEST = 2**29
 
