@@ -68,19 +68,19 @@
 #if TILE == 4
 
 /* s^2 of the inner and the outer pair, their sum and their product. */
-#define S ((real)0.75)
-#define T ((real)1.5)
-#define SS ((real)0.5625)
-#define TT ((real)2.25)
-#define SUM ((real)2.8125)
-#define PRODUCT ((real)1.265625)
+#define S ((real)3 / 4)
+#define T ((real)3 / 2)
+#define SS ((real)9 / 16)
+#define TT ((real)9 / 4)
+#define SUM ((real)45 / 16)
+#define PRODUCT ((real)81 / 64)
 
 TRANSFORM transformed_taps(vector *u, const int pace, const vector *w, const int step)
 {
     const vector first = w[0], last = w[2 * step];
-    const vector inner = first * (real)(-128.0 / 243) + last * (real)(-8.0 / 27), inner_odd = w[step] * (real)(-32.0 / 81);
-    const vector outer = first * (real)(32.0 / 243) + last * (real)(8.0 / 27), outer_odd = w[step] * (real)(16.0 / 81);
-    u[0] = first * (real)(64.0 / 81);
+    const vector inner = first * ((real)-128 / 243) + last * ((real)-8 / 27), inner_odd = w[step] * ((real)-32 / 81);
+    const vector outer = first * ((real)32 / 243) + last * ((real)8 / 27), outer_odd = w[step] * ((real)16 / 81);
+    u[0] = first * ((real)64 / 81);
     u[pace] = inner + inner_odd;
     u[2 * pace] = inner - inner_odd;
     u[3 * pace] = outer + outer_odd;
@@ -116,7 +116,7 @@ TRANSFORM transformed_sums(vector *y, const int pace, const vector *m, const int
 
 TRANSFORM transformed_taps(vector *u, const int pace, const vector *w, const int step)
 {
-    const vector even = (w[0] + w[2 * step]) * (real)0.5, odd = w[step] * (real)0.5;
+    const vector even = (w[0] + w[2 * step]) * ((real)1 / 2), odd = w[step] * ((real)1 / 2);
     u[0] = -w[0];
     u[pace] = even + odd;
     u[2 * pace] = even - odd;
@@ -173,13 +173,14 @@ kernel void transform_weights(
 
     /* Taps that follow each other, forwards or backwards, are read a vector at a time, as far as there are as many. */
     const index64 step = KW == 3 ? w_w : w_h;
-    const int in_order = (step == 1 || step == -1) && (TAPS == 3 || w_h == 3 * w_w) && w_g >= 0 && w_n >= 0 && w_c >= 0;
+    const index64 next_row = TAPS == 9 ? 3 * w_w : w_h;
+    const int in_order = (step == 1 || step == -1) && w_h == next_row && w_g >= 0 && w_n >= 0 && w_c >= 0;
     const index64 low = step < 0 ? (TAPS - 1) * step : 0;
     const index64 last = w_start + low + (G - 1) * w_g + (OC - 1) * w_n + (IC - 1) * w_c + TAPS - 1;
 
     for (index64 ic = begin; ic < end; ic++) {
         const index64 source = first + ic * w_c;
-        vector taps[TAPS], half[AH * KW];
+        vector taps[TAPS], partly[AH * KW];
         if (in_order && source + (channels - 1) * w_n + low + SQUARES * LANES - 1 <= last) {
             vector square[SQUARES * LANES];
             for (int s = 0; s < SQUARES; s++) {
@@ -195,16 +196,16 @@ kernel void transform_weights(
                 taps[k] = some_lanes_at(w, source + k / KW * w_h + k % KW * w_w, w_n, channels);
         }
 #if KH == 3
-        for (int kw = 0; kw < KW; kw++) transformed_taps(half + kw, KW, taps + kw, KW);
+        for (int kw = 0; kw < KW; kw++) transformed_taps(partly + kw, KW, taps + kw, KW);
 #else
-        for (int kw = 0; kw < KW; kw++) half[kw] = taps[kw];
+        for (int kw = 0; kw < KW; kw++) partly[kw] = taps[kw];
 #endif
         for (int i = 0; i < AH; i++) {
             vector whole[AW];
 #if KW == 3
-            transformed_taps(whole, 1, half + i * KW, 1);
+            transformed_taps(whole, 1, partly + i * KW, 1);
 #else
-            whole[0] = half[i];
+            whole[0] = partly[i];
 #endif
             for (int j = 0; j < AW; j++) store_global(target + (i * AW + j) * row + ic * BLOCK, whole[j]);
         }
@@ -449,23 +450,23 @@ kernel void multiply_tiles(
         vector zeros[MH];
         for (int i = 0; i < MH; i++) zeros[i] = splat(0);
         for (int t = 0; t < used; t++) {
-            vector half[MH * AW];
+            vector partly[MH * AW];
             for (int j = 0; j < AW; j++) {
                 vector sum[AH];
                 for (int i = 0; i < AH; i++)
                     sum[i] = load_private(sums + ((i * AW + j) * MOST_TILES + t) * BLOCK + v * LANES);
 #if KH == 3
-                transformed_sums(half + j, AW, sum, 1);
+                transformed_sums(partly + j, AW, sum, 1);
 #else
-                half[j] = sum[0];
+                partly[j] = sum[0];
 #endif
             }
             for (int i = 0; i < MH; i++) {
                 vector result[MW];
 #if KW == 3
-                transformed_sums(result, 1, half + i * AW, 1);
+                transformed_sums(result, 1, partly + i * AW, 1);
 #else
-                result[0] = half[i];
+                result[0] = partly[i];
 #endif
                 for (int j = 0; j < MW; j++) {
                     const vector value = result[j] + biases;
