@@ -314,72 +314,51 @@ kernel void transform_data(
         for (int j = 0; j < POINTS; j++) store_global(target + j * row + tile * LANES, splat(0));
 }
 
-/* sums[t, oc] = sum over ic of weights[ic, oc] * values[ic / LANES, t, ic % LANES], for a point. */
-#define DEFINE_PRODUCTS(NAME, COUNT, WIDTH) \
+/* sums[t, oc] = sum over ic of weights[ic, oc] * values[ic / LANES, t, ic % LANES], for a point and COUNT tiles. */
+#define DEFINE_PRODUCTS(NAME, COUNT) \
     APART void NAME( \
         real *sums, global const real *weights, global const real *values, const index64 IC, const int TILES) \
     { \
         for (index64 begin = 0; begin < IC; begin += CHANNELS) { \
             const index64 end = begin + CHANNELS < IC ? begin + CHANNELS : IC; \
-            vector sum[(COUNT) * (WIDTH)]; \
-            for (int i = 0; i < (COUNT) * (WIDTH); i++) sum[i] = splat(0); \
+            vector sum[(COUNT) * VECTORS]; \
+            for (int i = 0; i < (COUNT) * VECTORS; i++) sum[i] = splat(0); \
             for (index64 ic = begin; ic < end; ic += LANES, values += TILES * LANES) { \
                 const int channels = end - ic < LANES ? end - ic : LANES; \
                 for (int c = 0; c < channels; c++, weights += BLOCK) { \
-                    vector weight[WIDTH]; \
-                    for (int v = 0; v < (WIDTH); v++) weight[v] = load_vector(weights + v * LANES); \
+                    vector weight[VECTORS]; \
+                    for (int v = 0; v < VECTORS; v++) weight[v] = load_vector(weights + v * LANES); \
                     for (int t = 0; t < (COUNT); t++) { \
                         const real value = values[t * LANES + c]; \
-                        for (int v = 0; v < (WIDTH); v++) sum[t * (WIDTH) + v] += weight[v] * value; \
+                        for (int v = 0; v < VECTORS; v++) sum[t * VECTORS + v] += weight[v] * value; \
                     } \
                 } \
             } \
-            for (int t = 0; t < (COUNT); t++) \
-                for (int v = 0; v < (WIDTH); v++) { \
-                    real *total = sums + t * BLOCK + v * LANES; \
-                    const vector s = sum[t * (WIDTH) + v]; \
-                    store_vector(total, begin == 0 ? s : load_private(total) + s); \
-                } \
+            for (int i = 0; i < (COUNT) * VECTORS; i++, sums += LANES) \
+                store_vector(sums, begin == 0 ? sum[i] : load_private(sums) + sum[i]); \
+            sums -= (COUNT) * BLOCK; \
         } \
     }
 
 #if VECTOR_BYTES == 64
-DEFINE_PRODUCTS(products_14_2, 14, 2)
-DEFINE_PRODUCTS(products_11_2, 11, 2)
-DEFINE_PRODUCTS(products_8_2, 8, 2)
-DEFINE_PRODUCTS(products_4_2, 4, 2)
-DEFINE_PRODUCTS(products_14_1, 14, 1)
-DEFINE_PRODUCTS(products_11_1, 11, 1)
-DEFINE_PRODUCTS(products_8_1, 8, 1)
-DEFINE_PRODUCTS(products_4_1, 4, 1)
-#define PRODUCTS(count, width, ...) \
+DEFINE_PRODUCTS(products_of_14, 14)
+DEFINE_PRODUCTS(products_of_11, 11)
+DEFINE_PRODUCTS(products_of_8, 8)
+DEFINE_PRODUCTS(products_of_4, 4)
+#define PRODUCTS(count, ...) \
     do { \
-        if ((width) == 2) { \
-            if ((count) > 11) products_14_2(__VA_ARGS__); \
-            else if ((count) > 8) products_11_2(__VA_ARGS__); \
-            else if ((count) > 4) products_8_2(__VA_ARGS__); \
-            else products_4_2(__VA_ARGS__); \
-        } else { \
-            if ((count) > 11) products_14_1(__VA_ARGS__); \
-            else if ((count) > 8) products_11_1(__VA_ARGS__); \
-            else if ((count) > 4) products_8_1(__VA_ARGS__); \
-            else products_4_1(__VA_ARGS__); \
-        } \
+        if ((count) > 11) products_of_14(__VA_ARGS__); \
+        else if ((count) > 8) products_of_11(__VA_ARGS__); \
+        else if ((count) > 4) products_of_8(__VA_ARGS__); \
+        else products_of_4(__VA_ARGS__); \
     } while (0)
 #else
-DEFINE_PRODUCTS(products_6_2, 6, 2)
-DEFINE_PRODUCTS(products_4_2, 4, 2)
-DEFINE_PRODUCTS(products_6_1, 6, 1)
-DEFINE_PRODUCTS(products_4_1, 4, 1)
-#define PRODUCTS(count, width, ...) \
+DEFINE_PRODUCTS(products_of_6, 6)
+DEFINE_PRODUCTS(products_of_4, 4)
+#define PRODUCTS(count, ...) \
     do { \
-        if ((width) == 2) { \
-            if ((count) > 4) products_6_2(__VA_ARGS__); \
-            else products_4_2(__VA_ARGS__); \
-        } else { \
-            if ((count) > 4) products_6_1(__VA_ARGS__); \
-            else products_4_1(__VA_ARGS__); \
-        } \
+        if ((count) > 4) products_of_6(__VA_ARGS__); \
+        else products_of_4(__VA_ARGS__); \
     } while (0)
 #endif
 
@@ -436,8 +415,7 @@ kernel void multiply_tiles(
     values += (g * BLOCKS + block) * POINTS * row_of_values;
     real sums[POINTS * MOST_TILES * BLOCK];
     for (int j = 0; j < POINTS; j++)
-        PRODUCTS(used, channels > LANES ? 2 : 1, sums + j * MOST_TILES * BLOCK,
-                 packed + j * row_of_weights, values + j * row_of_values, IC, TILES);
+        PRODUCTS(used, sums + j * MOST_TILES * BLOCK, packed + j * row_of_weights, values + j * row_of_values, IC, TILES);
 
     const int TH = (OH + MH - 1) / MH, TW = (OW + MW - 1) / MW;
     for (int v = 0; v * LANES < channels; v++) {
