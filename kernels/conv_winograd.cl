@@ -419,7 +419,7 @@ kernel void multiply_tiles(
 
     const int TH = (OH + MH - 1) / MH, TW = (OW + MW - 1) / MW;
     for (int v = 0; v * LANES < channels; v++) {
-        real bias[LANES], lanes[LANES], pixels[MH * LINE * LANES];
+        real bias[LANES], lanes[LANES], pixels[MH * LINE * LANES], lines[MH * LINE * LANES];
         const int c = first_channel + v * LANES;
         const int lanes_used = channels - v * LANES < LANES ? channels - v * LANES : LANES;
         for (int lane = 0; lane < LANES; lane++)
@@ -456,46 +456,47 @@ kernel void multiply_tiles(
         for (int i = 1; i < MH; i++) zeros[0] += zeros[i];
         store_vector(lanes, zeros[0]);
 
-        for (int i = 0; i < MH; i++) {
-            /* From the channels of an output in a vector to the outputs of a channel in a line. */
-            real lines[LANES * LINE];
+        /* From the channels of an output in a vector to the outputs of a channel in a line. */
+        for (int i = 0; i < MH; i++)
             for (int j = 0; j < used * MW; j += LANES) {
                 vector square[LANES];
                 for (int p = 0; p < LANES; p++) square[p] = load_private(pixels + (i * LINE + j + p) * LANES);
                 TRANSPOSE(square, LANES);
-                for (int lane = 0; lane < LANES; lane++) store_vector(lines + lane * LINE + j, square[lane]);
+                for (int lane = 0; lane < LANES; lane++) store_vector(lines + (lane * MH + i) * LINE + j, square[lane]);
             }
-            int tw = first % TW;
-            int th = first / TW % TH;
-            int od = first / TW / TH % OD;
-            index64 n = first / TW / TH / OD;
-            for (int t = 0; t < used;) {
-                const int count = TW - tw < used - t ? TW - tw : used - t;
-                const int oh = th * MH + i, ow = tw * MW;
-                const int length = OW - ow < count * MW ? OW - ow : count * MW;
-                const index64 target = y_start + n * y_n + g * y_g + od * y_d + oh * y_h + ow * y_w;
-                const index64 addend = residual_start + n * residual_n + g * residual_g + od * residual_d
-                                     + oh * residual_h + ow * residual_w;
-                for (int lane = 0; lane < lanes_used && oh < OH; lane++) {
-                    real *line = lines + lane * LINE + t * MW;
-                    for (int k = 0; k < length && lanes[lane] != 0; k++) {
-                        if (line[k] * 0 == 0) continue;
-                        line[k] = sum_by_the_rule(
-                            x, w, bias[lane], IC, ID, IH, IW, padding_mode, od - PD, oh - PH, ow + k - PW,
-                            x_start + n * x_n + g * x_g, x_c, x_d, x_h, x_w,
-                            w_start + g * w_g + (c + lane) * w_n, w_c, w_h, w_w);
-                    }
-                    FINISH_RUN(line, length, (index64)g * OC + c + lane, addend + (c + lane) * residual_c, residual_w);
-                    store_run(y, target + (c + lane) * y_c, y_w, line, length);
+
+        int tw = first % TW;
+        int th = first / TW % TH;
+        int od = first / TW / TH % OD;
+        index64 n = first / TW / TH / OD;
+        for (int t = 0; t < used;) {
+            const int count = TW - tw < used - t ? TW - tw : used - t;
+            const int ow = tw * MW;
+            const int length = OW - ow < count * MW ? OW - ow : count * MW;
+            const int rows = OH - th * MH < MH ? OH - th * MH : MH;
+            for (int r = 0; r < lanes_used * rows; r++) {
+                const int lane = r / rows, i = r % rows, oh = th * MH + i;
+                real *line = lines + (lane * MH + i) * LINE + t * MW;
+                for (int k = 0; k < length && lanes[lane] != 0; k++) {
+                    if (line[k] * 0 == 0) continue;
+                    line[k] = sum_by_the_rule(
+                        x, w, bias[lane], IC, ID, IH, IW, padding_mode, od - PD, oh - PH, ow + k - PW,
+                        x_start + n * x_n + g * x_g, x_c, x_d, x_h, x_w,
+                        w_start + g * w_g + (c + lane) * w_n, w_c, w_h, w_w);
                 }
-                t += count;
-                tw = 0;
-                if (++th < TH) continue;
-                th = 0;
-                if (++od < OD) continue;
-                od = 0;
-                n++;
+                FINISH_RUN(line, length, (index64)g * OC + c + lane,
+                           residual_start + n * residual_n + g * residual_g + (c + lane) * residual_c
+                           + od * residual_d + oh * residual_h + ow * residual_w, residual_w);
+                store_run(y, y_start + n * y_n + g * y_g + (c + lane) * y_c + od * y_d + oh * y_h + ow * y_w, y_w,
+                          line, length);
             }
+            t += count;
+            tw = 0;
+            if (++th < TH) continue;
+            th = 0;
+            if (++od < OD) continue;
+            od = 0;
+            n++;
         }
     }
 }
