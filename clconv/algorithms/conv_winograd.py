@@ -1,46 +1,129 @@
 """Winograd's short convolutions, for processors (kernels/conv_winograd.cl).
 
-Tiles of four outputs, along width and height or one of them, from six products in place of twelve: of 4x4 outputs from 36
-in place of 144. What the transforms of weights, data and sums cost besides must be less than what is saved.
+Four outputs along an axis come from six products in place of twelve, 4x4 outputs from 36 in place of 144; or two from four,
+2x2 from 16 in place of 36. What the transforms of weights, data and sums cost besides must be less than what is saved.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Iterator
+from typing import NamedTuple
 
-from clconv.algorithms.conv_passes import Pass, bwd_data, fwd, is_split, planned
-from clconv.plan import Launch, Plan, Traits, Walk
+from clconv.algorithms import conv_direct
+from clconv.algorithms.conv_passes import LARGEST_COPY, Pass, bwd_data, fwd, is_split
+from clconv.plan import Launch, Plan, Traits
 from clconv.problem import ConvProblem
 from clconv.problem.window import PADDING_MODES
 
 __all__ = ["bwd_data_refusal", "fwd_refusal", "plan_bwd_data", "plan_fwd"]
 
-#: Outputs of a tile along each axis with three taps.
-_TILE = 4
-#: Vectors of output channels of a work-item, and numbers of tiles that there is code for, by the width of registers: as in
-#: the kernel file.
+_FILE = "conv_winograd.cl"
+#: Kernels that there is code for, with the outputs of their tiles along each axis of three taps.
+_TILES = {(1, 3, 3): (4, 2), (1, 1, 3): (4,), (1, 3, 1): (4,)}
+#: Vectors of output channels of a work-item, and numbers of tiles that there is code for, by the width of registers.
 _VECTORS = 2
 _COUNTS = {64: (4, 8, 11, 14), 32: (4, 6), 16: (4, 6)}
 #: Input channels whose weights a work-item transforms.
 _RUN = 16
-#: Bytes of transformed data that stay in a cache until they are multiplied.
-_NEAR = 2**22
-#: Bytes of transformed weights and data at most.
-_LARGEST = 2**29
+#: Bytes of transformed data that stay in a cache until they are multiplied, and of weights that do.
+_NEAR_DATA = 2**22
+_NEAR_WEIGHTS = 2**24
+#: What the transforms cost for each vector of numbers that they make, in multiply-adds of a vector: of data, of sums, of
+#: weights; and how much more writing weights to memory and reading them again does.
+_DATA, _SUMS, _WEIGHTS, _FAR_WEIGHTS = 12, 11, 8, 14
+#: Where direct convolution would take less than this many times as long, it is taken: its sums are more accurate.
+_WORTH_IT = 1.1
 
 
-def fwd_refusal(problem: ConvProblem, traits: Traits) -> str | None:
-    """Return why the forward pass is not computed this way, or None if it is."""
-    return _shape_refusal(problem, traits) or _cost_refusal(fwd(problem), problem, traits)
+class Tiling(NamedTuple):
+    """A pass cut into tiles, and how its transformed arrays lie in memory: in the letters of the kernel file."""
+
+    this: Pass
+    G: int
+    tile: int
+    real_bytes: int
+    vector_bytes: int
+
+    @property
+    def lanes(self) -> int:
+        """Numbers in a vector."""
+        return self.vector_bytes // self.real_bytes
+
+    @property
+    def block(self) -> int:
+        """Output channels of a work-item."""
+        return _VECTORS * self.lanes
+
+    @property
+    def points(self) -> int:
+        """Numbers that a tile is transformed into."""
+        return math.prod(self.tile + 2 for window in self.this.windows if window.kernel == 3)
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of a channel, over all samples."""
+        return self.this.N * math.prod(
+            -(-window.output // self.tile) if window.kernel == 3 else window.output for window in self.this.windows
+        )
+
+    @property
+    def count(self) -> int:
+        """Tiles of a work-item: as many as compute the fewest in vain."""
+        return min(_COUNTS[self.vector_bytes], key=lambda count: (self._computed(count), -count))
+
+    @property
+    def inner(self) -> int:
+        """Vectors of input channels."""
+        return -(-self.this.IC // self.lanes)
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of output channels."""
+        return -(-self.this.OC // self.block)
+
+    @property
+    def weight_elements(self) -> int:
+        """Elements of the transformed weights."""
+        return self.G * self.blocks * self.points * (self.this.IC * self.block + self.lanes)
+
+    @property
+    def data_elements(self) -> int:
+        """Elements of the transformed data of a work-item's tiles, in all groups."""
+        return self.G * self.points * (self.inner * self.count + 1) * self.lanes
+
+    @property
+    def stage(self) -> int:
+        """Tiles whose data are transformed before they are multiplied."""
+        runs = -(-self.tiles // self.count)
+        stages = -(-runs * self.data_elements * self.real_bytes // _NEAR_DATA)
+        return -(-runs // stages) * self.count
+
+    def cost(self, prepared: bool) -> int:
+        """Return how many multiply-adds of a vector everything takes, with weights that are transformed or not."""
+        OC, IC, is_far = self.blocks * _VECTORS, self.this.IC, self.weight_elements * self.real_bytes > _NEAR_WEIGHTS
+        products = self._computed(self.count) * OC * IC
+        transforms = self.tiles * (_DATA * self.inner + _SUMS * OC)
+        weights = OC * IC * ((0 if prepared else _WEIGHTS) + (_FAR_WEIGHTS if is_far else 0))
+        return self.G * self.points * (products + transforms + weights)
+
+    def _computed(self, count: int) -> int:
+        """Return how many tiles are computed, ``count`` at a time."""
+        rest = self.tiles % count
+        return self.tiles - rest + min(c for c in (0, *_COUNTS[self.vector_bytes]) if c >= rest)
 
 
-def bwd_data_refusal(problem: ConvProblem, traits: Traits) -> str | None:
+def fwd_refusal(problem: ConvProblem, traits: Traits, prepared: bool = False) -> str | None:
+    """Return why the forward pass is not computed this way, or None if it is; ``prepared``: its weights are kept."""
+    return _shape_refusal(problem, traits) or _cost_refusal(fwd(problem), problem, traits, prepared)
+
+
+def bwd_data_refusal(problem: ConvProblem, traits: Traits, prepared: bool = False) -> str | None:
     """Return the same of the gradient of the data, over zero padding only."""
     refusal = _shape_refusal(problem, traits)
     if refusal is None and not is_split(problem):
-        refusal = f"the gradient over {problem.padding_mode} padding is not one convolution"
-    return refusal or _cost_refusal(bwd_data(problem)[0], problem, traits)
+        refusal = f"the gradient over {problem.padding_mode} padding is no convolution"
+    return refusal or _cost_refusal(bwd_data(problem)[0], problem, traits, prepared)
 
 
 def plan_fwd(problem: ConvProblem, traits: Traits) -> Plan:
@@ -54,125 +137,100 @@ def plan_bwd_data(problem: ConvProblem, traits: Traits) -> Plan:
 
 
 def _plan(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
-    data, weights, result = this.arrays
-    packed, values = f"{result}_packed", f"{data}_transformed_for_{result}"
-    lanes = traits.vector_bytes // problem.real_bytes
-    block = _VECTORS * lanes
-    defines = _defines(this, problem, traits)
-    tile_h, tile_w = _tile(this)
-    points = _points(this)
-    inner = -(-this.IC // lanes)
+    """Plan the transform of the weights, and then, in stages, that of the data and the products."""
+    tiling = _tiling(this, problem, traits, prepared=False)
+    packed, values = f"{this.arrays[2]}_packed", f"{this.arrays[0]}_transformed_for_{this.arrays[2]}"
     numbers = {**this.sizes(problem.G), "padding_mode": PADDING_MODES.index(this.padding_mode)}
-    reads = {"x": this.walks[0], "w": this.walks[1]}
-    weight_elements = problem.G * -(-this.OC // block) * points * (this.IC * block + lanes)
-    weight_launch = Launch(
-        "conv_winograd.cl",
+    weights = Launch(
+        _FILE,
         "transform_weights",
-        defines,
-        problem.G * -(-this.OC // lanes) * -(-this.IC // _RUN),
-        {"w": weights, "packed": packed},
+        _defines(tiling, problem),
+        problem.G * -(-this.OC // tiling.lanes) * -(-this.IC // _RUN),
+        {"w": this.arrays[1], "packed": packed},
         {**numbers, "RUN": _RUN},
-        weight_elements,
+        _WEIGHTS * tiling.weight_elements,
         local_size=1,
         walks={"w": this.walks[1]},
     )
-    tiles = _tiles(this)
-    count = _count(tiles, traits)
-    blocks = -(-tiles // count)
-    elements_of_block = problem.G * points * (inner * count * lanes + lanes)
-    stages = max(1, blocks * elements_of_block * problem.real_bytes // _NEAR)
-    blocks_of_stage = -(-blocks // stages)
+    stages = [
+        launch
+        for begin in range(0, tiling.tiles, tiling.stage)
+        for launch in _stage(tiling, problem, packed, values, numbers, begin)
+    ]
+    elements = {packed: tiling.weight_elements, values: tiling.stage // tiling.count * tiling.data_elements}
+    return Plan((weights, *stages), {name: size * problem.real_bytes for name, size in elements.items()})
+
+
+def _stage(
+    tiling: Tiling, problem: ConvProblem, packed: str, values: str, numbers: dict[str, int], begin: int
+) -> Iterator[Launch]:
+    """Yield the two launches of the tiles from ``begin`` on."""
+    this = tiling.this
+    data, weights, result = this.arrays
+    end = min(begin + tiling.stage, tiling.tiles)
+    runs = -(-(end - begin) // tiling.count)
+    numbers = {**numbers, "BEGIN": begin, "END": end, "TILES": tiling.count}
+    yield Launch(
+        _FILE,
+        "transform_data",
+        _defines(tiling, problem),
+        problem.G * runs * tiling.inner,
+        {"x": data, "values": values},
+        numbers,
+        _DATA * runs * tiling.data_elements,
+        local_size=1,
+        walks={"x": this.walks[0]},
+    )
     bias = ("b",) if this.has_bias else ()
-    launches = [weight_launch]
-    for begin in range(0, tiles, blocks_of_stage * count):
-        end = min(begin + blocks_of_stage * count, tiles)
-        those = {**numbers, "BEGIN": begin, "END": end, "TILES": count}
-        staged = -(-(end - begin) // count)
-        launches.append(
-            Launch(
-                "conv_winograd.cl",
-                "transform_data",
-                defines,
-                problem.G * staged * inner,
-                {"x": data, "values": values},
-                those,
-                8 * staged * elements_of_block,
-                local_size=1,
-                walks={"x": this.walks[0]},
-            )
-        )
-        launches.append(
-            Launch(
-                "conv_winograd.cl",
-                "multiply_tiles",
-                defines,
-                problem.G * -(-this.OC // block) * staged,
-                {
-                    "x": data,
-                    "w": weights,
-                    "packed": packed,
-                    "values": values,
-                    **{name: name for name in (*bias, *this.epilogue.arrays)},
-                    "y": result,
-                },
-                {**those, "has_bias": int(this.has_bias), **this.epilogue.numbers()},
-                2 * problem.macs * (end - begin) // tiles,
-                local_size=1,
-                walks={**reads, "residual": this.walks[2], "y": this.walks[2]},
-            )
-        )
-    workspace = {packed: weight_elements, values: blocks_of_stage * elements_of_block}
-    return Plan(tuple(launches), {name: size * problem.real_bytes for name, size in workspace.items()})
+    given = {name: name for name in (*bias, *this.epilogue.arrays)}
+    yield Launch(
+        _FILE,
+        "multiply_tiles",
+        _defines(tiling, problem),
+        problem.G * runs * tiling.blocks,
+        {"x": data, "w": weights, "packed": packed, "values": values, **given, "y": result},
+        {**numbers, "has_bias": int(this.has_bias), **this.epilogue.numbers()},
+        2 * problem.macs * (end - begin) // tiling.tiles,
+        local_size=1,
+        walks=dict(zip(("x", "w", "y", "residual"), (*this.walks, this.walks[2]), strict=True)),
+    )
 
 
 def _shape_refusal(problem: ConvProblem, traits: Traits) -> str | None:
     if not traits.vector_bytes:
         return "the device is no processor"
     if problem.dtype == "float16":
-        return "the transforms of halves would lose too much"
-    kernel = tuple(window.kernel for window in problem.windows)
-    if kernel not in ((1, 3, 3), (1, 1, 3), (1, 3, 1)):
-        return f"a kernel of {'x'.join(map(str, kernel[3 - problem.rank:]))} is not of 3 taps along one or two axes"
-    if any(window.stride != 1 or window.dilation != 1 for window in problem.windows):
-        return "stride and dilation are not 1"
+        return "arrays of halves are not transformed"
+    if tuple(window.kernel for window in problem.windows) not in _TILES:
+        kernel = "x".join(str(window.kernel) for window in problem.windows[-problem.rank :])
+        return f"a kernel of {kernel} does not have three taps along one or two axes"
+    if any(window.stride > 1 for window in problem.windows):
+        return "the stride is not 1"
+    if any(window.dilation > 1 for window in problem.windows):
+        return "the dilation is not 1"
     return None
 
 
-def _cost_refusal(this: Pass, problem: ConvProblem, traits: Traits) -> str | None:
-    if not this.outputs or not this.OC or not this.IC:
+def _cost_refusal(this: Pass, problem: ConvProblem, traits: Traits, prepared: bool) -> str | None:
+    if not (this.outputs and this.OC and this.IC):
         return "there is nothing to sum"
+    tiling = _tiling(this, problem, traits, prepared)
+    if max(tiling.weight_elements, tiling.data_elements) > LARGEST_COPY:
+        return "the transformed weights are too large"
+    taps = math.prod(window.kernel for window in this.windows)
+    direct = problem.G * this.IC * taps * conv_direct.padded_products(this, problem, traits) // tiling.lanes
+    if direct < _WORTH_IT * tiling.cost(prepared):
+        return "the transforms cost more than the products that they save"
     return None
 
 
-def _tile(this: Pass) -> tuple[int, int]:
-    """Return the outputs of a tile along height and width."""
-    height, width = (_TILE if window.kernel == 3 else 1 for window in this.windows[1:])
-    return height, width
+def _tiling(this: Pass, problem: ConvProblem, traits: Traits, prepared: bool) -> Tiling:
+    """Return the tiles that cost least."""
+    choices = _TILES[1, this.windows[1].kernel, this.windows[2].kernel]
+    tilings = [Tiling(this, problem.G, tile, problem.real_bytes, traits.vector_bytes) for tile in choices]
+    return min(tilings, key=lambda tiling: tiling.cost(prepared))
 
 
-def _points(this: Pass) -> int:
-    """Return how many numbers a tile is transformed into."""
-    return math.prod(tile + 2 if tile > 1 else 1 for tile in _tile(this))
-
-
-def _tiles(this: Pass) -> int:
-    """Return the tiles of a channel, over all samples."""
-    depth, height, width = (window.output for window in this.windows)
-    tile_h, tile_w = _tile(this)
-    return this.N * depth * -(-height // tile_h) * -(-width // tile_w)
-
-
-def _count(tiles: int, traits: Traits) -> int:
-    """Return how many tiles a work-item takes, so that the fewest are computed in vain."""
-    counts = _COUNTS[traits.vector_bytes]
-
-    def computed(count: int) -> int:
-        rest = tiles % count
-        return tiles - rest + min((c for c in counts if c >= rest), default=0) * (rest > 0)
-
-    return min(counts, key=lambda count: (computed(count), -count))
-
-
-def _defines(this: Pass, problem: ConvProblem, traits: Traits) -> tuple[tuple[str, int], ...]:
-    kernel = tuple(zip(("KH", "KW"), (window.kernel for window in this.windows[1:]), strict=True))
-    return (*problem.defines, ("VECTOR_BYTES", traits.vector_bytes), *kernel, ("TILE", _TILE))
+def _defines(tiling: Tiling, problem: ConvProblem) -> tuple[tuple[str, int], ...]:
+    kernel = tuple(zip(("KH", "KW"), (window.kernel for window in tiling.this.windows[1:]), strict=True))
+    return (*problem.defines, ("VECTOR_BYTES", tiling.vector_bytes), *kernel, ("TILE", tiling.tile))
