@@ -215,14 +215,17 @@ kernel void transform_weights(
 /* The positions of a row from `first` on, each a vector of neighbouring channels; those from `reach` on are read by no output. */
 static inline void load_positions(
     real *line, global const element *x, const index64 source, const int channels, const int first, const int count,
-    const int reach, const int IW, const int padding_mode, const index64 limit, const index64 x_c, const index64 x_w)
+    const int reach, const int IW, const int padding_mode, const index64 limit, const index64 x_c, const index64 x_h, const index64 x_w)
 {
     for (int p = 0; p < count;) {
         const int iw = first + p;
         if (iw >= 0 && iw < IW && source + iw + (channels - 1) * x_c + LANES - 1 <= limit) {
             vector square[LANES];
-            for (int lane = 0; lane < LANES; lane++)
-                square[lane] = load_vector(x + source + (lane < channels ? lane : channels - 1) * x_c + iw);
+            for (int lane = 0; lane < LANES; lane++) {
+                const index64 at = source + (lane < channels ? lane : channels - 1) * x_c + iw;
+                FETCH_AHEAD(x, at + 3 * x_h);
+                square[lane] = load_vector(x + at);
+            }
             TRANSPOSE(square, LANES);
             for (int i = 0; i < LANES; i++) store_vector(line + (p + i) * LANES, square[i]);
             p += IW - iw < LANES ? IW - iw : LANES;
@@ -280,7 +283,7 @@ kernel void transform_data(
                 load_positions(
                     line + i * COLUMNS * LANES, x,
                     x_start + n * x_n + g * x_g + inner * LANES * x_c + id * x_d + ih * x_h, channels,
-                    tw * MW - PW, columns, OW + KW - 1 - tw * MW, IW, padding_mode, limit, x_c, x_w);
+                    tw * MW - PW, columns, OW + KW - 1 - tw * MW, IW, padding_mode, limit, x_c, x_h, x_w);
             }
         }
 #if KH == 3
