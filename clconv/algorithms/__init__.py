@@ -52,14 +52,14 @@ ADMITTED = {"strict": ERROR_CLASSES[:1], "default": ERROR_CLASSES[:2], "fast": E
 #: Every operation that can be planned, each with its algorithms from the most special to the portable one.
 ALGORITHMS: dict[str, tuple[Algorithm, ...]] = {
     "conv_fwd": (
-        Algorithm("rows", conv_rows.fwd_refusal, conv_rows.plan_fwd),
         Algorithm("winograd", conv_winograd.fwd_refusal, conv_winograd.plan_fwd, "default"),
+        Algorithm("rows", conv_rows.fwd_refusal, conv_rows.plan_fwd),
         Algorithm("direct", conv_direct.fwd_refusal, conv_direct.plan_fwd),
         portable(conv_portable.plan_fwd),
     ),
     "conv_bwd_data": (
-        Algorithm("rows", conv_rows.bwd_data_refusal, conv_rows.plan_bwd_data),
         Algorithm("winograd", conv_winograd.bwd_data_refusal, conv_winograd.plan_bwd_data, "default"),
+        Algorithm("rows", conv_rows.bwd_data_refusal, conv_rows.plan_bwd_data),
         Algorithm("direct", conv_direct.bwd_data_refusal, conv_direct.plan_bwd_data),
         portable(conv_portable.plan_bwd_data),
     ),

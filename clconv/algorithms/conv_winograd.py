@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from clconv.algorithms import conv_direct
-from clconv.algorithms.conv_passes import LARGEST_COPY, Pass, bwd_data, fwd, is_split
+from clconv.algorithms.algorithm import no_vectors
+from clconv.algorithms.conv_passes import LARGEST_COPY, Pass, bwd_data, fwd, split_refusal
 from clconv.plan import Launch, Plan, Traits
 from clconv.problem import ConvProblem
 from clconv.problem.window import PADDING_MODES
@@ -28,11 +28,11 @@ _COUNTS = {64: (4, 8, 11, 14), 32: (4, 6), 16: (4, 6)}
 _RUN = 16
 #: Bytes of transformed data that stay in a cache until they are multiplied, and of weights that do.
 _NEAR_DATA = 2**22
-_NEAR_WEIGHTS = 2**24
+_NEAR_WEIGHTS = 2**25
 #: What the transforms cost for each vector of numbers that they make, in multiply-adds of a vector: of data, of sums, of
 #: weights; and how much more writing weights to memory and reading them again does.
 _DATA, _SUMS, _WEIGHTS, _FAR_WEIGHTS = 12, 11, 8, 14
-#: Where direct convolution would take less than this many times as long, it is taken: its sums are more accurate.
+#: How many times as long plain products must take: their sums are more accurate.
 _WORTH_IT = 1.1
 
 
@@ -120,9 +120,7 @@ def fwd_refusal(problem: ConvProblem, traits: Traits, prepared: bool = False) ->
 
 def bwd_data_refusal(problem: ConvProblem, traits: Traits, prepared: bool = False) -> str | None:
     """Return the same of the gradient of the data, over zero padding only."""
-    refusal = _shape_refusal(problem, traits)
-    if refusal is None and not is_split(problem):
-        refusal = f"the gradient over {problem.padding_mode} padding is no convolution"
+    refusal = _shape_refusal(problem, traits) or split_refusal(problem)
     return refusal or _cost_refusal(bwd_data(problem)[0], problem, traits, prepared)
 
 
@@ -198,7 +196,7 @@ def _stage(
 
 def _shape_refusal(problem: ConvProblem, traits: Traits) -> str | None:
     if not traits.vector_bytes:
-        return "the device is no processor"
+        return no_vectors(traits)
     if problem.dtype == "float16":
         return "arrays of halves are not transformed"
     if tuple(window.kernel for window in problem.windows) not in _TILES:
@@ -218,9 +216,10 @@ def _cost_refusal(this: Pass, problem: ConvProblem, traits: Traits, prepared: bo
     if max(tiling.weight_elements, tiling.data_elements) > LARGEST_COPY:
         return "the transformed weights are too large"
     taps = math.prod(window.kernel for window in this.windows)
-    direct = problem.G * this.IC * taps * conv_direct.padded_products(this, problem, traits) // tiling.lanes
-    if direct < _WORTH_IT * tiling.cost(prepared):
-        return "the transforms cost more than the products that they save"
+    direct = problem.G * this.OC * this.IC * taps * this.outputs / tiling.lanes
+    own = tiling.cost(prepared)
+    if direct < _WORTH_IT * own:
+        return f"{direct:.0f} products of vectors do without transforms what costs {own} with them"
     return None
 
 
