@@ -259,8 +259,8 @@ kernel void transform_data(
 
     /* The last element, up to which neighbours may be read; none where elements of a row are no neighbours. */
     const int in_order = x_w == 1 && x_n >= 0 && x_g >= 0 && x_c >= 0 && x_d >= 0 && x_h >= 0;
-    const index64 limit = in_order ? x_start + (N - 1) * x_n + (G - 1) * x_g + (IC - 1) * x_c + (ID - 1) * x_d
-                                         + (IH - 1) * x_h + IW - 1 : -1;
+    const index64 last = x_start + (N - 1) * x_n + (G - 1) * x_g + (IC - 1) * x_c + (ID - 1) * x_d + (IH - 1) * x_h + IW - 1;
+    const index64 limit = in_order ? last : -((index64)1 << 62);
 
     const int TH = (OH + MH - 1) / MH, TW = (OW + MW - 1) / MW;
     const index64 first = BEGIN + block * TILES;

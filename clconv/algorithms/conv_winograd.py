@@ -69,8 +69,9 @@ class Tiling(NamedTuple):
 
     @property
     def count(self) -> int:
-        """Tiles of a work-item: as many as compute the fewest in vain."""
-        return min(_COUNTS[self.vector_bytes], key=lambda count: (self._computed(count), -count))
+        """Tiles of a work-item: as many as compute few in vain, and read the weights seldom."""
+        counts = reversed(_COUNTS[self.vector_bytes])
+        return min(counts, key=lambda count: self._computed(count) + -(-self.tiles // count))
 
     @property
     def inner(self) -> int:
