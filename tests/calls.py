@@ -110,6 +110,24 @@ def assert_exact(operation, device, record, *arrays, **arguments):
     record.cases[device] += 1
 
 
+#: Largest error over largest output, in units of roundoff, that the class "default" stays below: 3e-6 in float32.
+CLASS_ERROR = 3e-6 / 2**-24
+
+
+def assert_within_class(operation, device, record, *arrays, **arguments):
+    """Assert that no error of clconv's result is larger than the class "default" allows for the largest output."""
+    function, its_arrays, its_arguments = as_the_reference_takes_it(operation, arrays, arguments)
+    expected = function(*its_arrays, **its_arguments)
+    for got in with_every_algorithm(operation, device, record, *arrays, **arguments):
+        for ours, exact in zip(as_tuple(got), as_tuple(expected), strict=True):
+            assert (ours is None) == (exact is None)
+            if ours is not None:
+                limit = CLASS_ERROR * bounds.unit_roundoff(ours.dtype) * np.abs(exact).max()
+                assert ours.shape == exact.shape
+                assert np.abs(ours - exact).max() < limit
+    record.cases[device] += 1
+
+
 def assert_all_within_bound(operation, results, *arrays, **arguments):
     """Assert that none of several implementations' results is farther from the reference than its bound."""
     expected = getattr(reference, operation)(*arrays, **arguments)

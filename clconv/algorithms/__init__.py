@@ -15,6 +15,7 @@ from clconv.algorithms import (
     conv_direct,
     conv_portable,
     conv_rows,
+    conv_winograd,
     cross_entropy,
     deform,
     dropout,
@@ -53,12 +54,14 @@ ADMITTED = {"strict": ERROR_CLASSES[:1], "default": ERROR_CLASSES[:2], "fast": E
 ALGORITHMS: dict[str, tuple[Algorithm, ...]] = {
     "conv_fwd": (
         Algorithm("depthwise", conv_depthwise.fwd_refusal, conv_depthwise.plan_fwd),
+        Algorithm("winograd", conv_winograd.fwd_refusal, conv_winograd.plan_fwd, "default"),
         Algorithm("rows", conv_rows.fwd_refusal, conv_rows.plan_fwd),
         Algorithm("direct", conv_direct.fwd_refusal, conv_direct.plan_fwd),
         portable(conv_portable.plan_fwd),
     ),
     "conv_bwd_data": (
         Algorithm("depthwise", conv_depthwise.bwd_data_refusal, conv_depthwise.plan_bwd_data),
+        Algorithm("winograd", conv_winograd.bwd_data_refusal, conv_winograd.plan_bwd_data, "default"),
         Algorithm("rows", conv_rows.bwd_data_refusal, conv_rows.plan_bwd_data),
         Algorithm("direct", conv_direct.bwd_data_refusal, conv_direct.plan_bwd_data),
         portable(conv_portable.plan_bwd_data),

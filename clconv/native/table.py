@@ -46,6 +46,12 @@ DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
         for channels, pixels in tiles
         if channels == 1 or element != (("ELEMENT", 16),)
     ),
+    "conv_winograd.cl": tuple(
+        (("ELEMENT", bits), ("VECTOR_BYTES", width), ("KH", height), ("KW", breadth), ("TILE", tile))
+        for bits in (32, 64)
+        for width in VECTORS
+        for height, breadth, tile in ((3, 3, 4), (3, 3, 2), (1, 3, 4), (3, 1, 4))
+    ),
     "deform.cl": _ELEMENTS,
     "grid_sample.cl": _ELEMENTS,
     "grid_sample_rows.cl": _VECTORS,

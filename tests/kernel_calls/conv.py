@@ -37,6 +37,18 @@ def forward_in_rows(draw):
         yield Call("conv1d", (draw(1, 2, extent), draw(2, 1, 3)), {"groups": 2, "padding": 1})
 
 
+def by_winograd(draw):
+    """As many tiles and channels as it takes to pay, at any width: tiles of 4x4, 2x2, 1x4 and 4x1 outputs."""
+    for input_shape, weight_shape in (
+        ((4, 32, 8, 8), (32, 32, 3, 3)),
+        ((32, 64, 2, 2), (64, 64, 3, 3)),
+        ((4, 32, 4, 16), (64, 32, 1, 3)),
+        ((4, 32, 16, 4), (64, 32, 3, 1)),
+    ):
+        padding = tuple(k // 2 for k in weight_shape[2:])
+        yield Call("conv2d", (draw(*input_shape), draw(*weight_shape)), {"padding": padding}, accuracy="default")
+
+
 def backward_data(draw):
     for padding_mode in PADDING_MODES:
         arrays = draw(2, 2, 3, 5), draw(2, 2, 3, 2), draw(2)
@@ -67,6 +79,9 @@ CALLS = {
     "split_input": forward_in_rows,
     "conv_rows": forward_in_rows,
     "conv_rows_bwd_weights": backward_in_rows,
+    "transform_weights": by_winograd,
+    "transform_data": by_winograd,
+    "multiply_tiles": by_winograd,
     "conv_fwd": forward,
     "conv_bwd_data": backward_data,
     "conv_bwd_weights": backward,

@@ -1,0 +1,505 @@
+/* Convolution by Winograd's short convolutions, for processors: stride 1, dilation 1, three taps along width, height or both.
+ * It computes the same sum as conv_direct.cl, in the same letters, and by the same walks over the arrays,
+ *
+ *     y[n, g, oc, o] = b[g, oc] + sum over ic, k of w[g, oc, ic, k] * x[n, g, ic, source(o - P + k)]
+ *
+ * A tile is M neighbouring outputs of an axis; they read A = M + 2 positions d. With A numbers s_j and a polynomial
+ * L = prod(s - s_j) over all but the last of them, which is infinity, Toom and Cook's interpolation gives
+ *
+ *     y = Y((U w) * (V d)),   V row j: the coefficients of L / (s - s_j), and of L for infinity,
+ *                             U row j: (1, s_j, s_j^2) / L'(s_j), and (0, 0, 1),
+ *                             Y row i: s_j^i, and for infinity 1 in the last row only:
+ *
+ * A products in place of 3 M; in two axes, one after the other, A^2 in place of 9 M^2. For M = 4 the numbers are 0, +-3/4,
+ * +-3/2: their sums lose less than a third of what those at 0, +-1, +-2 lose. For M = 2 they are 0, +-1. Products are summed
+ * over CHANNELS input channels before these sums are added, which keeps the error from growing with the channels.
+ *
+ * transform_weights makes packed[g, oc / BLOCK, j, ic, oc % BLOCK], transform_data values[g, tile / TILES, j, ic / LANES,
+ * tile % TILES, ic % LANES]; both leave LANES numbers between one j and the next, lest all be kept in the same set of a
+ * cache. multiply_tiles sums the products of TILES tiles and BLOCK channels for every j, with vectors of output channels and
+ * a register for each tile, and transforms them into outputs. Tiles follow each other across the ends of rows, planes and
+ * samples.
+ *
+ * A number that is not finite spoils its whole tile, and zero padding contributes no product (see conv.cl): an output that
+ * is not finite is summed again by the rule.
+ */
+#include "convolution.h"
+#include "epilogue.h"
+#include "vector.h"
+
+#ifndef TILE
+#define TILE 4 /* outputs along each axis with three taps */
+#endif
+#ifndef KH
+#define KH 3
+#endif
+#ifndef KW
+#define KW 3
+#endif
+
+#define VECTORS 2
+#define BLOCK (VECTORS * LANES)
+#define CHANNELS 64
+
+#define MH (KH == 3 ? TILE : 1)
+#define MW (KW == 3 ? TILE : 1)
+#define AH (MH + KH - 1)
+#define AW (MW + KW - 1)
+#define POINTS (AH * AW)
+#define TAPS (KH * KW)
+
+/* Sums of so many tiles, VECTORS weights and a value fit into 32 registers of 64 bytes or 16 narrower ones. */
+#if VECTOR_BYTES == 64
+#define MOST_TILES 14
+#else
+#define MOST_TILES 6
+#endif
+
+/* Outputs of tiles side by side, in whole vectors. */
+#define LINE ((MOST_TILES * MW + LANES - 1) / LANES * LANES)
+
+/* Positions that a row of tiles reads, and room for a vector's beyond. */
+#define COLUMNS (MOST_TILES * MW + KW - 1)
+
+/* The transforms along one axis; numbers are `step` vectors apart on the way in and `pace` on the way out. */
+
+#define TRANSFORM static inline void
+
+#if TILE == 4
+
+/* s^2 of the inner and the outer pair, their sum and their product. */
+#define S ((real)3 / 4)
+#define T ((real)3 / 2)
+#define SS ((real)9 / 16)
+#define TT ((real)9 / 4)
+#define SUM ((real)45 / 16)
+#define PRODUCT ((real)81 / 64)
+
+TRANSFORM transformed_taps(vector *u, const int pace, const vector *w, const int step)
+{
+    const vector first = w[0], last = w[2 * step];
+    const vector inner = first * ((real)-128 / 243) + last * ((real)-8 / 27), inner_odd = w[step] * ((real)-32 / 81);
+    const vector outer = first * ((real)32 / 243) + last * ((real)8 / 27), outer_odd = w[step] * ((real)16 / 81);
+    u[0] = first * ((real)64 / 81);
+    u[pace] = inner + inner_odd;
+    u[2 * pace] = inner - inner_odd;
+    u[3 * pace] = outer + outer_odd;
+    u[4 * pace] = outer - outer_odd;
+    u[5 * pace] = last;
+}
+
+TRANSFORM transformed_data(vector *v, const int pace, const vector *d, const int step)
+{
+    const vector d1 = d[step], d2 = d[2 * step], d3 = d[3 * step], d4 = d[4 * step];
+    const vector inner = d4 - d2 * TT, inner_odd = d3 - d1 * TT;
+    const vector outer = d4 - d2 * SS, outer_odd = d3 - d1 * SS;
+    const vector first = d[0] * PRODUCT + (d4 - d2 * SUM), last = d1 * PRODUCT + (d[5 * step] - d3 * SUM);
+    v[0] = first;
+    v[pace] = inner + inner_odd * S;
+    v[2 * pace] = inner - inner_odd * S;
+    v[3 * pace] = outer + outer_odd * T;
+    v[4 * pace] = outer - outer_odd * T;
+    v[5 * pace] = last;
+}
+
+TRANSFORM transformed_sums(vector *y, const int pace, const vector *m, const int step)
+{
+    const vector inner = m[step] + m[2 * step], inner_odd = m[step] - m[2 * step];
+    const vector outer = m[3 * step] + m[4 * step], outer_odd = m[3 * step] - m[4 * step];
+    y[0] = m[0] + inner + outer;
+    y[pace] = inner_odd * S + outer_odd * T;
+    y[2 * pace] = inner * SS + outer * TT;
+    y[3 * pace] = inner_odd * (S * SS) + outer_odd * (T * TT) + m[5 * step];
+}
+
+#else
+
+TRANSFORM transformed_taps(vector *u, const int pace, const vector *w, const int step)
+{
+    const vector even = (w[0] + w[2 * step]) * ((real)1 / 2), odd = w[step] * ((real)1 / 2);
+    u[0] = -w[0];
+    u[pace] = even + odd;
+    u[2 * pace] = even - odd;
+    u[3 * pace] = w[2 * step];
+}
+
+TRANSFORM transformed_data(vector *v, const int pace, const vector *d, const int step)
+{
+    const vector d1 = d[step], d2 = d[2 * step];
+    v[0] = d2 - d[0];
+    v[3 * pace] = d[3 * step] - d1;
+    v[pace] = d2 + d1;
+    v[2 * pace] = d2 - d1;
+}
+
+TRANSFORM transformed_sums(vector *y, const int pace, const vector *m, const int step)
+{
+    y[0] = m[0] + m[step] + m[2 * step];
+    y[pace] = m[step] - m[2 * step] + m[3 * step];
+}
+
+#endif
+
+/* `count` elements from `at` on, `step` apart; the lanes beyond repeat the last of them. */
+static inline vector some_lanes_at(global const element *x, const index64 at, const index64 step, const int count)
+{
+    if (step == 1 && count == LANES) return load_vector(x + at);
+    real lane[LANES];
+    for (int i = 0; i < LANES; i++) lane[i] = load(x, at + (i < count ? i : count - 1) * step);
+    return load_private(lane);
+}
+
+#define SQUARES ((TAPS + LANES - 1) / LANES)
+
+/* One work-item transforms a vector of output channels of RUN input channels. */
+kernel void transform_weights(
+    WORK_ITEM
+    global const element *w, global real *packed, const int G, const int OC, const index64 IC, const int RUN,
+    GROUPED_VIEW(w))
+{
+    const int OUTER = (OC + LANES - 1) / LANES;
+    const int BLOCKS = (OC + BLOCK - 1) / BLOCK;
+    const index64 RUNS = (IC + RUN - 1) / RUN;
+    index64 item = WORK_ITEM_INDEX;
+    if (item >= G * OUTER * RUNS) return;
+    const index64 begin = item % RUNS * RUN; item /= RUNS;
+    const index64 end = begin + RUN < IC ? begin + RUN : IC;
+    const int outer = item % OUTER;
+    const int g = item / OUTER;
+    const int channels = OC - outer * LANES < LANES ? OC - outer * LANES : LANES;
+    const index64 row = IC * BLOCK + LANES;
+    global real *target = packed + ((index64)g * BLOCKS + outer / VECTORS) * POINTS * row + outer % VECTORS * LANES;
+    const index64 first = w_start + g * w_g + outer * LANES * w_n;
+
+    /* Taps that follow each other, forwards or backwards, are read a vector at a time, as far as there are as many. */
+    const index64 step = KW == 3 ? w_w : w_h;
+    const index64 next_row = TAPS == 9 ? 3 * w_w : w_h;
+    const int in_order = (step == 1 || step == -1) && w_h == next_row && w_g >= 0 && w_n >= 0 && w_c >= 0;
+    const index64 low = step < 0 ? (TAPS - 1) * step : 0;
+    const index64 last = w_start + low + (G - 1) * w_g + (OC - 1) * w_n + (IC - 1) * w_c + TAPS - 1;
+
+    for (index64 ic = begin; ic < end; ic++) {
+        const index64 source = first + ic * w_c;
+        vector taps[TAPS], partly[AH * KW];
+        if (in_order && source + (channels - 1) * w_n + low + SQUARES * LANES - 1 <= last) {
+            vector square[SQUARES * LANES];
+            for (int s = 0; s < SQUARES; s++) {
+                for (int lane = 0; lane < LANES; lane++) {
+                    const int oc = lane < channels ? lane : channels - 1;
+                    square[s * LANES + lane] = load_vector(w + source + oc * w_n + low + s * LANES);
+                }
+                TRANSPOSE(square + s * LANES, LANES);
+            }
+            for (int k = 0; k < TAPS; k++) taps[k] = square[step > 0 ? k : TAPS - 1 - k];
+        } else {
+            for (int k = 0; k < TAPS; k++)
+                taps[k] = some_lanes_at(w, source + k / KW * w_h + k % KW * w_w, w_n, channels);
+        }
+#if KH == 3
+        for (int kw = 0; kw < KW; kw++) transformed_taps(partly + kw, KW, taps + kw, KW);
+#else
+        for (int kw = 0; kw < KW; kw++) partly[kw] = taps[kw];
+#endif
+        for (int i = 0; i < AH; i++) {
+            vector whole[AW];
+#if KW == 3
+            transformed_taps(whole, 1, partly + i * KW, 1);
+#else
+            whole[0] = partly[i];
+#endif
+            for (int j = 0; j < AW; j++) store_global(target + (i * AW + j) * row + ic * BLOCK, whole[j]);
+        }
+    }
+}
+
+/* The positions of a row from `first` on, each a vector of neighbouring channels; those from `reach` on are read by no output. */
+static inline void load_positions(
+    real *line, global const element *x, const index64 source, const int channels, const int first, const int count,
+    const int reach, const int IW, const int padding_mode, const index64 limit, const index64 x_c, const index64 x_h, const index64 x_w)
+{
+    for (int p = 0; p < count;) {
+        const int iw = first + p;
+        if (iw >= 0 && iw < IW && source + iw + (channels - 1) * x_c + LANES - 1 <= limit) {
+            vector square[LANES];
+            for (int lane = 0; lane < LANES; lane++) {
+                const index64 at = source + (lane < channels ? lane : channels - 1) * x_c + iw;
+                FETCH_AHEAD(x, at + 3 * x_h);
+                square[lane] = load_vector(x + at);
+            }
+            TRANSPOSE(square, LANES);
+            for (int i = 0; i < LANES; i++) store_vector(line + (p + i) * LANES, square[i]);
+            p += IW - iw < LANES ? IW - iw : LANES;
+        } else {
+            const int position = p < reach ? source_of(iw, IW, padding_mode) : -1;
+            store_vector(line + p * LANES,
+                         position < 0 ? splat(0) : some_lanes_at(x, source + position * x_w, x_c, channels));
+            p++;
+        }
+    }
+}
+
+/* One work-item transforms a vector of input channels of TILES tiles, those beyond END as zeros. */
+kernel void transform_data(
+    WORK_ITEM
+    global const element *x, global real *values,
+    const int G, const index64 IC, const int OD, const int OH, const int OW, const index64 N,
+    const int ID, const int IH, const int IW, const int PD, const int PH, const int PW, const int padding_mode,
+    const index64 BEGIN, const index64 END, const int TILES, GROUPED_VIEW(x))
+{
+    const index64 BLOCKS = (END - BEGIN + TILES - 1) / TILES;
+    const index64 INNER = (IC + LANES - 1) / LANES;
+    index64 item = WORK_ITEM_INDEX;
+    if (item >= G * BLOCKS * INNER) return;
+    const index64 inner = item % INNER; item /= INNER;
+    const index64 block = item % BLOCKS;
+    const int g = item / BLOCKS;
+    const int channels = IC - inner * LANES < LANES ? IC - inner * LANES : LANES;
+    const index64 row = INNER * TILES * LANES + LANES;
+    global real *target = values + (g * BLOCKS + block) * POINTS * row + inner * TILES * LANES;
+
+    /* The last element, up to which neighbours may be read; none where elements of a row are no neighbours. */
+    const int in_order = x_w == 1 && x_n >= 0 && x_g >= 0 && x_c >= 0 && x_d >= 0 && x_h >= 0;
+    const index64 last = x_start + (N - 1) * x_n + (G - 1) * x_g + (IC - 1) * x_c + (ID - 1) * x_d + (IH - 1) * x_h + IW - 1;
+    const index64 limit = in_order ? last : -((index64)1 << 62);
+
+    const int TH = (OH + MH - 1) / MH, TW = (OW + MW - 1) / MW;
+    const index64 first = BEGIN + block * TILES;
+    const int used = END - first < TILES ? END - first : TILES;
+    int tw = first % TW;
+    int th = first / TW % TH;
+    int od = first / TW / TH % OD;
+    index64 n = first / TW / TH / OD;
+    int tile = 0;
+    while (tile < used) {
+        const int count = TW - tw < used - tile ? TW - tw : used - tile;
+        const int columns = (count - 1) * MW + AW;
+        real line[(AH * COLUMNS + LANES) * LANES];
+        const int id = source_of(od - PD, ID, padding_mode);
+        for (int i = 0; i < AH; i++) {
+            const int ih = th * MH + i < OH + KH - 1 ? source_of(th * MH + i - PH, IH, padding_mode) : -1;
+            if (id < 0 || ih < 0) {
+                for (int p = 0; p < columns; p++) store_vector(line + (i * COLUMNS + p) * LANES, splat(0));
+            } else {
+                load_positions(
+                    line + i * COLUMNS * LANES, x,
+                    x_start + n * x_n + g * x_g + inner * LANES * x_c + id * x_d + ih * x_h, channels,
+                    tw * MW - PW, columns, OW + KW - 1 - tw * MW, IW, padding_mode, limit, x_c, x_h, x_w);
+            }
+        }
+#if KH == 3
+        for (int p = 0; p < columns; p++) {
+            vector d[AH], v[AH];
+            for (int i = 0; i < AH; i++) d[i] = load_private(line + (i * COLUMNS + p) * LANES);
+            transformed_data(v, 1, d, 1);
+            for (int i = 0; i < AH; i++) store_vector(line + (i * COLUMNS + p) * LANES, v[i]);
+        }
+#endif
+        for (int t = 0; t < count; t++)
+            for (int i = 0; i < AH; i++) {
+                vector d[AW], v[AW];
+                for (int j = 0; j < AW; j++) d[j] = load_private(line + (i * COLUMNS + t * MW + j) * LANES);
+#if KW == 3
+                transformed_data(v, 1, d, 1);
+#else
+                v[0] = d[0];
+#endif
+                for (int j = 0; j < AW; j++) store_global(target + (i * AW + j) * row + (tile + t) * LANES, v[j]);
+            }
+        tile += count;
+        tw = 0;
+        if (++th < TH) continue;
+        th = 0;
+        if (++od < OD) continue;
+        od = 0;
+        n++;
+    }
+    for (; tile < TILES; tile++)
+        for (int j = 0; j < POINTS; j++) store_global(target + j * row + tile * LANES, splat(0));
+}
+
+/* sums[t, oc] = sum over ic of weights[ic, oc] * values[ic / LANES, t, ic % LANES], for a point and COUNT tiles. */
+#define DEFINE_PRODUCTS(NAME, COUNT) \
+    APART void NAME( \
+        real *sums, global const real *weights, global const real *values, const index64 IC, const int TILES) \
+    { \
+        for (index64 begin = 0; begin < IC; begin += CHANNELS) { \
+            const index64 end = begin + CHANNELS < IC ? begin + CHANNELS : IC; \
+            vector sum[(COUNT) * VECTORS]; \
+            for (int i = 0; i < (COUNT) * VECTORS; i++) sum[i] = splat(0); \
+            for (index64 ic = begin; ic < end; ic += LANES, values += TILES * LANES) { \
+                const int channels = end - ic < LANES ? end - ic : LANES; \
+                for (int c = 0; c < channels; c++, weights += BLOCK) { \
+                    vector weight[VECTORS]; \
+                    for (int v = 0; v < VECTORS; v++) weight[v] = load_vector(weights + v * LANES); \
+                    for (int t = 0; t < (COUNT); t++) { \
+                        const real value = values[t * LANES + c]; \
+                        for (int v = 0; v < VECTORS; v++) sum[t * VECTORS + v] += weight[v] * value; \
+                    } \
+                } \
+            } \
+            for (int i = 0; i < (COUNT) * VECTORS; i++, sums += LANES) \
+                store_vector(sums, begin == 0 ? sum[i] : load_private(sums) + sum[i]); \
+            sums -= (COUNT) * BLOCK; \
+        } \
+    }
+
+#if VECTOR_BYTES == 64
+DEFINE_PRODUCTS(products_of_14, 14)
+DEFINE_PRODUCTS(products_of_11, 11)
+DEFINE_PRODUCTS(products_of_8, 8)
+DEFINE_PRODUCTS(products_of_4, 4)
+#define PRODUCTS(count, ...) \
+    do { \
+        if ((count) > 11) products_of_14(__VA_ARGS__); \
+        else if ((count) > 8) products_of_11(__VA_ARGS__); \
+        else if ((count) > 4) products_of_8(__VA_ARGS__); \
+        else products_of_4(__VA_ARGS__); \
+    } while (0)
+#else
+DEFINE_PRODUCTS(products_of_6, 6)
+DEFINE_PRODUCTS(products_of_4, 4)
+#define PRODUCTS(count, ...) \
+    do { \
+        if ((count) > 4) products_of_6(__VA_ARGS__); \
+        else products_of_4(__VA_ARGS__); \
+    } while (0)
+#endif
+
+/* A single output, by the rule. */
+APART real sum_by_the_rule(
+    global const element *x, global const element *w, const real bias, const index64 IC,
+    const int ID, const int IH, const int IW, const int padding_mode, const int pd, const int ph, const int pw,
+    const index64 x_first, const index64 x_c, const index64 x_d, const index64 x_h, const index64 x_w,
+    const index64 w_first, const index64 w_c, const index64 w_h, const index64 w_w)
+{
+    const int id = source_of(pd, ID, padding_mode);
+    real total = bias;
+    if (id < 0) return total;
+    for (index64 begin = 0; begin < IC; begin += CHANNELS) {
+        real sum = 0;
+        for (index64 ic = begin; ic < IC && ic < begin + CHANNELS; ic++)
+            for (int k = 0; k < TAPS; k++) {
+                const int ih = source_of(ph + k / KW, IH, padding_mode), iw = source_of(pw + k % KW, IW, padding_mode);
+                if (ih < 0 || iw < 0) continue;
+                sum += load(w, w_first + ic * w_c + k / KW * w_h + k % KW * w_w)
+                     * load(x, x_first + ic * x_c + id * x_d + ih * x_h + iw * x_w);
+            }
+        total += sum;
+    }
+    return total;
+}
+
+/* One work-item computes the outputs of TILES tiles and BLOCK channels. */
+kernel void multiply_tiles(
+    WORK_ITEM
+    global const element *x, global const element *w, global const real *packed, global const real *values,
+    global const element *b, EPILOGUE_ARRAYS, global element *y,
+    const int G, const int OC, const index64 IC, const int OD, const int OH, const int OW,
+    const int ID, const int IH, const int IW, const int PD, const int PH, const int PW, const int padding_mode,
+    const index64 BEGIN, const index64 END, const int TILES,
+    GROUPED_VIEW(x), GROUPED_VIEW(w), GROUPED_VIEW(y), const index64 b_start, const index64 b_c, const int has_bias,
+    EPILOGUE, GROUPED_VIEW(residual))
+{
+    const index64 BLOCKS = (END - BEGIN + TILES - 1) / TILES;
+    const int OUTER = (OC + BLOCK - 1) / BLOCK;
+    index64 item = WORK_ITEM_INDEX;
+    if (item >= G * OUTER * BLOCKS) return;
+    const index64 block = item % BLOCKS; item /= BLOCKS;
+    const int outer = item % OUTER;
+    const int g = item / OUTER;
+    const int first_channel = outer * BLOCK;
+    const int channels = OC - first_channel < BLOCK ? OC - first_channel : BLOCK;
+    const index64 first = BEGIN + block * TILES;
+    const int used = END - first < TILES ? END - first : TILES;
+
+    const index64 row_of_weights = IC * BLOCK + LANES;
+    const index64 row_of_values = (IC + LANES - 1) / LANES * TILES * LANES + LANES;
+    packed += ((index64)g * OUTER + outer) * POINTS * row_of_weights;
+    values += (g * BLOCKS + block) * POINTS * row_of_values;
+    real sums[POINTS * MOST_TILES * BLOCK];
+    for (int j = 0; j < POINTS; j++)
+        PRODUCTS(used, sums + j * MOST_TILES * BLOCK, packed + j * row_of_weights, values + j * row_of_values, IC, TILES);
+
+    const int TH = (OH + MH - 1) / MH, TW = (OW + MW - 1) / MW;
+    for (int v = 0; v * LANES < channels; v++) {
+        real bias[LANES], lanes[LANES], pixels[MH * LINE * LANES], lines[MH * LINE * LANES];
+        const int c = first_channel + v * LANES;
+        const int lanes_used = channels - v * LANES < LANES ? channels - v * LANES : LANES;
+        for (int lane = 0; lane < LANES; lane++)
+            bias[lane] = has_bias && lane < lanes_used ? load(b, b_start + ((index64)g * OC + c + lane) * b_c) : 0;
+        const vector biases = load_private(bias);
+        vector zeros[MH];
+        for (int i = 0; i < MH; i++) zeros[i] = splat(0);
+        for (int t = 0; t < used; t++) {
+            vector partly[MH * AW];
+            for (int j = 0; j < AW; j++) {
+                vector sum[AH];
+                for (int i = 0; i < AH; i++)
+                    sum[i] = load_private(sums + ((i * AW + j) * MOST_TILES + t) * BLOCK + v * LANES);
+#if KH == 3
+                transformed_sums(partly + j, AW, sum, 1);
+#else
+                partly[j] = sum[0];
+#endif
+            }
+            for (int i = 0; i < MH; i++) {
+                vector result[MW];
+#if KW == 3
+                transformed_sums(result, 1, partly + i * AW, 1);
+#else
+                result[0] = partly[i];
+#endif
+                for (int j = 0; j < MW; j++) {
+                    const vector value = result[j] + biases;
+                    zeros[i] += value * 0;
+                    store_vector(pixels + (i * LINE + t * MW + j) * LANES, value);
+                }
+            }
+        }
+        for (int i = 1; i < MH; i++) zeros[0] += zeros[i];
+        store_vector(lanes, zeros[0]);
+
+        /* From the channels of an output in a vector to the outputs of a channel in a line. */
+        for (int i = 0; i < MH; i++)
+            for (int j = 0; j < used * MW; j += LANES) {
+                vector square[LANES];
+                for (int p = 0; p < LANES; p++) square[p] = load_private(pixels + (i * LINE + j + p) * LANES);
+                TRANSPOSE(square, LANES);
+                for (int lane = 0; lane < LANES; lane++) store_vector(lines + (lane * MH + i) * LINE + j, square[lane]);
+            }
+
+        int tw = first % TW;
+        int th = first / TW % TH;
+        int od = first / TW / TH % OD;
+        index64 n = first / TW / TH / OD;
+        for (int t = 0; t < used;) {
+            const int count = TW - tw < used - t ? TW - tw : used - t;
+            const int ow = tw * MW;
+            const int length = OW - ow < count * MW ? OW - ow : count * MW;
+            const int rows = OH - th * MH < MH ? OH - th * MH : MH;
+            for (int r = 0; r < lanes_used * rows; r++) {
+                const int lane = r / rows, i = r % rows, oh = th * MH + i;
+                real *line = lines + (lane * MH + i) * LINE + t * MW;
+                for (int k = 0; k < length && lanes[lane] != 0; k++) {
+                    if (line[k] * 0 == 0) continue;
+                    line[k] = sum_by_the_rule(
+                        x, w, bias[lane], IC, ID, IH, IW, padding_mode, od - PD, oh - PH, ow + k - PW,
+                        x_start + n * x_n + g * x_g, x_c, x_d, x_h, x_w,
+                        w_start + g * w_g + (c + lane) * w_n, w_c, w_h, w_w);
+                }
+                FINISH_RUN(line, length, (index64)g * OC + c + lane,
+                           residual_start + n * residual_n + g * residual_g + (c + lane) * residual_c
+                           + od * residual_d + oh * residual_h + ow * residual_w, residual_w);
+                store_run(y, y_start + n * y_n + g * y_g + (c + lane) * y_c + od * y_d + oh * y_h + ow * y_w, y_w,
+                          line, length);
+            }
+            t += count;
+            tw = 0;
+            if (++th < TH) continue;
+            th = 0;
+            if (++od < OD) continue;
+            od = 0;
+            n++;
+        }
+    }
+}

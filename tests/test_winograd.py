@@ -1,0 +1,211 @@
+"""Winograd's algorithm: its error class, where tiles end, what is not finite, and when it is chosen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import clconv
+from clconv import algorithms
+from clconv.algorithms import algorithm_for, conv_winograd
+from clconv.oracle import reference
+from clconv.plan import Traits
+from tests.calls import assert_within_class, run_twice
+
+pytestmark = pytest.mark.accuracy("default")
+
+LAYERS = {
+    "tiles that end within rows, planes and samples": ((3, 5, 13, 7), (20, 5, 3, 3), {"padding": 1}),
+    "one tile": ((1, 3, 4, 3), (2, 3, 3, 3), {"padding": (1, 0)}),
+    "outputs of half a tile": ((5, 17, 2, 2), (33, 17, 3, 3), {"padding": 1}),
+    "rows of many tiles": ((1, 3, 6, 90), (5, 3, 3, 3), {"padding": ((2, 1), (0, 1))}),
+    "sums of several parts": ((1, 200, 6, 6), (24, 200, 3, 3), {"padding": 1}),
+    "groups": ((2, 24, 12, 17), (36, 12, 3, 3), {"groups": 2, "padding": 1}),
+    "padding beyond the window": ((1, 2, 4, 3), (3, 2, 3, 3), {"padding": 5}),
+    "a rotated kernel": ((2, 4, 9, 10), (6, 4, 3, 3), {"flip": True}),
+    "a row of taps": ((2, 17, 9, 20), (40, 17, 1, 3), {"padding": (1, 2)}),
+    "a column of taps": ((2, 17, 9, 20), (40, 17, 3, 1), {"padding": (1, 0)}),
+    "one axis": ((2, 9, 70), (35, 9, 3), {"padding": 1}),
+    "planes": ((1, 3, 3, 6, 7), (17, 3, 1, 3, 3), {"padding": 1}),
+    "without a batch": ((4, 9, 9), (6, 4, 3, 3), {"padding": 1}),
+}
+
+MODES = ("reflect", "replicate", "circular", "symmetric")
+
+
+@pytest.fixture
+def whatever_it_costs(monkeypatch):
+    """Choose Winograd's algorithm wherever it is right."""
+    monkeypatch.setattr(conv_winograd, "_WORTH_IT", 0)
+    algorithms.forget()
+    yield
+    algorithms.forget()
+
+
+def normal(seed, *shapes, dtype="float32"):
+    random = np.random.default_rng(seed)
+    return [random.standard_normal(shape).astype(dtype) for shape in shapes]
+
+
+def chosen(operation, problem, width=64):
+    return algorithm_for(operation, problem, Traits(width, vector_loops=True)).name
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("layer", LAYERS)
+def test_both_passes_stay_within_the_class(whatever_it_costs, device, record, layer, dtype):
+    input_shape, weight_shape, arguments = LAYERS[layer]
+    problem = clconv.ConvProblem.from_shapes(input_shape, weight_shape, **arguments)
+    assert chosen("conv_fwd", problem) == chosen("conv_bwd_data", problem) == "winograd"
+    rank = len(weight_shape) - 2
+    shapes = input_shape, weight_shape, weight_shape[:1], problem.output_shape
+    x, w, bias, dy = normal(1, *shapes, dtype=dtype)
+    assert_within_class(f"conv{rank}d", device, record, x, w, bias, **arguments)
+    only_data = {**arguments, "output_mask": (True, False, False)}
+    assert_within_class(f"conv{rank}d_backward", device, record, dy, x, w, bias, **only_data)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_padding_holds_what_its_mode_says(whatever_it_costs, device, record, mode):
+    x, w = normal(2, (2, 5, 7, 9), (20, 5, 3, 3))
+    assert_within_class("conv2d", device, record, x, w, padding=((2, 1), (1, 2)), padding_mode=mode)
+
+
+def test_a_transposed_convolution_with_bias_and_epilogue(whatever_it_costs, device, record):
+    x, w, bias, scale, shift, residual = normal(3, (2, 6, 9, 10), (6, 20, 3, 3), 20, 20, 20, (2, 20, 9, 10))
+    epilogue = clconv.Epilogue(scale=scale, shift=shift, residual=residual, activation="relu")
+    assert_within_class("conv_transpose2d", device, record, x, w, bias, padding=1, epilogue=epilogue)
+    assert_within_class("conv2d", device, record, x, w.swapaxes(0, 1), bias, padding=1, epilogue=epilogue)
+
+
+def views(shape):
+    """Yield arrays of a shape that lie in memory in different ways."""
+    N, C, H, W = shape
+    yield np.empty((N, H, W, C), "float32").transpose(0, 3, 1, 2)
+    yield np.empty((N, C, W, H), "float32").swapaxes(2, 3)
+    yield np.empty((N, C, H, 2 * W), "float32")[:, ::-1, :, ::-2]
+    yield np.empty((N, 2 * C, H + 1, W + 3), "float32")[:, ::2, 1:, 2:-1]
+
+
+def test_views_are_read_and_written_where_they_lie(whatever_it_costs, device):
+    x, w = normal(4, (2, 37, 10, 11), (34, 37, 3, 3))
+    y = clconv.conv2d(x, w, padding=1, device=device)
+    for input_view, weight_view, out in zip(views(x.shape), views(w.shape), views(y.shape), strict=True):
+        input_view[...], weight_view[...] = x, w
+        assert clconv.conv2d(input_view, weight_view, padding=1, out=out, device=device) is out
+        np.testing.assert_array_equal(out, y)
+
+
+def test_results_do_not_depend_on_threads():
+    x, w = normal(5, (2, 64, 30, 30), (64, 64, 3, 3))
+    assert chosen("conv_fwd", clconv.ConvProblem.from_shapes(x.shape, w.shape, padding=1)) == "winograd"
+    before, results = clconv.get_num_threads(), []
+    try:
+        for count in (1, 2, 5):
+            clconv.set_num_threads(count)
+            results.append(clconv.conv2d(x, w, padding=1, device="native"))
+    finally:
+        clconv.set_num_threads(before)
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
+
+
+def test_stages_are_computed_one_after_the_other(whatever_it_costs, monkeypatch, device, record):
+    monkeypatch.setattr(conv_winograd, "_NEAR_DATA", 1)
+    x, w = normal(6, (3, 20, 17, 18), (36, 20, 3, 3))
+    plan = algorithms.plan_for(
+        "conv_fwd", clconv.ConvProblem.from_shapes(x.shape, w.shape, padding=1), Traits(64, vector_loops=True)
+    )
+    assert [launch.kernel for launch in plan.launches] == ["transform_weights", *["transform_data", "multiply_tiles"] * 6]
+    assert_within_class("conv2d", device, record, x, w, padding=1)
+
+
+def test_a_plan_keeps_the_transformed_weights(device):
+    x, w = normal(7, (1, 64, 20, 20), (64, 64, 3, 3))
+    plan = clconv.plan("conv2d", x.shape, w, padding=1, device=device)
+    assert (plan.algorithm, plan.error) == ("winograd", "default")
+    np.testing.assert_array_equal(plan(x), clconv.conv2d(x, w, padding=1, device=device))
+
+
+@pytest.mark.parametrize("mode", ["zeros", "reflect"])
+@pytest.mark.parametrize("where", ["input", "weight", "both"])
+@pytest.mark.parametrize("kernel", [(3, 3), (1, 3), (3, 1)])
+def test_what_is_not_finite_stands_where_plain_products_put_it(whatever_it_costs, device, record, kernel, where, mode):
+    random = np.random.default_rng(8)
+    x, w, bias = normal(8, (2, 18, 11, 10), (20, 18, *kernel), 20)
+    for array in {"input": [x], "weight": [w], "both": [x, w]}[where]:
+        at = random.choice(array.size, 5, replace=False)
+        array.flat[at] = [np.nan, np.inf, -np.inf, np.inf, np.nan]
+    for corner in ((0, 0), (-1, -1)):
+        x[(0, 0, *corner)] = np.inf
+    arguments = {"padding": tuple(k // 2 for k in kernel), "padding_mode": mode}
+    with clconv.accuracy("strict"):
+        exact = clconv.conv2d(x, w, bias, **arguments, device=device)
+    y = run_twice("conv2d", device, record, x, w, bias, **arguments)
+    for kind in (np.isnan, np.isposinf, np.isneginf):
+        np.testing.assert_array_equal(kind(y), kind(exact))
+    finite = np.isfinite(exact)
+    assert finite.any() and not finite.all()
+    np.testing.assert_allclose(y[finite], exact[finite], rtol=0, atol=3e-6 * np.abs(exact[finite]).max(initial=0))
+
+
+def test_transforms_that_overflow_are_not_used(whatever_it_costs, device):
+    """Positions of a tile are multiplied by up to 25 in all before they meet the weights."""
+    x, w = normal(9, (1, 3, 9, 9), (5, 3, 3, 3))
+    x *= np.float32(2**125)
+    w *= np.float32(2**-10)
+    with clconv.accuracy("strict"):
+        exact = clconv.conv2d(x, w, padding=1, device=device)
+    y = clconv.conv2d(x, w, padding=1, device=device)
+    np.testing.assert_allclose(y, exact, rtol=0, atol=3e-6 * np.abs(exact).max())
+
+
+@pytest.mark.parametrize("channels", [3, 64, 65, 200, 1024])
+def test_more_channels_make_the_error_no_larger(whatever_it_costs, channels):
+    """The class holds for any number of channels, of which long sums lose the most."""
+    for seed in range(3):
+        x, w = normal(seed, (1, channels, 14, 14), (16, channels, 3, 3))
+        exact = reference.conv2d(x, w, padding=1)
+        error = np.abs(clconv.conv2d(x, w, padding=1, device="native") - exact).max()
+        assert error < 3e-6 * np.abs(exact).max()
+
+
+REFUSALS = {
+    "no processor": ((1, 64, 28, 28), (64, 64, 3, 3), {}, 0, "the device is no processor"),
+    "halves": ((1, 64, 28, 28), (64, 64, 3, 3), {"dtype": "float16"}, 64, "arrays of halves are not transformed"),
+    "a large kernel": ((1, 64, 28, 28), (64, 64, 5, 5), {}, 64, "a kernel of 5x5 does not have three taps"),
+    "a stride": ((1, 64, 28, 28), (64, 64, 3, 3), {"stride": 2}, 64, "the stride is not 1"),
+    "a dilation": ((1, 64, 28, 28), (64, 64, 3, 3), {"dilation": 2}, 64, "the dilation is not 1"),
+    "few channels": ((1, 3, 28, 28), (64, 3, 3, 3), {}, 64, "products of vectors do without transforms"),
+    "few tiles": ((1, 512, 4, 4), (512, 512, 3, 3), {}, 64, "products of vectors do without transforms"),
+    "depthwise": ((1, 64, 28, 28), (64, 1, 3, 3), {"groups": 64}, 64, "products of vectors do without transforms"),
+    "no channels": ((1, 0, 28, 28), (64, 0, 3, 3), {}, 64, "there is nothing to sum"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_it_says_why_it_does_not_apply(case):
+    input_shape, weight_shape, arguments, width, reason = REFUSALS[case]
+    problem = clconv.ConvProblem.from_shapes(input_shape, weight_shape, **arguments)
+    for refusal in (conv_winograd.fwd_refusal, conv_winograd.bwd_data_refusal):
+        assert reason in refusal(problem, Traits(width, vector_loops=True))
+
+
+def test_the_gradient_over_other_padding_is_not_its():
+    problem = clconv.ConvProblem.from_shapes((1, 64, 28, 28), (64, 64, 3, 3), padding=1, padding_mode="reflect")
+    traits = Traits(64, vector_loops=True)
+    assert conv_winograd.fwd_refusal(problem, traits) is None
+    assert conv_winograd.bwd_data_refusal(problem, traits) is not None
+
+
+def test_it_is_not_chosen_where_sums_must_be_plain():
+    problem = clconv.ConvProblem.from_shapes((1, 64, 28, 28), (64, 64, 3, 3))
+    assert chosen("conv_fwd", problem) == "winograd"
+    assert algorithm_for("conv_fwd", problem, Traits(64, vector_loops=True), "strict").name != "winograd"
+
+
+def test_weights_that_are_kept_pay_sooner():
+    problem = clconv.ConvProblem.from_shapes((1, 128, 7, 7), (128, 128, 3, 3), padding=1)
+    traits = Traits(64, vector_loops=True)
+    assert conv_winograd.fwd_refusal(problem, traits) is not None
+    assert conv_winograd.fwd_refusal(problem, traits, prepared=True) is None
