@@ -208,4 +208,4 @@ def test_weights_that_are_kept_pay_sooner():
     problem = clconv.ConvProblem.from_shapes((1, 128, 7, 7), (128, 128, 3, 3), padding=1)
     traits = Traits(64, vector_loops=True)
     assert conv_winograd.fwd_refusal(problem, traits) is not None
-    assert conv_winograd.fwd_refusal(problem, traits, prepared=True) is None
+    assert conv_winograd.fwd_refusal(problem, traits._replace(prepared=True)) is None
