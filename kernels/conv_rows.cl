@@ -28,51 +28,68 @@
 /* Taps whose gradients are summed together. */
 #define TAPS 5
 
-/* One work-item copies a row of one phase; the one after the last clears what tiles read beyond the end. */
+/* row[e] = x[first + e*step] for the e from begin up to end. */
+static inline void copy_row(
+    global real *row, global const element *x, const index64 first, const index64 step, const int begin, const int end)
+{
+    int e = begin;
+    if (step == 1) {
+        for (; e + LANES <= end; e += LANES) store_global(row + e, load_lanes(x, first + e));
+        for (; e < end; e++) row[e] = load(x, first + e);
+    } else if (step == 2) {
+        for (; e + LANES < end; e += LANES) {
+            const vector one = load_lanes(x, first + 2 * e), other = load_lanes(x, first + 2 * e + LANES);
+            store_global(row + e, SHUFFLED(one, other, EVEN_LANES));
+        }
+    }
+    for (; e < end; e++) row[e] = load(x, first + e * step);
+}
+
+/* One work-item copies a plane of one remainder by the strides, of which there are F along each axis; the one after the
+ * last clears what tiles read beyond the end. */
 kernel void split_input(
     WORK_ITEM
     global const element *x, global real *phases,
-    const index64 N, const index64 C, const int SLACK, const int ID, const int IH, const int IW, const int ED, const int EH, const int EW,
-    const int SD, const int SH, const int SW, const int PD, const int PH, const int PW, const int padding_mode,
+    const index64 N, const index64 C, const int SLACK,
+    const int ID, const int IH, const int IW, const int ED, const int EH, const int EW,
+    const int SD, const int SH, const int SW, const int FD, const int FH, const int FW,
+    const int PD, const int PH, const int PW, const int padding_mode,
     const index64 x_start, const index64 x_n, const index64 x_c, const index64 x_d, const index64 x_h, const index64 x_w)
 {
     index64 item = WORK_ITEM_INDEX;
-    const index64 rows = N * C * SD * SH * SW * ED * EH;
-    if (item > rows) return;
-    global real *row = phases + item * EW;
-    if (item == rows) {
+    const index64 planes = N * C * FD * FH * FW * ED;
+    if (item > planes) return;
+    global real *row = phases + item * EH * EW;
+    if (item == planes) {
         for (int e = 0; e < SLACK; e++) row[e] = 0;
         return;
     }
-    const int eh = item % EH; item /= EH;
     const int ed = item % ED; item /= ED;
-    const int rw = item % SW; item /= SW;
-    const int rh = item % SH; item /= SH;
-    const int rd = item % SD; item /= SD;
+    const int rw = item % FW; item /= FW;
+    const int rh = item % FH; item /= FH;
+    const int rd = item % FD; item /= FD;
     const int id = source_of(ed * SD + rd - PD, ID, padding_mode);
-    const int ih = source_of(eh * SH + rh - PH, IH, padding_mode);
-    if (id < 0 || ih < 0) {
-        for (int e = 0; e < EW; e++) row[e] = 0;
-        return;
-    }
-    const index64 source = x_start + item / C * x_n + item % C * x_c + id * x_d + ih * x_h;
-    /* Places whose position e*S + r - P lies within [0, I), and those before and after. */
+    const index64 plane = x_start + item / C * x_n + item % C * x_c + id * x_d;
+    /* Places whose position e*S + r - P lies within [0, I). */
     int begin = PW > rw ? (PW - rw + SW - 1) / SW : 0;
     int end = IW + PW - rw > 0 ? (IW + PW - rw + SW - 1) / SW : 0;
     if (begin > EW) begin = EW;
     if (end > EW) end = EW;
     if (end < begin) end = begin;
-    for (int e = 0; e < EW; e++) {
-        if (e == begin) {
-            const index64 first = source + (rw - PW) * x_w;
-            const index64 step = SW * x_w;
-            if (step == 1) for (; e < end; e++) row[e] = load(x, first + e);
-            else if (step == 2) for (; e < end; e++) row[e] = load(x, first + 2 * e);
-            else for (; e < end; e++) row[e] = load(x, first + e * step);
-            if (e == EW) break;
+    for (int eh = 0; eh < EH; eh++, row += EW) {
+        const int ih = source_of(eh * SH + rh - PH, IH, padding_mode);
+        if (id < 0 || ih < 0) {
+            for (int e = 0; e < EW; e++) row[e] = 0;
+            continue;
         }
-        const int iw = source_of(e * SW + rw - PW, IW, padding_mode);
-        row[e] = iw < 0 ? 0 : load(x, source + iw * x_w);
+        const index64 source = plane + ih * x_h;
+        copy_row(row, x, source + (rw - PW) * x_w, SW * x_w, begin, end);
+        for (int e = 0; e < EW; e++) {
+            if (e == begin) e = end;
+            if (e == EW) break;
+            const int iw = source_of(e * SW + rw - PW, IW, padding_mode);
+            row[e] = iw < 0 ? 0 : load(x, source + iw * x_w);
+        }
     }
 }
 

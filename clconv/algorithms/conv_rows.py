@@ -101,7 +101,7 @@ def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
             "EH": extents[1],
             "EW": extents[2],
             "zero_padding": int(this.padding_mode == "zeros"),
-            "x_channel": _phases(this) * math.prod(extents),
+            "x_channel": math.prod(_phases(this)) * math.prod(extents),
             "dy_channel": math.prod(extents),
             "PARTS": parts,
         },
@@ -118,13 +118,13 @@ def _split(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
     if _is_in_place(this, problem, traits):
         return Plan(())
     extents = _extents(this)
-    rows = problem.N * problem.G * this.data_channels * _phases(this) * extents[0] * extents[1]
-    elements = rows * extents[2] + _LARGEST_TILE
+    planes = problem.N * problem.G * this.data_channels * math.prod(_phases(this)) * extents[0]
+    elements = planes * extents[1] * extents[2] + _LARGEST_TILE
     split = Launch(
         "conv_rows.cl",
         "split_input",
         _defines(this, problem, traits),
-        rows + 1,
+        planes + 1,
         {"x": this.arrays[0], "phases": this.copy},
         {
             "N": problem.N,
@@ -133,6 +133,7 @@ def _split(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
             **by_axis("I", [window.extent for window in this.windows]),
             **by_axis("E", extents),
             **by_axis("S", [window.stride for window in this.windows]),
+            **by_axis("F", _phases(this)),
             **by_axis("P", _lows(this)),
             "padding_mode": PADDING_MODES.index(this.padding_mode),
         },
@@ -194,7 +195,7 @@ def _is_padded(this: Pass) -> bool:
 
 def _lies_as_its_copy(this: Pass) -> bool:
     """Return whether a copy of the data would be the data itself, as reals."""
-    return this.is_dense and not _is_padded(this) and _phases(this) == 1
+    return this.is_dense and not _is_padded(this) and all(window.stride == 1 for window in this.windows)
 
 
 def _is_in_place(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
@@ -215,8 +216,9 @@ def _lows(this: Pass) -> list[int]:
     return [0 if _lies_as_its_copy(this) else axis.low for axis in this.frame]
 
 
-def _phases(this: Pass) -> int:
-    return math.prod(window.stride for window in this.windows)
+def _phases(this: Pass) -> list[int]:
+    """Return how many remainders of the positions by the stride are copied along each axis: a single tap reads one."""
+    return [window.stride if window.kernel > 1 else 1 for window in this.windows]
 
 
 def _places(this: Pass) -> int:
@@ -233,12 +235,11 @@ def _offsets(this: Pass) -> list[int]:
         [divmod(low - window.low + k * window.dilation, window.stride) for k in range(window.kernel)]
         for low, window in zip(_lows(this), this.windows, strict=True)
     ]
-    strides = [window.stride for window in this.windows]
     offsets = []
     for taps in itertools.product(*axes):
         phase = place = 0
-        for (step, remainder), stride, extent in zip(taps, strides, extents, strict=True):
-            phase = phase * stride + remainder
+        for (step, remainder), phases, extent in zip(taps, _phases(this), extents, strict=True):
+            phase = phase * phases + remainder
             place = place * extent + step
         offsets.append(phase * math.prod(extents) + place)
     return offsets
@@ -246,7 +247,7 @@ def _offsets(this: Pass) -> list[int]:
 
 def _walk_of_copy(this: Pass, problem: ConvProblem) -> dict[str, int]:
     """Return the start and strides by which the kernel walks the copy: within a plane, it does so by offsets."""
-    channel = _phases(this) * math.prod(_extents(this))
+    channel = math.prod(_phases(this)) * math.prod(_extents(this))
     strides = (problem.G * this.data_channels * channel, channel, 0, 0, 0)
     return this.walk_of_copy(0, strides)
 
@@ -257,9 +258,9 @@ def _refusal(this: Pass, problem: ConvProblem, traits: Traits) -> str | None:
     if not this.outputs:
         return "there are no outputs"
     for window in this.windows:
-        if window.stride > window.kernel:
+        if window.stride > window.kernel > 1:
             return f"a stride of {window.stride} is longer than {window.kernel} taps: most of a copy would not be read"
-    channel = _phases(this) * math.prod(_extents(this))
+    channel = math.prod(_phases(this)) * math.prod(_extents(this))
     if channel > LARGEST:
         return f"{channel} elements to copy of one channel are more than {LARGEST}"
     copied = problem.N * problem.G * this.data_channels * channel
