@@ -62,6 +62,11 @@ def test_what_a_plan_does_once_is_marked():
     assert "-> y_packed; once where clconv.plan is used" in text
 
 
+def test_no_output_padding_may_be_said(capsys):
+    assert main([*COMMAND, "--device", "native", "--output-padding", "0,0"]) == 0
+    assert "to (1, 32, 7, 7)" in capsys.readouterr().out
+
+
 def test_the_accuracy_is_an_option(capsys):
     assert main([*COMMAND, "--device", "native", "--accuracy", "fast"]) == 0
     assert "on native at accuracy fast" in capsys.readouterr().out

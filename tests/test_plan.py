@@ -186,6 +186,17 @@ def test_plans_of_pyopencl_arrays_run_on_their_queue(name):
         layer(elsewhere)
 
 
+@pytest.mark.skipif(not USABLE, reason="no usable OpenCL device")
+@pytest.mark.parametrize("name", USABLE)
+def test_weights_lie_on_devices_that_do_not_work_in_host_memory(name, monkeypatch):
+    layer = clconv.plan("conv2d", X.shape, W, B, padding=1, device=name)
+    expected = layer(X)
+    monkeypatch.setattr(executor_for(name, X, "float32"), "in_host_memory", False)
+    layer = clconv.plan("conv2d", X.shape, W, B, padding=1, device=name)
+    for x in (X, X, np.asfortranarray(X)):
+        np.testing.assert_array_equal(layer(x), expected)
+
+
 @needs_native
 @pytest.mark.parametrize(
     ("call", "error", "rule"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import numpy as np
@@ -173,6 +174,25 @@ def test_what_is_remembered_stays_bounded(monkeypatch):
     for extent in range(3, 12):
         clconv.relu(np.ones(extent, "float32"), device="native")
         assert len(_repeat._recordings) <= 3
+
+
+def test_threads_repeat_calls_while_others_are_forgotten(monkeypatch):
+    monkeypatch.setattr(_repeat, "_MOST_REMEMBERED", 2)
+    wrong = []
+
+    def work(extent):
+        x = np.ones((1, 4, extent, 9), "float32")
+        expected = clconv.conv2d(x, W, device="native").tobytes()
+        for _ in range(200):
+            if clconv.conv2d(x, W, device="native").tobytes() != expected:
+                wrong.append(extent)
+
+    threads = [threading.Thread(target=work, args=(extent,)) for extent in range(4, 10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
 
 
 def test_a_tiny_convolution_costs_microseconds():

@@ -42,7 +42,6 @@ __all__ = [
     "also_forget",
     "alternatives",
     "forget",
-    "joined_plan",
     "plan_for",
 ]
 

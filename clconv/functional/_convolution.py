@@ -10,7 +10,7 @@ import functools
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from clconv.arguments import choice
+from clconv.arguments import choice, per_axis
 from clconv.arrays import check_arrays, check_out, is_dense
 from clconv.devices import executor_for
 from clconv.executor import Operand
@@ -94,7 +94,7 @@ def geometry_of(
     rank = _RANKS[choice(operation, "operation", tuple(_RANKS))]
     if operation.startswith("conv_transpose"):
         return Geometry(rank, stride, padding, dilation, groups, padding_mode, flip, output_padding)
-    if output_padding != 0:
+    if any(per_axis(output_padding, "output_padding", rank, least=0)):
         raise ValueError(f"output_padding is for transposed convolutions only: output_padding={output_padding!r}")
     return Geometry(rank, stride, padding, dilation, groups, padding_mode, flip)
 

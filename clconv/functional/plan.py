@@ -118,7 +118,7 @@ class ConvPlan:
     alternatives : dict of str to str
         The other algorithms, each with the reason why it was not chosen.
     prepared_bytes : int
-        Memory of packed or transformed weights.
+        Memory of packed or transformed weights, besides the copy of the weights themselves.
     workspace_bytes : int
         Memory for results on the way, kept from call to call: for each of the calls that run at the same time.
     """

@@ -53,8 +53,9 @@ class FoundDevice:
         """The executor on a context of its own."""
         return OpenCLExecutor(Programs(cl.Context([self.device]), self.device), self.name)
 
+    @functools.cached_property
     def rank(self) -> tuple[int, ...]:
-        """Return what sorts the best device first: kind, memory of its own, and rough speed."""
+        """What sorts the best device first: kind, memory of its own, and rough speed."""
         device = self.device
         speed = device.max_compute_units * max(device.max_clock_frequency, 1)
         return _RANKS[self.kind], int(device.host_unified_memory), -speed, -device.global_mem_size
@@ -76,9 +77,13 @@ class FoundDevice:
     def matches(self, platform: str, device: str) -> bool:
         """Return whether parts of a name mean this device: a number is an index, a text a part of the name."""
         _, platform_index, device_index = self.name.split(":")
-        return _matches(platform, platform_index, f"{self.platform.name} {self.platform.version}") and _matches(
-            device, device_index, self.device.name
-        )
+        platform_text, device_text = self._texts
+        return _matches(platform, platform_index, platform_text) and _matches(device, device_index, device_text)
+
+    @functools.cached_property
+    def _texts(self) -> tuple[str, str]:
+        """The names of platform and device, of which drivers are asked once."""
+        return f"{self.platform.name} {self.platform.version}", self.device.name
 
 
 _lock = threading.Lock()
@@ -108,7 +113,7 @@ def hidden_runtime() -> str | None:
 
 def ranked() -> list[FoundDevice]:
     """Return all devices, the best first."""
-    return sorted(found(), key=FoundDevice.rank)
+    return sorted(found(), key=lambda entry: entry.rank)
 
 
 def choose(device: Any) -> OpenCLExecutor:

@@ -44,6 +44,7 @@ class OpenCLExecutor(Executor):
         self._programs = programs
         self._own_queue = queue
         self._of_thread = threading.local()
+        self._sizes = functools.lru_cache(maxsize=4096)(self._sizes_of)
         # A plan keeps its constants, so that the same bytes come again and again.
         self._constant = functools.lru_cache(maxsize=256)(self._uploaded)
 
@@ -179,12 +180,17 @@ class OpenCLExecutor(Executor):
                     for parameter, value in zip(parameters, values, strict=True)
                 )
             )
-            most = kernel.get_work_group_info(cl.kernel_work_group_info.WORK_GROUP_SIZE, self.device)
-            local = min(launch.local_size, most, self.device.max_work_item_sizes[0])
-            size = -(-launch.items // local) * local
+            size, local = self._sizes(launch)
             event = cl.enqueue_nd_range_kernel(queue, kernel, (size,), (local,), wait_for=wait_for)
             wait_for = [event]
         return event
+
+    def _sizes_of(self, launch: Launch) -> tuple[int, int]:
+        """Return a launch's global and local size."""
+        kernel = self._programs.kernel(launch.file, launch.kernel, launch.defines)
+        most = kernel.get_work_group_info(cl.kernel_work_group_info.WORK_GROUP_SIZE, self.device)
+        local = min(launch.local_size, most, self.device.max_work_item_sizes[0])
+        return -(-launch.items // local) * local, local
 
     def _shared(self, plan: Plan, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return buffers for a plan's constants, and for the workspace that the caller has not given."""
