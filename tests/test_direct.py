@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import clconv
+from clconv.algorithms import forget
+from clconv.native.executor import native
 from clconv.plan import Traits
 from tests.calls import assert_exact
 from tests.kernel_calls.conv import WINDOW
@@ -41,6 +43,28 @@ LAYERS = {
         (3, 1, 1, 2),
         {"groups": 3, "stride": (3, 1), "padding": (2, 0)},
     ),
+    "a group in each lane": ((2, 40, 9, 11), (40, 1, 3, 3), {"groups": 40, "padding": 1}),
+    "a group in each lane, at strides": (
+        (1, 35, 20, 33),
+        (70, 1, 5, 4),
+        {"groups": 35, "stride": (2, 3), "padding": (2, 1)},
+    ),
+    "a group in each lane, dilated, with a common divisor": (
+        (1, 16, 17, 19),
+        (16, 1, 3, 3),
+        {"groups": 16, "stride": 4, "dilation": 6, "padding": 7},
+    ),
+    "a group in each lane, in strips of long rows": (
+        (1, 33, 2500),
+        (33, 1, 5),
+        {"groups": 33, "dilation": 3, "padding": 6},
+    ),
+    "a group in each lane, in bands": ((1, 17, 70, 60), (17, 1, 3, 3), {"groups": 17, "padding": 1}),
+    "a group in each lane, and planes": ((2, 16, 3, 9, 9), (16, 1, 1, 3, 3), {"groups": 16, "padding": (0, 1, 1)}),
+    "many channels on small planes": ((2, 24, 5, 6), (37, 24, 3, 3), {"padding": 1}),
+    "one tap on dense planes": ((2, 20, 13, 12), (30, 20, 1, 1), {}),
+    "one tap on planes smaller than a tile": ((2, 20, 3, 3), (30, 20, 1, 1), {}),
+    "one tap at strides": ((2, 20, 13, 12), (30, 20, 1, 1), {"stride": (2, 3)}),
     "few channels in a group": ((2, 8, 12, 13), (12, 2, 3, 3), {"groups": 4, "padding": 1}),
     "everything": ((2, 6, 13, 10), (8, 3, 3, 2), {**WINDOW, "groups": 2}),
 }
@@ -69,6 +93,34 @@ def test_a_strided_gradient_of_the_data_has_a_pass_for_each_remainder(width):
     problem = clconv.ConvProblem.from_shapes((1, 4, 9, 9), (6, 4, 3, 3), stride=(2, 3), padding=1)
     plan = clconv.algorithms.plan_for("conv_bwd_data", problem, Traits(width))
     assert [launch.kernel for launch in plan.launches] == ["pad_input", *["pack_weights", "conv_direct"] * 6]
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_what_is_not_finite_stands_where_the_portable_algorithm_puts_it(layer, monkeypatch):
+    input_shape, weight_shape, arguments = LAYERS[layer]
+    random = np.random.default_rng(2)
+    output_shape = clconv.ConvProblem.from_shapes(input_shape, weight_shape, **arguments).output_shape
+
+    def draw(shape):
+        array = random.integers(-2, 3, shape).astype("float32")
+        array.flat[random.integers(0, array.size, min(3, array.size))] = [np.nan, np.inf, -np.inf][: min(3, array.size)]
+        return array
+
+    x, w, dy = draw(input_shape), draw(weight_shape), draw(output_shape)
+    name = f"conv{len(input_shape) - 2}d"
+
+    def results():
+        forget()
+        with np.errstate(invalid="ignore"):
+            y = getattr(clconv, name)(x, w, **arguments, device="native")
+            dx, dw, _ = getattr(clconv, f"{name}_backward")(dy, x, w, **arguments, device="native")
+        return y, dx, dw
+
+    own = results()
+    monkeypatch.setattr(native(), "traits", Traits())
+    for result, expected in zip(own, results(), strict=True):
+        np.testing.assert_array_equal(result, expected)
+    forget()
 
 
 @pytest.mark.parametrize("where", ["input", "weight"])

@@ -116,7 +116,10 @@ def test_stages_are_computed_one_after_the_other(whatever_it_costs, monkeypatch,
     plan = algorithms.plan_for(
         "conv_fwd", clconv.ConvProblem.from_shapes(x.shape, w.shape, padding=1), Traits(64, vector_loops=True)
     )
-    assert [launch.kernel for launch in plan.launches] == ["transform_weights", *["transform_data", "multiply_tiles"] * 6]
+    assert [launch.kernel for launch in plan.launches] == [
+        "transform_weights",
+        *["transform_data", "multiply_tiles"] * 6,
+    ]
     assert_within_class("conv2d", device, record, x, w, padding=1)
 
 

@@ -37,6 +37,30 @@ def forward_in_rows(draw):
         yield Call("conv1d", (draw(1, 2, extent), draw(2, 1, 3)), {"groups": 2, "padding": 1})
 
 
+#: Output channels, and vectors of outputs, in tiles of rows.
+TILES = ((4, 3), (6, 2), (6, 4), (8, 3), (12, 2))
+
+
+def forward_in_tiles(draw):
+    """As many outputs as fill the vectors of each tile, at any number of lanes."""
+    yield from forward_in_rows(draw)
+    for channels, vectors in TILES:
+        for lanes in (2, 4, 8, 16):
+            arrays = draw(1, 6, vectors * lanes), draw(channels, 6, 3), draw(channels)
+            yield Call("conv1d", arrays, {"padding": 1})
+    yield Call("conv1d", (draw(1, 6, 64), draw(12, 6, 1)), {})
+
+
+def forward_in_lanes(draw):
+    """More groups than there are lanes, in one band and in several."""
+    for input_shape in ((2, 19, 6, 7), (1, 17, 40, 40)):
+        groups = {"groups": input_shape[1]}
+        yield Call("conv2d", (draw(*input_shape), draw(input_shape[1], 1, 3, 2)), {**WINDOW, **groups})
+    for epilogue in whole(draw, (2, 19, 5, 8)):
+        arrays = draw(2, 19, 5, 8), draw(19, 1, 3, 3), draw(19)
+        yield Call("conv2d", arrays, {"groups": 19, "padding": 1, "epilogue": epilogue})
+
+
 def by_winograd(draw):
     """As many tiles and channels as it takes to pay, at any width: tiles of 4x4, 2x2, 1x4 and 4x1 outputs."""
     for input_shape, weight_shape in (
@@ -76,8 +100,9 @@ CALLS = {
     "pack_weights": forward_in_vectors,
     "pad_input": forward_in_vectors,
     "conv_direct": forward_in_vectors,
-    "split_input": forward_in_rows,
-    "conv_rows": forward_in_rows,
+    "split_input": forward_in_tiles,
+    "conv_rows": forward_in_tiles,
+    "conv_depthwise": forward_in_lanes,
     "conv_rows_bwd_weights": backward_in_rows,
     "transform_weights": by_winograd,
     "transform_data": by_winograd,
