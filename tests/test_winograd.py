@@ -116,7 +116,10 @@ def test_stages_are_computed_one_after_the_other(whatever_it_costs, monkeypatch,
     plan = algorithms.plan_for(
         "conv_fwd", clconv.ConvProblem.from_shapes(x.shape, w.shape, padding=1), Traits(64, vector_loops=True)
     )
-    assert [launch.kernel for launch in plan.launches] == ["transform_weights", *["transform_data", "multiply_tiles"] * 6]
+    assert [launch.kernel for launch in plan.launches] == [
+        "transform_weights",
+        *["transform_data", "multiply_tiles"] * 6,
+    ]
     assert_within_class("conv2d", device, record, x, w, padding=1)
 
 
@@ -145,7 +148,8 @@ def test_what_is_not_finite_stands_where_plain_products_put_it(whatever_it_costs
     for kind in (np.isnan, np.isposinf, np.isneginf):
         np.testing.assert_array_equal(kind(y), kind(exact))
     finite = np.isfinite(exact)
-    assert finite.any() and not finite.all()
+    assert finite.any()
+    assert not finite.all()
     np.testing.assert_allclose(y[finite], exact[finite], rtol=0, atol=3e-6 * np.abs(exact[finite]).max(initial=0))
 
 
