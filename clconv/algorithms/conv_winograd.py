@@ -1,7 +1,7 @@
 """Winograd's short convolutions, for processors (kernels/conv_winograd.cl).
 
 Four outputs along an axis come from six products in place of twelve, 4x4 outputs from 36 in place of 144; or 2x2
-outputs from 16 in place of 36. What the transforms of weights, data and sums cost besides must be less than what is saved.
+outputs from 16 in place of 36. The transforms of weights, data and sums must cost less than what is saved.
 """
 
 from __future__ import annotations
