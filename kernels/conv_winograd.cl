@@ -374,17 +374,17 @@ APART real sum_by_the_rule(
 {
     const int id = source_of(pd, ID, padding_mode);
     real total = bias;
-    if (id < 0) return total;
-    for (index64 begin = 0; begin < IC; begin += CHANNELS) {
-        real sum = 0;
-        for (index64 ic = begin; ic < IC && ic < begin + CHANNELS; ic++)
-            for (int k = 0; k < TAPS; k++) {
-                const int ih = source_of(ph + k / KW, IH, padding_mode), iw = source_of(pw + k % KW, IW, padding_mode);
-                if (ih < 0 || iw < 0) continue;
-                sum += load(w, w_first + ic * w_c + k / KW * w_h + k % KW * w_w)
-                     * load(x, x_first + ic * x_c + id * x_d + ih * x_h + iw * x_w);
-            }
-        total += sum;
+    for (int k = 0; k < TAPS && id >= 0; k++) {
+        const int ih = source_of(ph + k / KW, IH, padding_mode), iw = source_of(pw + k % KW, IW, padding_mode);
+        if (ih < 0 || iw < 0) continue;
+        index64 at = x_first + id * x_d + ih * x_h + iw * x_w;
+        index64 tap = w_first + k / KW * w_h + k % KW * w_w;
+        for (index64 ic = 0; ic < IC;) {
+            real sum = 0;
+            for (const index64 end = ic + CHANNELS < IC ? ic + CHANNELS : IC; ic < end; ic++, at += x_c, tap += w_c)
+                sum += load(w, tap) * load(x, at);
+            total += sum;
+        }
     }
     return total;
 }

@@ -148,7 +148,8 @@ def test_what_is_not_finite_stands_where_plain_products_put_it(whatever_it_costs
     for kind in (np.isnan, np.isposinf, np.isneginf):
         np.testing.assert_array_equal(kind(y), kind(exact))
     finite = np.isfinite(exact)
-    assert finite.any() and not finite.all()
+    assert finite.any()
+    assert not finite.all()
     np.testing.assert_allclose(y[finite], exact[finite], rtol=0, atol=3e-6 * np.abs(exact[finite]).max(initial=0))
 
 

@@ -1,7 +1,7 @@
 """Winograd's short convolutions, for processors (kernels/conv_winograd.cl).
 
-Four outputs along an axis come from six products in place of twelve, 4x4 outputs from 36 in place of 144; or two from four,
-2x2 from 16 in place of 36. What the transforms of weights, data and sums cost besides must be less than what is saved.
+Four outputs along an axis come from six products in place of twelve, 4x4 outputs from 36 in place of 144; or 2x2
+outputs from 16 in place of 36. The transforms of weights, data and sums must cost less than what is saved.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _RUN = 16
 #: Bytes of transformed data that stay in a cache until they are multiplied, and of weights that do.
 _NEAR_DATA = 2**22
 _NEAR_WEIGHTS = 2**25
-#: What the transforms cost for each vector of numbers that they make, in multiply-adds of a vector: of data, of sums, of
-#: weights; and how much more writing weights to memory and reading them again does.
+#: What the transforms of data, sums and weights cost for each vector of numbers that they make or take, in
+#: multiply-adds of a vector; and how much more it costs to write weights to memory and to read them again.
 _DATA, _SUMS, _WEIGHTS, _FAR_WEIGHTS = 12, 11, 8, 14
 #: How many times as long plain products must take: their sums are more accurate.
 _WORTH_IT = 1.1
@@ -68,7 +68,7 @@ class Tiling(NamedTuple):
         )
 
     @property
-    def count(self) -> int:
+    def run(self) -> int:
         """Tiles of a work-item: as many as compute few in vain, and read the weights seldom."""
         counts = reversed(_COUNTS[self.vector_bytes])
         return min(counts, key=lambda count: self._computed(count) + -(-self.tiles // count))
@@ -91,19 +91,19 @@ class Tiling(NamedTuple):
     @property
     def data_elements(self) -> int:
         """Elements of the transformed data of a work-item's tiles, in all groups."""
-        return self.G * self.points * (self.inner * self.count + 1) * self.lanes
+        return self.G * self.points * (self.inner * self.run + 1) * self.lanes
 
     @property
     def stage(self) -> int:
         """Tiles whose data are transformed before they are multiplied."""
-        runs = -(-self.tiles // self.count)
+        runs = -(-self.tiles // self.run)
         stages = -(-runs * self.data_elements * self.real_bytes // _NEAR_DATA)
-        return -(-runs // stages) * self.count
+        return -(-runs // stages) * self.run
 
     def cost(self, prepared: bool) -> int:
         """Return how many multiply-adds of a vector everything takes, with weights that are transformed or not."""
         OC, IC, is_far = self.blocks * _VECTORS, self.this.IC, self.weight_elements * self.real_bytes > _NEAR_WEIGHTS
-        products = self._computed(self.count) * OC * IC
+        products = self._computed(self.run) * OC * IC
         transforms = self.tiles * (_DATA * self.inner + _SUMS * OC)
         weights = OC * IC * ((0 if prepared else _WEIGHTS) + (_FAR_WEIGHTS if is_far else 0))
         return self.G * self.points * (products + transforms + weights)
@@ -156,7 +156,7 @@ def _plan(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
         for begin in range(0, tiling.tiles, tiling.stage)
         for launch in _stage(tiling, problem, packed, values, numbers, begin)
     ]
-    elements = {packed: tiling.weight_elements, values: tiling.stage // tiling.count * tiling.data_elements}
+    elements = {packed: tiling.weight_elements, values: tiling.stage // tiling.run * tiling.data_elements}
     return Plan((weights, *stages), {name: size * problem.real_bytes for name, size in elements.items()})
 
 
@@ -167,8 +167,8 @@ def _stage(
     this = tiling.this
     data, weights, result = this.arrays
     end = min(begin + tiling.stage, tiling.tiles)
-    runs = -(-(end - begin) // tiling.count)
-    numbers = {**numbers, "BEGIN": begin, "END": end, "TILES": tiling.count}
+    runs = -(-(end - begin) // tiling.run)
+    numbers = {**numbers, "BEGIN": begin, "END": end, "TILES": tiling.run}
     yield Launch(
         _FILE,
         "transform_data",
