@@ -109,7 +109,7 @@ def test_everybody_has_a_turn_before_anybody_has_the_next():
     order = []
     times = take_turns({name: lambda name=name: order.append(name) for name in "ab"}, turns=4)
     changes = [one for one, next_one in pairwise([*order, ""]) if one != next_one]
-    assert changes == ["a", "b"] * 5  # one call of each says how many calls a turn has
+    assert changes == ["a", "b"] * 5  # the first turn says how many calls one has
     assert [len(times[name].turns) for name in "ab"] == [4, 4]
     assert len(times["a"].turns[0]) == 10
 

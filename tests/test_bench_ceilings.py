@@ -33,11 +33,7 @@ def run(executor, record, device, plan, arrays, size):
     return y
 
 
-@DEFINES
-def test_multiply_adds_are_what_rounds_of_them_make(monkeypatch, device, record, defines):
-    executor, dtype = executor_with(monkeypatch, device, "multiply_adds", defines)
-    if executor is None:
-        return
+def assert_multiply_adds(executor, record, device, dtype):
     plan, size = multiply_adds_plan(executor, dtype, ITEMS, ROUNDS)
     lanes = size // (ITEMS * CHAINS)
     x = np.arange(CHAINS * lanes, dtype=dtype)
@@ -49,15 +45,34 @@ def test_multiply_adds_are_what_rounds_of_them_make(monkeypatch, device, record,
     np.testing.assert_array_equal(y.reshape(ITEMS, CHAINS, lanes), np.stack([expected] * ITEMS))
 
 
+def assert_copies(executor, record, device, dtype, count):
+    x = np.arange(count).astype(dtype)
+    y = run(executor, record, device, copy_plan(executor, dtype, count), {"x": x}, count)
+    assert y.tobytes() == x.tobytes()
+
+
+@DEFINES
+def test_multiply_adds_are_what_rounds_of_them_make(monkeypatch, device, record, defines):
+    executor, dtype = executor_with(monkeypatch, device, "multiply_adds", defines)
+    if executor is not None:
+        assert_multiply_adds(executor, record, device, dtype)
+
+
 @DEFINES
 @pytest.mark.parametrize("count", [1, 5_000, 12_345])
 def test_copy_runs_gives_the_same_bits(monkeypatch, device, record, defines, count):
     executor, dtype = executor_with(monkeypatch, device, "copy_runs", defines)
-    if executor is None:
-        return
-    x = np.arange(count).astype(dtype)
-    y = run(executor, record, device, copy_plan(executor, dtype, count), {"x": x}, count)
-    assert y.tobytes() == x.tobytes()
+    if executor is not None:
+        assert_copies(executor, record, device, dtype, count)
+
+
+def test_multiply_adds_and_copy_runs_in_groups_of_work_items(monkeypatch, device, record):
+    """Devices that are no processors share vectors: groups have 64 work-items, the last ones of which have no work."""
+    if device != "native":
+        executor = executor_for(device, np.zeros(1, "float32"), "float32")
+        monkeypatch.setattr(executor, "traits", Traits())
+        assert_multiply_adds(executor, record, device, "float32")
+        assert_copies(executor, record, device, "float32", 1001)
 
 
 def test_operations_are_counted_as_the_kernel_does_them():

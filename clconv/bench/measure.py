@@ -20,7 +20,9 @@ _PAUSE = 0.01
 #: Seconds that the calls of a turn should take, and how many of them there are at most.
 _TURN = 0.02
 _MOST_CALLS = 10
-_MOST_WARM = 3
+#: Seconds that the calls before them take at least, and how many of them there are at least, unless one takes long.
+_WARM = 0.002
+_WARM_CALLS = 3
 #: Where a round of turns takes longer than so many seconds, so many of them do.
 _LONG_ROUNDS = ((10.0, 1), (2.0, 3))
 
@@ -82,12 +84,12 @@ def take_turns(everyone: Mapping[str, Callable[[], Any]], turns: int) -> dict[st
     >>> list(times), len(times["one"].turns)
     (['one', 'other'], 3)
     """
-    counts = {name: _calls_of_turn(_turn(call, 0, 1)[0]) for name, call in everyone.items()}
+    counts = {name: _calls_of_turn(_turn(call, 1)[0]) for name, call in everyone.items()}
     times: dict[str, list[tuple[float, ...]]] = {name: [] for name in everyone}
     begin = time.perf_counter()
     for number in range(turns):
         for name, call in everyone.items():
-            times[name].append(_turn(call, min(counts[name], _MOST_WARM), counts[name]))
+            times[name].append(_turn(call, counts[name]))
         taken = time.perf_counter() - begin
         if any(taken > seconds * (number + 1) and number + 1 >= enough for seconds, enough in _LONG_ROUNDS):
             break
@@ -98,11 +100,13 @@ def _calls_of_turn(seconds: float) -> int:
     return max(1, min(_MOST_CALLS, int(_TURN / seconds)))
 
 
-def _turn(call: Callable[[], Any], warm: int, count: int) -> tuple[float, ...]:
+def _turn(call: Callable[[], Any], count: int) -> tuple[float, ...]:
     """Return the seconds of each call that counts."""
     time.sleep(_PAUSE)
-    for _ in range(warm):
+    warm, start = 0, time.perf_counter()
+    while warm < min(count, _WARM_CALLS) or time.perf_counter() - start < _WARM:
         call()
+        warm += 1
     times = []
     for _ in range(count):
         begin = time.perf_counter()
