@@ -25,9 +25,6 @@
 #endif
 #define TILE (PIXELS * LANES)
 
-/* Taps whose gradients are summed together. */
-#define TAPS 5
-
 /* row[e] = x[first + e*step] for the e from begin up to end. */
 static inline void copy_row(
     global real *row, global const element *x, const index64 first, const index64 step, const int begin, const int end)
@@ -236,87 +233,5 @@ kernel void conv_rows(
                 od++;
             }
         }
-    }
-}
-
-/* A tap's sum over a plane without the products of zero padding, or of what lies between rows: (pd, ph, pw) is the position
- * that it reads for the first output. */
-APART real plane_by_the_rule(
-    global const real *dy, global const real *x, const int OD, const int OH, const int OW, const int EH, const int EW,
-    const int SD, const int SH, const int SW, const int ID, const int IH, const int IW, const int zero_padding,
-    const int pd, const int ph, const int pw)
-{
-    real sum = 0;
-    for (int od = 0; od < OD; od++)
-        for (int oh = 0; oh < OH; oh++)
-            for (int ow = 0; ow < OW; ow++) {
-                const int d = pd + od * SD, h = ph + oh * SH, w = pw + ow * SW;
-                if (zero_padding && (d < 0 || d >= ID || h < 0 || h >= IH || w < 0 || w >= IW)) continue;
-                const index64 q = ((index64)od * EH + oh) * EW + ow;
-                sum += dy[q] * x[q];
-            }
-    return sum;
-}
-
-/* dw[g, oc, ic, k] = sum over n, o of dy[n, g, oc, o] * x[n, g, ic, source(o*S - P + k*D)]
- *
- * dy has been copied, too, with zeros between its rows, so that it lies as x does: each sum runs over a plane from end to
- * end. One work-item sums over its share of the samples for TAPS taps.
- */
-kernel void conv_rows_bwd_weights(
-    WORK_ITEM
-    global const real *x, global const int *offsets, global const real *dy, global real *part,
-    const index64 N, const int G, const int OC, const index64 IC,
-    const int OD, const int OH, const int OW, const int KD, const int KH, const int KW,
-    const int SD, const int SH, const int SW, const int DD, const int DH, const int DW,
-    const int ID, const int IH, const int IW, const int PD, const int PH, const int PW, const int zero_padding,
-    const int EH, const int EW, const index64 x_channel, const index64 dy_channel, const int PARTS)
-{
-    const int taps = KD * KH * KW;
-    const int GROUPS = (taps + TAPS - 1) / TAPS;
-    index64 item = WORK_ITEM_INDEX;
-    if (item >= (index64)PARTS * G * OC * IC * GROUPS) return;
-    const int first = item % GROUPS * TAPS; item /= GROUPS;
-    const index64 ic = item % IC; item /= IC;
-    const index64 oc = item % ((index64)G * OC);
-    const index64 slice = item / ((index64)G * OC);
-    const index64 c = oc / OC * IC + ic;
-
-    const index64 places = ((OD - 1) * (index64)EH + OH - 1) * EW + OW;
-    const int count = taps - first < TAPS ? taps - first : TAPS;
-    vector sum[TAPS];
-    real rest[TAPS];
-    index64 offset[TAPS];
-    for (int t = 0; t < TAPS; t++) {
-        sum[t] = splat(0);
-        rest[t] = 0;
-        offset[t] = offsets[first + (t < count ? t : 0)];
-    }
-    const index64 begin = N * slice / PARTS, end = N * (slice + 1) / PARTS;
-    for (index64 n = begin; n < end; n++) {
-        global const real *a = dy + (n * G * OC + oc) * dy_channel;
-        global const real *b = x + (n * G * IC + c) * x_channel;
-        index64 q = 0;
-        for (; q + LANES <= places; q += LANES) {
-            const vector factor = load_vector(a + q);
-            for (int t = 0; t < TAPS; t++) sum[t] += load_vector(b + q + offset[t]) * factor;
-        }
-        for (; q < places; q++)
-            for (int t = 0; t < TAPS; t++) rest[t] += a[q] * b[q + offset[t]];
-    }
-    for (int t = 0; t < count; t++) {
-        real lanes[LANES];
-        store_vector(lanes, sum[t]);
-        for (int lane = 0; lane < LANES; lane++) rest[t] += lanes[lane];
-        if (rest[t] * 0 != 0) { /* not finite */
-            const int tap = first + t;
-            rest[t] = 0;
-            for (index64 n = begin; n < end; n++)
-                rest[t] += plane_by_the_rule(
-                    dy + (n * G * OC + oc) * dy_channel, x + (n * G * IC + c) * x_channel + offset[t],
-                    OD, OH, OW, EH, EW, SD, SH, SW, ID, IH, IW, zero_padding,
-                    tap / KW / KH * DD - PD, tap / KW % KH * DH - PH, tap % KW * DW - PW);
-        }
-        part[(slice * G * OC * IC + oc * IC + ic) * taps + first + t] = rest[t];
     }
 }

@@ -47,6 +47,13 @@ typedef ulong bits64;
 /* Before a loop whose rounds touch no element of each other's, although it may read and write the same array. */
 #define INDEPENDENT
 
+/* Before a loop of few rounds that must be written out, because it walks an array that is to lie in registers. */
+#if defined(__clang__)
+#define UNROLLED _Pragma("unroll")
+#else
+#define UNROLLED
+#endif
+
 #if ELEMENT == 16
 typedef ushort element_bits;
 #elif ELEMENT == 32
@@ -91,6 +98,14 @@ typedef uint64_t bits64;
 #define INDEPENDENT _Pragma("GCC ivdep")
 #else
 #define INDEPENDENT
+#endif
+
+#if defined(__clang__)
+#define UNROLLED _Pragma("unroll")
+#elif defined(__GNUC__)
+#define UNROLLED _Pragma("GCC unroll 32")
+#else
+#define UNROLLED
 #endif
 
 #if ELEMENT == 16

@@ -86,7 +86,12 @@ typedef JOINED(uint, LANES) lane_numbers;
 #define LANE_NUMBERS (integers)(0, 1)
 #endif
 
+/* shuffle2 goes through memory with some drivers that are made of clang. */
+#if defined(__clang__)
+#define SHUFFLED(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
 #define SHUFFLED(a, b, ...) shuffle2(a, b, (lane_numbers)(__VA_ARGS__))
+#endif
 
 /* vstoren is taken apart by some drivers that are made of clang, which knows vectors without alignment. */
 #if defined(__clang__)
@@ -297,13 +302,13 @@ static inline real sum_of_lanes(const vector v)
 /* Turns COUNT vectors, a power of two, into columns: as reals one after another, what was at [i][lane] is at [lane][i].
  * The index of a real is the bits of i and then those of lane; each round moves its first bit to the end. */
 #define TRANSPOSE(vectors, COUNT) \
-    for (int round = 1; round < (COUNT); round *= 2) { \
+    UNROLLED for (int round = 1; round < (COUNT); round *= 2) { \
         vector turned[COUNT]; \
-        for (int i = 0; i < (COUNT) / 2; i++) { \
+        UNROLLED for (int i = 0; i < (COUNT) / 2; i++) { \
             turned[2 * i] = SHUFFLED((vectors)[i], (vectors)[i + (COUNT) / 2], FIRST_HALVES); \
             turned[2 * i + 1] = SHUFFLED((vectors)[i], (vectors)[i + (COUNT) / 2], SECOND_HALVES); \
         } \
-        for (int i = 0; i < (COUNT); i++) (vectors)[i] = turned[i]; \
+        UNROLLED for (int i = 0; i < (COUNT); i++) (vectors)[i] = turned[i]; \
     }
 
 #endif

@@ -15,6 +15,8 @@ from clconv.algorithms import (
     conv_direct,
     conv_portable,
     conv_rows,
+    conv_rows_weights,
+    conv_weights,
     conv_winograd,
     cross_entropy,
     deform,
@@ -66,7 +68,8 @@ ALGORITHMS: dict[str, tuple[Algorithm, ...]] = {
         portable(conv_portable.plan_bwd_data),
     ),
     "conv_bwd_weights": (
-        Algorithm("rows", conv_rows.bwd_weights_refusal, conv_rows.plan_bwd_weights),
+        Algorithm("rows", conv_rows_weights.bwd_weights_refusal, conv_rows_weights.plan_bwd_weights),
+        Algorithm("channels", conv_weights.bwd_weights_refusal, conv_weights.plan_bwd_weights),
         Algorithm("direct", conv_direct.bwd_weights_refusal, conv_direct.plan_bwd_weights),
         portable(conv_portable.plan_bwd_weights),
     ),

@@ -12,22 +12,20 @@ import numpy as np
 
 from clconv.algorithms import conv_direct
 from clconv.algorithms.algorithm import first_reason, no_vectors
-from clconv.algorithms.conv_passes import LARGEST_COPY, Frame, Pass, bwd_data, by_axis, fwd, planned, split_refusal
-from clconv.algorithms.conv_portable import weights_of_parts
+from clconv.algorithms.conv_passes import LARGEST_COPY, Pass, bwd_data, by_axis, fwd, planned, split_refusal
 from clconv.arguments import LARGEST
 from clconv.plan import Launch, Plan, Traits
 from clconv.problem import ConvProblem
-from clconv.problem.window import PADDING_MODES, Window
+from clconv.problem.window import PADDING_MODES
 
-__all__ = ["bwd_data_refusal", "bwd_weights_refusal", "fwd_refusal", "plan_bwd_data", "plan_bwd_weights", "plan_fwd"]
+__all__ = ["bwd_data_refusal", "fwd_refusal", "plan_bwd_data", "plan_fwd"]
 
 #: Output channels and vectors of outputs in a tile by the width of registers, as in the table of native kernels: each
 #: weight is loaded once for all vectors, each vector once for all channels.
 _NARROW_TILES = ((1, 4), (1, 8), (4, 3), (6, 2))
 _TILES = {16: _NARROW_TILES, 32: _NARROW_TILES, 64: ((1, 4), (1, 8), (6, 4), (8, 3), (12, 2))}
 _LARGEST_TILE = 128
-#: Taps of a work-item in the gradient of the weights, as in the kernel file; work-items that keep threads busy.
-_TAPS = 5
+#: Work-items that keep threads busy.
 _WORK_ITEMS = 64
 _LONGEST_RUN = 16
 #: Costs in products of a direct convolution: a product, whose values are read from unaligned places; one for which a
@@ -58,59 +56,6 @@ def plan_fwd(problem: ConvProblem, traits: Traits) -> Plan:
 def plan_bwd_data(problem: ConvProblem, traits: Traits) -> Plan:
     """Plan the gradient of the data, or the transposed convolution: operands dy, w, b, the epilogue's, dx."""
     return planned(bwd_data(problem), problem, traits, _split, _plan)
-
-
-def bwd_weights_refusal(problem: ConvProblem, traits: Traits) -> str | None:
-    """Return why the forward pass would not take this algorithm for single channels: others fill vectors of them."""
-    channels = _tile(fwd(problem), problem, traits)[0] if traits.vector_bytes else 1
-    return fwd_refusal(problem, traits) or (None if channels == 1 else f"{channels} channels are a tile")
-
-
-def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
-    """Plan the gradient of the weight: operands x, dy, dw.
-
-    dy is copied as the data is, with zeros between its rows, so that each sum runs over both from end to end.
-    """
-    this = fwd(problem)._replace(arrays=("x", "dy", "dw"), is_dense=False)
-    extents = _extents(this)
-    spread = Pass(
-        N=problem.N,
-        OC=problem.OCG,
-        IC=problem.OCG,
-        windows=[
-            Window(extent=window.output, output=extent) for window, extent in zip(this.windows, extents, strict=True)
-        ],
-        padding_mode="zeros",
-        frame=tuple(Frame(0, extent) for extent in extents),
-        arrays=("dy", "w", "dw"),
-        walks=this.walks,
-        data_channels=problem.OCG,
-    )
-    taps = math.prod(window.kernel for window in this.windows)
-    weights = problem.G * problem.OCG * problem.ICG
-    items = weights * -(-taps // _TAPS)
-    parts = max(1, min(problem.N, _WORK_ITEMS // max(items, 1)))
-    partial = Launch(
-        "conv_rows.cl",
-        "conv_rows_bwd_weights",
-        _defines(this, problem, traits),
-        parts * items,
-        {"x": this.copy, "offsets": "dw_offsets", "dy": spread.copy, "part": "dw_parts"},
-        {
-            **this.sizes(problem.G),
-            "EH": extents[1],
-            "EW": extents[2],
-            "zero_padding": int(this.padding_mode == "zeros"),
-            "x_channel": math.prod(_phases(this)) * math.prod(extents),
-            "dy_channel": math.prod(extents),
-            "PARTS": parts,
-        },
-        2 * problem.macs,
-        local_size=1,
-    )
-    plan = _split(this, problem, traits) + _split(spread, problem, traits)
-    plan += Plan((partial,), constants={"dw_offsets": np.array(_offsets(this), np.int32).tobytes()})
-    return weights_of_parts(problem, plan, parts)
 
 
 def _split(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:

@@ -52,6 +52,13 @@ DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
         for width in VECTORS
         for height, breadth, tile in ((3, 3, 4), (3, 3, 2), (1, 3, 4), (3, 1, 4))
     ),
+    "conv_rows_weights.cl": _VECTORS,
+    "conv_weights.cl": tuple(
+        (*element, ("VECTOR_BYTES", width), ("COLUMNS", columns))
+        for element in _ELEMENTS
+        for width, counts in ((16, (3,)), (32, (3,)), (64, (3, 4)))
+        for columns in counts
+    ),
     "deform.cl": _ELEMENTS,
     "grid_sample.cl": _ELEMENTS,
     "grid_sample_rows.cl": _VECTORS,

@@ -91,9 +91,23 @@ def backward_in_rows(draw):
     for padding_mode in PADDING_MODES:
         arrays = draw(2, 3, 3, 6), draw(2, 3, 4, 6), draw(3, 1, 3, 2), draw(3)
         yield Call("conv2d_backward", arrays, {**WINDOW, "groups": 3, "padding_mode": padding_mode})
+    arrays = draw(1, 2, 9, 10), draw(1, 2, 9, 10), draw(2, 1, 3, 3), draw(2)
+    yield Call("conv2d_backward", arrays, {"groups": 2, "padding": 1})
     for extent in ROWS:
         arrays = draw(1, 2, extent), draw(1, 2, extent), draw(2, 1, 3), draw(2)
         yield Call("conv1d_backward", arrays, {"groups": 2, "padding": 1})
+
+
+def backward_in_channels(draw):
+    """Windows whose rows are tiles of three columns, and of four."""
+    for padding_mode in PADDING_MODES:
+        arrays = draw(2, 8, 3, 5), draw(2, 16, 4, 5), draw(8, 16, 3, 2), draw(8)
+        yield Call("conv2d_backward", arrays, {**WINDOW, "padding_mode": padding_mode})
+    for OC, IC in ((8, 16), (6, 64)):
+        arrays = draw(1, OC, 5), draw(1, IC, 5), draw(OC, IC, 3), draw(OC)
+        yield Call("conv1d_backward", arrays, {"padding": 1})
+        arrays = draw(1, OC, 5), draw(1, IC, 5), draw(OC, IC, 1), draw(OC)
+        yield Call("conv1d_backward", arrays, {})
 
 
 CALLS = {
@@ -103,10 +117,12 @@ CALLS = {
     "split_input": forward_in_tiles,
     "conv_rows": forward_in_tiles,
     "conv_depthwise": forward_in_lanes,
-    "conv_rows_bwd_weights": backward_in_rows,
     "transform_weights": by_winograd,
     "transform_data": by_winograd,
     "multiply_tiles": by_winograd,
+    "conv_rows_weights": backward_in_rows,
+    "pack_channels": backward_in_channels,
+    "conv_weights": backward_in_channels,
     "conv_fwd": forward,
     "conv_bwd_data": backward_data,
     "conv_bwd_weights": backward,
