@@ -41,9 +41,9 @@ static inline void gather_run(
         while (p < count) {
             const int first = p + LANES <= count ? p : count - LANES;
             vector square[LANES];
-            for (int lane = 0; lane < LANES; lane++) square[lane] = load_lanes(x, start + lane * plane + first);
+            UNROLLED for (int lane = 0; lane < LANES; lane++) square[lane] = load_lanes(x, start + lane * plane + first);
             TRANSPOSE(square, LANES);
-            for (int i = 0; i < LANES; i++) store_vector(target + (first + i) * LANES, square[i]);
+            UNROLLED for (int i = 0; i < LANES; i++) store_vector(target + (first + i) * LANES, square[i]);
             p = first + LANES;
         }
     } else {
@@ -154,16 +154,16 @@ kernel void conv_depthwise(
                         const int units = s >= inner && s + UNITS <= outer ? UNITS : 1;
                         if (units == UNITS) {
                             vector sum[UNITS];
-                            for (int u = 0; u < UNITS; u++) sum[u] = load_private(first_sum);
+                            UNROLLED for (int u = 0; u < UNITS; u++) sum[u] = load_private(first_sum);
                             for (int kh = first_kh; kh < last_kh; kh++) {
                                 const real *place = source + (kh * DH * PITCH + s * SW) * LANES;
                                 for (int kw = 0; kw < KW; kw++, place += DW * LANES) {
                                     const vector weight = load_private(weights + (kh * KW + kw) * LANES);
-                                    for (int u = 0; u < UNITS; u++)
+                                    UNROLLED for (int u = 0; u < UNITS; u++)
                                         sum[u] += load_private(place + u * SW * LANES) * weight;
                                 }
                             }
-                            for (int u = 0; u < UNITS; u++) store_vector(line + (s + u) * UW * LANES, sum[u]);
+                            UNROLLED for (int u = 0; u < UNITS; u++) store_vector(line + (s + u) * UW * LANES, sum[u]);
                         } else {
                             vector sum = load_private(first_sum);
                             for (int kh = first_kh; kh < last_kh; kh++)
@@ -196,7 +196,7 @@ kernel void conv_depthwise(
                 const int first = p + LANES <= length || length < LANES ? p : length - LANES;
                 const int count = length < LANES ? length : LANES;
                 vector square[LANES];
-                for (int i = 0; i < LANES; i++)
+                UNROLLED for (int i = 0; i < LANES; i++)
                     square[i] = i < count ? load_private(result + (r * columns + first + i) * LANES) : splat(0);
                 TRANSPOSE(square, LANES);
                 for (int lane = block - g; lane < LANES; lane++) {

@@ -73,12 +73,12 @@ kernel void pack_weights(
 #if ELEMENT != 16
         if (w_w == 1 && (block + 1) * BLOCK <= OC) {
             for (; begin + LANES <= count; begin += LANES) {
-                for (int v = 0; v < VECTORS; v++) {
+                UNROLLED for (int v = 0; v < VECTORS; v++) {
                     vector square[LANES];
-                    for (int lane = 0; lane < LANES; lane++)
+                    UNROLLED for (int lane = 0; lane < LANES; lane++)
                         square[lane] = load_vector(w + source + (block * BLOCK + v * LANES + lane) * w_n + begin);
                     TRANSPOSE(square, LANES);
-                    for (int i = 0; i < LANES; i++)
+                    UNROLLED for (int i = 0; i < LANES; i++)
                         store_global(target + (begin + i) * BLOCK + v * LANES, square[i]);
                 }
             }
@@ -139,7 +139,7 @@ APART void sums_by_the_rule(
     const int DD, const int DH, const int DW, const int id, const int ih, const int iw,
     const index64 x_c, const index64 x_d, const index64 x_h, const index64 x_w)
 {
-    for (int v = 0; v < VECTORS; v++) result[v] = load_private(bias + v * LANES);
+    UNROLLED for (int v = 0; v < VECTORS; v++) result[v] = load_private(bias + v * LANES);
     for (index64 row = first; row < last; row++, packed += KW * BLOCK) {
         const int kh = row % KH, kd = row / KH % KD;
         const int h = ih + kh * DH, d = id + kd * DD;
@@ -148,7 +148,7 @@ APART void sums_by_the_rule(
         for (int kw = 0; kw < KW; kw++) {
             const int w = iw + kw * DW;
             if (w < 0 || w >= IW) continue;
-            for (int v = 0; v < VECTORS; v++)
+            UNROLLED for (int v = 0; v < VECTORS; v++)
                 result[v] += load_vector(packed + kw * BLOCK + v * LANES) * x[at + kw * DW * x_w];
         }
     }
@@ -159,7 +159,7 @@ static inline int has_nonfinite(const vector *sums)
 {
     vector zeros = splat(0);
     real lanes[LANES];
-    for (int i = 0; i < VECTORS * TILE; i++) zeros += sums[i] * 0;
+    UNROLLED for (int i = 0; i < VECTORS * TILE; i++) zeros += sums[i] * 0;
     store_vector(lanes, zeros);
     int found = 0;
     for (int lane = 0; lane < LANES; lane++) found |= lanes[lane] != 0;
@@ -214,7 +214,7 @@ kernel void conv_direct(
         index64 source[TILE], target[TILE], addend[TILE];
         int is_run = is_plain && count == TILE;
         int has_even_residual = 1;
-        for (int t = 0; t < TILE; t++) {
+        UNROLLED for (int t = 0; t < TILE; t++) {
             source[t] = n * x_n + od * SD * x_d + oh * SH * x_h + ow * SW * x_w;
             target[t] = n * y_n + od * y_d + oh * y_h + ow * y_w;
             addend[t] = n * residual_n + od * residual_d + oh * residual_h + ow * residual_w;
@@ -240,15 +240,15 @@ kernel void conv_direct(
             const int is_first = row == first_row;
             const index64 end = row + ROWS_PER_PART < last_row ? row + ROWS_PER_PART : last_row;
             vector sum[VECTORS * TILE];
-            for (int i = 0; i < VECTORS * TILE; i++) sum[i] = splat(0);
+            UNROLLED for (int i = 0; i < VECTORS * TILE; i++) sum[i] = splat(0);
             for (; row < end; row++) {
                 index64 position = at;
                 for (int kw = 0; kw < KW; kw++, tap += BLOCK, position += DW * x_w) {
                     vector weight[VECTORS];
-                    for (int v = 0; v < VECTORS; v++) weight[v] = load_vector(tap + v * LANES);
-                    for (int t = 0; t < TILE; t++) {
+                    UNROLLED for (int v = 0; v < VECTORS; v++) weight[v] = load_vector(tap + v * LANES);
+                    UNROLLED for (int t = 0; t < TILE; t++) {
                         const real value = x[source[t] + position];
-                        for (int v = 0; v < VECTORS; v++) sum[t * VECTORS + v] += weight[v] * value;
+                        UNROLLED for (int v = 0; v < VECTORS; v++) sum[t * VECTORS + v] += weight[v] * value;
                     }
                 }
                 at += DH * x_h;
@@ -259,8 +259,8 @@ kernel void conv_direct(
                 kd = 0;
                 at += x_c - KD * DD * x_d;
             }
-            for (int t = 0; t < TILE; t++)
-                for (int v = 0; v < VECTORS; v++) {
+            UNROLLED for (int t = 0; t < TILE; t++)
+                UNROLLED for (int v = 0; v < VECTORS; v++) {
                     const int i = t * VECTORS + v;
                     total[i] = sum[i] + (is_first ? load_private(bias + v * LANES) : total[i]);
                 }
@@ -280,11 +280,11 @@ kernel void conv_direct(
 
         /* From the channels of an output in a vector to the outputs of a channel in a row. */
         real value[BLOCK * COLUMNS];
-        for (int v = 0; v < VECTORS; v++) {
+        UNROLLED for (int v = 0; v < VECTORS; v++) {
             vector column[COLUMNS];
-            for (int t = 0; t < COLUMNS; t++) column[t] = t < TILE ? total[t * VECTORS + v] : splat(0);
+            UNROLLED for (int t = 0; t < COLUMNS; t++) column[t] = t < TILE ? total[t * VECTORS + v] : splat(0);
             TRANSPOSE(column, COLUMNS);
-            for (int i = 0; i < COLUMNS; i++) store_vector(value + (v * COLUMNS + i) * LANES, column[i]);
+            UNROLLED for (int i = 0; i < COLUMNS; i++) store_vector(value + (v * COLUMNS + i) * LANES, column[i]);
         }
         if (PARTS > 1) {
             global real *sums = part + (slice * G * OC + g * OC + first_channel) * outputs + q;
@@ -292,7 +292,7 @@ kernel void conv_direct(
                 for (int t = 0; t < count; t++) sums[lane * outputs + t] = value[lane * COLUMNS + t];
         } else if (is_run) {
             for (int lane = 0; lane < channels; lane++)
-                for (int t = 0; t < TILE; t++)
+                UNROLLED for (int t = 0; t < TILE; t++)
                     store(y, y_first + lane * y_c + target[0] + t, value[lane * COLUMNS + t]);
         } else {
             for (int lane = 0; lane < channels; lane++) {

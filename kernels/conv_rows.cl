@@ -113,7 +113,7 @@ static inline int has_nonfinite(const vector *sums)
 {
     vector zeros = splat(0);
     real lanes[LANES];
-    for (int i = 0; i < CHANNELS * PIXELS; i++) zeros += sums[i] * 0;
+    UNROLLED for (int i = 0; i < CHANNELS * PIXELS; i++) zeros += sums[i] * 0;
     store_vector(lanes, zeros);
     int found = 0;
     for (int lane = 0; lane < LANES; lane++) found |= lanes[lane] != 0;
@@ -153,7 +153,7 @@ kernel void conv_rows(
     x += x_start + g * x_g + n * x_n;
 
     real bias[CHANNELS];
-    for (int c = 0; c < CHANNELS; c++) bias[c] = has_bias ? load(b, b_start + (g * OC + oc + c) * b_c) : 0;
+    UNROLLED for (int c = 0; c < CHANNELS; c++) bias[c] = has_bias ? load(b, b_start + (g * OC + oc + c) * b_c) : 0;
     const int taps = KD * KH * KW;
     const index64 CHANNELS_PER_PART = taps < TERMS_PER_PART ? TERMS_PER_PART / taps : 1;
     /* Where nothing lies between rows, all outputs of a plane are one row. */
@@ -171,17 +171,17 @@ kernel void conv_rows(
             const int is_first = ic == 0;
             const index64 count = IC - ic < CHANNELS_PER_PART ? IC - ic : CHANNELS_PER_PART;
             vector sum[CHANNELS * PIXELS];
-            for (int i = 0; i < CHANNELS * PIXELS; i++) sum[i] = splat(0);
+            UNROLLED for (int i = 0; i < CHANNELS * PIXELS; i++) sum[i] = splat(0);
             int kd = 0, kh = 0, kw = 0;
             for (int tap = 0; tap < taps; tap++) {
                 global const real *place = x + first + ic * x_c + offsets[tap];
                 global const element *weight = w + w_first + ic * w_c + kd * w_d + kh * w_h + kw * w_w;
                 for (index64 i = 0; i < count; i++, place += x_c, weight += w_c) {
                     vector values[PIXELS];
-                    for (int p = 0; p < PIXELS; p++) values[p] = load_vector(place + p * LANES);
-                    for (int c = 0; c < CHANNELS; c++) {
+                    UNROLLED for (int p = 0; p < PIXELS; p++) values[p] = load_vector(place + p * LANES);
+                    UNROLLED for (int c = 0; c < CHANNELS; c++) {
                         const real factor = load(weight, c * w_n);
-                        for (int p = 0; p < PIXELS; p++) sum[c * PIXELS + p] += values[p] * factor;
+                        UNROLLED for (int p = 0; p < PIXELS; p++) sum[c * PIXELS + p] += values[p] * factor;
                     }
                 }
                 if (++kw < KW) continue;
@@ -190,8 +190,8 @@ kernel void conv_rows(
                 kh = 0;
                 kd++;
             }
-            for (int c = 0; c < CHANNELS; c++)
-                for (int p = 0; p < PIXELS; p++) {
+            UNROLLED for (int c = 0; c < CHANNELS; c++)
+                UNROLLED for (int p = 0; p < PIXELS; p++) {
                     const int i = c * PIXELS + p;
                     total[i] = sum[i] + (is_first ? splat(bias[c]) : total[i]);
                 }
@@ -200,13 +200,13 @@ kernel void conv_rows(
 
         if (is_dense && is_plain && y_w == 1 && tile == first && tile + TILE <= places) {
             for (int c = block - oc; c < CHANNELS; c++)
-                for (int p = 0; p < PIXELS; p++)
+                UNROLLED for (int p = 0; p < PIXELS; p++)
                     store_lanes(y, y_first + c * y_c + tile + p * LANES, total[c * PIXELS + p]);
             continue;
         }
         const int by_the_rule = zero_padding && has_nonfinite(total);
         real value[CHANNELS * TILE];
-        for (int i = 0; i < CHANNELS * PIXELS; i++) store_vector(value + i * LANES, total[i]);
+        UNROLLED for (int i = 0; i < CHANNELS * PIXELS; i++) store_vector(value + i * LANES, total[i]);
         const int first_ow = tile % pitch, first_oh = tile / pitch % EH, first_od = tile / pitch / EH;
         for (int c = block - oc; c < CHANNELS; c++) {
             int ow = first_ow, oh = first_oh, od = first_od;
