@@ -6,8 +6,8 @@
  * x, and the input and output channels of a rotated w trade places. In the gradient of the weights, dy plays w, batch and
  * channels trade places, and so do S and D.
  *
- * pack_weights lays the weights out with BLOCK = VECTORS vectors of output channels side by side. pad_input copies x, with
- * its padding, to where every tap of every output lies in memory; where there is no padding, x is read as it is. A work-item
+ * pack_weights lays the weights out with BLOCK = VECTORS vectors of output channels side by side. copy_input, in
+ * conv_copy.cl, has copied x with its padding; where there is none, x is read as it is. A work-item
  * keeps TILE outputs times BLOCK channels in registers, as many as there are: each weight vector is loaded once for TILE
  * products, each value of x once for VECTORS. The outputs of a tile are any that follow each other, across the ends of
  * rows, planes and samples: no extent leaves tiles half empty.
@@ -93,41 +93,6 @@ kernel void pack_weights(
             }
         }
         tap = end;
-    }
-}
-
-/* padded[n, c, p] = x[n, c, source(p - P)], or 0 in zero padding: one work-item copies a row. */
-kernel void pad_input(
-    WORK_ITEM
-    global const element *x, global real *padded,
-    const index64 N, const index64 C, const int ID, const int IH, const int IW, const int ED, const int EH, const int EW,
-    const int PD, const int PH, const int PW, const int padding_mode,
-    const index64 x_start, const index64 x_n, const index64 x_c, const index64 x_d, const index64 x_h, const index64 x_w)
-{
-    index64 item = WORK_ITEM_INDEX;
-    if (item >= N * C * ED * EH) return;
-    global real *row = padded + item * EW;
-    const int ih = source_of(item % EH - PH, IH, padding_mode); item /= EH;
-    const int id = source_of(item % ED - PD, ID, padding_mode); item /= ED;
-    const index64 source = x_start + item / C * x_n + item % C * x_c + id * x_d + ih * x_h;
-    if (id < 0 || ih < 0) {
-        for (int p = 0; p < EW; p++) row[p] = 0;
-        return;
-    }
-    const int begin = PW > 0 ? PW : 0;
-    const int end = PW + IW < EW ? PW + IW : EW;
-    for (int p = 0; p < begin && p < EW; p++) {
-        const int iw = source_of(p - PW, IW, padding_mode);
-        row[p] = iw < 0 ? 0 : load(x, source + iw * x_w);
-    }
-    if (x_w == 1) {
-        for (int p = begin; p < end; p++) row[p] = load(x, source + p - PW);
-    } else {
-        for (int p = begin; p < end; p++) row[p] = load(x, source + (p - PW) * x_w);
-    }
-    for (int p = end > 0 ? end : 0; p < EW; p++) {
-        const int iw = source_of(p - PW, IW, padding_mode);
-        row[p] = iw < 0 ? 0 : load(x, source + iw * x_w);
     }
 }
 

@@ -3,13 +3,10 @@
  *
  *     y[n, g, oc, o] = b[g, oc] + sum over ic, k of w[g, oc, ic, k] * x[n, g, ic, source(o*S - P + k*D)]
  *
- * split_input copies x with its padding, and lays positions with one remainder by the strides side by side:
- *
- *     phases[n, c, r, e] = x[n, c, source(e*S + r - P)]        r, e for all three axes
- *
- * So each tap reads phases at a constant offset from the output's own place, at any stride, and outputs lie as far apart
- * as what they read: a work-item walks PIXELS vectors of a plane across the ends of its rows. What it computes between
- * those is not stored.
+ * copy_input, in conv_copy.cl, has copied x with its padding, positions with one remainder by the strides side by side. So
+ * each tap reads the copy at a constant offset from the output's own place, at any stride, and outputs lie as far apart as
+ * what they read: a work-item walks PIXELS vectors of a plane across the ends of its rows. What it computes between those is
+ * not stored. Dense planes without padding, at stride 1, are read where they lie.
  *
  * Zero padding contributes no product, as in conv.cl: outputs of a tile that is not finite are computed again by that rule.
  */
@@ -24,71 +21,6 @@
 #define CHANNELS 1 /* of the output in a tile */
 #endif
 #define TILE (PIXELS * LANES)
-
-/* row[e] = x[first + e*step] for the e from begin up to end. */
-static inline void copy_row(
-    global real *row, global const element *x, const index64 first, const index64 step, const int begin, const int end)
-{
-    int e = begin;
-    if (step == 1) {
-        for (; e + LANES <= end; e += LANES) store_global(row + e, load_lanes(x, first + e));
-        for (; e < end; e++) row[e] = load(x, first + e);
-    } else if (step == 2) {
-        for (; e + LANES < end; e += LANES) {
-            const vector one = load_lanes(x, first + 2 * e), other = load_lanes(x, first + 2 * e + LANES);
-            store_global(row + e, SHUFFLED(one, other, EVEN_LANES));
-        }
-    }
-    for (; e < end; e++) row[e] = load(x, first + e * step);
-}
-
-/* One work-item copies a plane of one remainder by the strides, of which there are F along each axis; the one after the
- * last clears what tiles read beyond the end. */
-kernel void split_input(
-    WORK_ITEM
-    global const element *x, global real *phases,
-    const index64 N, const index64 C, const int SLACK,
-    const int ID, const int IH, const int IW, const int ED, const int EH, const int EW,
-    const int SD, const int SH, const int SW, const int FD, const int FH, const int FW,
-    const int PD, const int PH, const int PW, const int padding_mode,
-    const index64 x_start, const index64 x_n, const index64 x_c, const index64 x_d, const index64 x_h, const index64 x_w)
-{
-    index64 item = WORK_ITEM_INDEX;
-    const index64 planes = N * C * FD * FH * FW * ED;
-    if (item > planes) return;
-    global real *row = phases + item * EH * EW;
-    if (item == planes) {
-        for (int e = 0; e < SLACK; e++) row[e] = 0;
-        return;
-    }
-    const int ed = item % ED; item /= ED;
-    const int rw = item % FW; item /= FW;
-    const int rh = item % FH; item /= FH;
-    const int rd = item % FD; item /= FD;
-    const int id = source_of(ed * SD + rd - PD, ID, padding_mode);
-    const index64 plane = x_start + item / C * x_n + item % C * x_c + id * x_d;
-    /* Places whose position e*S + r - P lies within [0, I). */
-    int begin = PW > rw ? (PW - rw + SW - 1) / SW : 0;
-    int end = IW + PW - rw > 0 ? (IW + PW - rw + SW - 1) / SW : 0;
-    if (begin > EW) begin = EW;
-    if (end > EW) end = EW;
-    if (end < begin) end = begin;
-    for (int eh = 0; eh < EH; eh++, row += EW) {
-        const int ih = source_of(eh * SH + rh - PH, IH, padding_mode);
-        if (id < 0 || ih < 0) {
-            for (int e = 0; e < EW; e++) row[e] = 0;
-            continue;
-        }
-        const index64 source = plane + ih * x_h;
-        copy_row(row, x, source + (rw - PW) * x_w, SW * x_w, begin, end);
-        for (int e = 0; e < EW; e++) {
-            if (e == begin) e = end;
-            if (e == EW) break;
-            const int iw = source_of(e * SW + rw - PW, IW, padding_mode);
-            row[e] = iw < 0 ? 0 : load(x, source + iw * x_w);
-        }
-    }
-}
 
 /* The sum of a single output, without the products of zero padding: taps outside [0, I) contribute none. */
 APART real sum_by_the_rule(

@@ -118,7 +118,7 @@ def test_a_direct_plan_packs_its_weights_beforehand(monkeypatch):
             executor, "launch", lambda plan, *_: launched_kernels.extend(one.kernel for one in plan.launches)
         )
         layer(X)
-    assert launched_kernels == ["pad_input", "conv_direct"]
+    assert launched_kernels == ["copy_input", "conv_direct"]
     monkeypatch.undo()
     algorithms.forget()
 
@@ -257,7 +257,7 @@ def test_launches_that_read_weights_only_are_split_off():
     plan = plan_for("conv_fwd", problem, Traits(64, vector_loops=True))
     first, rest = split(plan, ["w"])
     assert [launch.kernel for launch in first.launches] == ["pack_weights"]
-    assert [launch.kernel for launch in rest.launches] == ["pad_input", "conv_direct"]
+    assert [launch.kernel for launch in rest.launches] == ["copy_input", "conv_direct"]
     assert first.workspace.keys() | rest.workspace.keys() == plan.workspace.keys()
     assert not first.workspace.keys() & rest.workspace.keys()
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 
 from clconv.algorithms.algorithm import first_reason, no_vectors
+from clconv.algorithms.conv_copy import plan_copy
 from clconv.algorithms.conv_passes import (
     LARGEST_COPY,
     Pass,
     bwd_data,
     bwd_weights,
-    by_axis,
     fwd,
     planned,
     split_refusal,
@@ -21,7 +21,6 @@ from clconv.algorithms.conv_passes import (
 from clconv.algorithms.conv_portable import weights_of_parts
 from clconv.plan import Launch, Plan, Traits, Walk
 from clconv.problem import ConvProblem
-from clconv.problem.window import PADDING_MODES
 
 __all__ = [
     "bwd_data_refusal",
@@ -103,25 +102,8 @@ def _copy(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
     """Plan the copy of the frame of the data, as reals, where the data cannot be read as it is."""
     if not _is_copied(this, problem):
         return Plan(())
-    samples, channels, *reaches = _frame_shape(this, problem)
-    pad = Launch(
-        "conv_direct.cl",
-        "pad_input",
-        _defines(this.OC, problem, traits),
-        samples * channels * reaches[0] * reaches[1],
-        {"x": this.arrays[0], "padded": this.copy},
-        {
-            "N": samples,
-            "C": channels,
-            **by_axis("I", [window.extent for window in this.windows]),
-            **by_axis("E", reaches),
-            **by_axis("P", [axis.low for axis in this.frame]),
-            "padding_mode": PADDING_MODES.index(this.padding_mode),
-        },
-        _frame_elements(this, problem),
-        local_size=1,
-    )
-    return Plan((pad,), {this.copy: _frame_elements(this, problem) * problem.real_bytes})
+    lows, reaches = zip(*this.frame, strict=True)
+    return plan_copy(this, problem, traits, lows, reaches)
 
 
 def _plan(this: Pass, problem: ConvProblem, traits: Traits, parts: int = 1) -> Plan:

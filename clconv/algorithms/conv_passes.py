@@ -34,7 +34,7 @@ __all__ = [
 #: How many elements of data may be copied with their padding: a view of little memory may stand for many.
 LARGEST_COPY = 2**29
 #: The strided gradient of the data takes a pass for each remainder: at most so many.
-_MOST_PASSES = 16
+_MOST_PASSES = 64
 
 _SPATIAL = ((2, 1), (3, 1), (4, 1))
 _NOWHERE = (0,) * 5

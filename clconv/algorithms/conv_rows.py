@@ -12,11 +12,11 @@ import numpy as np
 
 from clconv.algorithms import conv_direct
 from clconv.algorithms.algorithm import first_reason, no_vectors
-from clconv.algorithms.conv_passes import LARGEST_COPY, Pass, bwd_data, by_axis, fwd, planned, split_refusal
+from clconv.algorithms.conv_copy import plan_copy
+from clconv.algorithms.conv_passes import LARGEST_COPY, Pass, bwd_data, fwd, planned, split_refusal
 from clconv.arguments import LARGEST
 from clconv.plan import Launch, Plan, Traits
 from clconv.problem import ConvProblem
-from clconv.problem.window import PADDING_MODES
 
 __all__ = ["bwd_data_refusal", "fwd_refusal", "plan_bwd_data", "plan_fwd"]
 
@@ -62,30 +62,8 @@ def _split(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
     """Plan the copy of the data with its padding, positions with one remainder by the strides side by side."""
     if _is_in_place(this, problem, traits):
         return Plan(())
-    extents = _extents(this)
-    planes = problem.N * problem.G * this.data_channels * math.prod(_phases(this)) * extents[0]
-    elements = planes * extents[1] * extents[2] + _LARGEST_TILE
-    split = Launch(
-        "conv_rows.cl",
-        "split_input",
-        _defines(this, problem, traits),
-        planes + 1,
-        {"x": this.arrays[0], "phases": this.copy},
-        {
-            "N": problem.N,
-            "C": problem.G * this.data_channels,
-            "SLACK": _LARGEST_TILE,
-            **by_axis("I", [window.extent for window in this.windows]),
-            **by_axis("E", extents),
-            **by_axis("S", [window.stride for window in this.windows]),
-            **by_axis("F", _phases(this)),
-            **by_axis("P", _lows(this)),
-            "padding_mode": PADDING_MODES.index(this.padding_mode),
-        },
-        elements,
-        local_size=1,
-    )
-    return Plan((split,), {this.copy: elements * problem.real_bytes})
+    strides = [window.stride for window in this.windows]
+    return plan_copy(this, problem, traits, _lows(this), _extents(this), strides, _phases(this), _LARGEST_TILE)
 
 
 def _plan(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:

@@ -32,6 +32,7 @@ DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
     "activation.cl": _ELEMENTS,
     "ceiling.cl": _VECTORS,
     "conv.cl": _ELEMENTS,
+    "conv_copy.cl": _VECTORS,
     "conv_depthwise.cl": _VECTORS,
     "conv_direct.cl": tuple(
         (*element, ("VECTOR_BYTES", width), ("VECTORS", vectors))

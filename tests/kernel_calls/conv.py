@@ -112,9 +112,8 @@ def backward_in_channels(draw):
 
 CALLS = {
     "pack_weights": forward_in_vectors,
-    "pad_input": forward_in_vectors,
     "conv_direct": forward_in_vectors,
-    "split_input": forward_in_tiles,
+    "copy_input": forward_in_tiles,
     "conv_rows": forward_in_tiles,
     "conv_depthwise": forward_in_lanes,
     "transform_weights": by_winograd,

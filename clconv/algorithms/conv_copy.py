@@ -1,0 +1,61 @@
+"""The copy of the data, with its padding, that convolutions for processors read (kernels/conv_copy.cl)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from clconv.algorithms.conv_passes import Pass, by_axis
+from clconv.plan import Launch, Plan, Traits
+from clconv.problem import ConvProblem
+from clconv.problem.window import PADDING_MODES
+
+__all__ = ["plan_copy"]
+
+
+def plan_copy(
+    this: Pass,
+    problem: ConvProblem,
+    traits: Traits,
+    lows: Sequence[int],
+    extents: Sequence[int],
+    strides: Sequence[int] = (1, 1, 1),
+    remainders: Sequence[int] = (1, 1, 1),
+    slack: int = 0,
+) -> Plan:
+    """Plan the copy of a pass's data as reals.
+
+    Parameters
+    ----------
+    lows, extents : sequence of int
+        For each axis, how far before the first position the copy begins, and how many positions of a remainder it has.
+    strides, remainders : sequence of int
+        By what positions are divided, and how many remainders are copied, from 0 on.
+    slack : int
+        Zeros that follow the copy.
+    """
+    lanes = traits.vector_bytes // problem.real_bytes
+    channels = problem.G * this.data_channels
+    rows = math.prod(remainders) * math.prod(extents[:2])
+    elements = problem.N * channels * rows * extents[2] + slack
+    launch = Launch(
+        "conv_copy.cl",
+        "copy_input",
+        (*problem.defines, ("VECTOR_BYTES", traits.vector_bytes)),
+        problem.N * -(-channels // lanes) * rows + 1,
+        {"x": this.arrays[0], "copy": this.copy},
+        {
+            "N": problem.N,
+            "C": channels,
+            "SLACK": slack,
+            **by_axis("I", [window.extent for window in this.windows]),
+            **by_axis("E", extents),
+            **by_axis("S", strides),
+            **by_axis("F", remainders),
+            **by_axis("P", lows),
+            "padding_mode": PADDING_MODES.index(this.padding_mode),
+        },
+        elements,
+        local_size=1,
+    )
+    return Plan((launch,), {this.copy: elements * problem.real_bytes})

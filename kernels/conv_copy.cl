@@ -1,0 +1,101 @@
+/* The copy of x, as reals, that the convolutions for processors read: with its padding, so that every tap of every output
+ * lies in memory, and with the positions of one remainder by the strides side by side, so that a tap of neighbouring outputs
+ * reads neighbours:
+ *
+ *     copy[n, c, r, e] = x[n, c, source(e*S + r - P)]        r < F and e < E, for all three axes
+ */
+#include "convolution.h"
+#include "vector.h"
+
+/* row[e] = x[first + e*step] for the e from begin up to end. */
+static inline void copy_row(
+    global real *row, global const element *x, const index64 first, const index64 step, const int begin, const int end)
+{
+    int e = begin;
+    if (step == 1) {
+        for (; e + LANES <= end; e += LANES) store_global(row + e, load_lanes(x, first + e));
+        for (; e < end; e++) row[e] = load(x, first + e);
+    } else if (step == 2) {
+        for (; e + LANES < end; e += LANES) {
+            const vector one = load_lanes(x, first + 2 * e), other = load_lanes(x, first + 2 * e + LANES);
+            store_global(row + e, SHUFFLED(one, other, EVEN_LANES));
+        }
+    }
+    for (; e < end; e++) row[e] = load(x, first + e * step);
+}
+
+/* The same of LANES neighbouring channels, whose rows are `pitch` apart. */
+static inline void copy_rows_of_lanes(
+    global real *row, const index64 pitch, global const element *x, const index64 first, const index64 step,
+    const int begin, const int end)
+{
+    for (int e = begin; e < end;) {
+        const int last = e + LANES <= end ? e : end - LANES;
+        if (last < begin) {
+            real lanes[LANES];
+            store_vector(lanes, load_lanes(x, first + e * step));
+            for (int lane = 0; lane < LANES; lane++) row[lane * pitch + e] = lanes[lane];
+            e++;
+            continue;
+        }
+        vector square[LANES];
+        UNROLLED for (int i = 0; i < LANES; i++) square[i] = load_lanes(x, first + (last + i) * step);
+        TRANSPOSE(square, LANES);
+        UNROLLED for (int lane = 0; lane < LANES; lane++) store_global(row + lane * pitch + last, square[lane]);
+        e = last + LANES;
+    }
+}
+
+/* One work-item copies a row of LANES channels; the one after the last clears SLACK reals that tiles read beyond the end. */
+kernel void copy_input(
+    WORK_ITEM
+    global const element *x, global real *copy,
+    const index64 N, const index64 C, const int SLACK,
+    const int ID, const int IH, const int IW, const int ED, const int EH, const int EW,
+    const int SD, const int SH, const int SW, const int FD, const int FH, const int FW,
+    const int PD, const int PH, const int PW, const int padding_mode,
+    const index64 x_start, const index64 x_n, const index64 x_c, const index64 x_d, const index64 x_h, const index64 x_w)
+{
+    const index64 BLOCKS = (C + LANES - 1) / LANES;
+    const index64 plane = (index64)FD * FH * FW * ED * EH * EW;
+    index64 item = WORK_ITEM_INDEX;
+    if (item > N * BLOCKS * FD * FH * FW * ED * EH) return;
+    if (item == N * BLOCKS * FD * FH * FW * ED * EH) {
+        for (int e = 0; e < SLACK; e++) copy[N * C * plane + e] = 0;
+        return;
+    }
+    const int eh = item % EH; item /= EH;
+    const int ed = item % ED; item /= ED;
+    const int rw = item % FW; item /= FW;
+    const int rh = item % FH; item /= FH;
+    const int rd = item % FD; item /= FD;
+    const index64 c = item % BLOCKS * LANES, n = item / BLOCKS;
+    const int channels = C - c < LANES ? C - c : LANES;
+    const int id = source_of(ed * SD + rd - PD, ID, padding_mode);
+    const int ih = source_of(eh * SH + rh - PH, IH, padding_mode);
+    const index64 source = x_start + n * x_n + c * x_c + id * x_d + ih * x_h;
+    global real *row = copy + (n * C + c) * plane + ((((index64)rd * FH + rh) * FW + rw) * ED + ed) * EH * EW + eh * EW;
+    if (id < 0 || ih < 0) {
+        for (int channel = 0; channel < channels; channel++)
+            for (int e = 0; e < EW; e++) row[channel * plane + e] = 0;
+        return;
+    }
+    /* Places whose position e*S + r - P lies within [0, I). */
+    int begin = PW > rw ? (PW - rw + SW - 1) / SW : 0;
+    int end = IW + PW - rw > 0 ? (IW + PW - rw + SW - 1) / SW : 0;
+    if (begin > EW) begin = EW;
+    if (end > EW) end = EW;
+    if (end < begin) end = begin;
+    const index64 first = source + (rw - PW) * x_w, step = SW * x_w;
+    const int is_turned = x_c == 1 && step != 1 && channels == LANES;
+    if (is_turned) copy_rows_of_lanes(row, plane, x, first, step, begin, end);
+    for (int channel = 0; channel < channels; channel++, row += plane) {
+        if (!is_turned) copy_row(row, x, first + channel * x_c, step, begin, end);
+        for (int e = 0; e < EW; e++) {
+            if (e == begin) e = end;
+            if (e == EW) break;
+            const int iw = source_of(e * SW + rw - PW, IW, padding_mode);
+            row[e] = iw < 0 ? 0 : load(x, source + channel * x_c + iw * x_w);
+        }
+    }
+}
