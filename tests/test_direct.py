@@ -66,6 +66,11 @@ LAYERS = {
     "one tap on planes smaller than a tile": ((2, 20, 3, 3), (30, 20, 1, 1), {}),
     "one tap at strides": ((2, 20, 13, 12), (30, 20, 1, 1), {"stride": (2, 3)}),
     "few channels in a group": ((2, 8, 12, 13), (12, 2, 3, 3), {"groups": 4, "padding": 1}),
+    "a block of more channels than lanes": ((2, 19, 9, 10), (7, 19, 3, 3), {"padding": 1}),
+    "few channels, dilated": ((2, 3, 20, 21), (9, 3, 3, 3), {"dilation": 2, "padding": 2}),
+    "no window": ((2, 20, 9, 11), (70, 20, 1, 1), {}),
+    "depthwise, planes of several pieces": ((1, 2, 60, 130), (2, 1, 3, 3), {"groups": 2, "padding": 1}),
+    "depthwise, more taps than a work-item's": ((1, 2, 14, 40), (2, 1, 9, 9), {"groups": 2, "padding": 4}),
     "everything": ((2, 6, 13, 10), (8, 3, 3, 2), {**WINDOW, "groups": 2}),
 }
 
@@ -141,3 +146,20 @@ def test_padding_makes_no_nan_of_what_is_not_finite(device, where, value, channe
         assert sick[0, 0, 1:, 1:].all()
         assert sick.sum() == 19 * 19
         np.testing.assert_array_equal(y[0, 1:], np.broadcast_to(y[0, 1], y[0, 1:].shape))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize(("channels", "groups"), [(20, 1), (3, 3)])
+def test_padding_makes_no_nan_of_the_gradient_of_weights(device, value, channels, groups):
+    """A tap meets the first element of the data, or of the output's gradient, in two of three rows and columns."""
+    shape = (1, channels, 20, 20)
+    x, dy, w = np.ones(shape, "float32"), np.ones(shape, "float32"), np.ones((channels, channels // groups, 3, 3), "f4")
+    arguments = {"padding": 1, "groups": groups, "output_mask": (False, True, False), "device": device}
+    x[0, 0, 0, 0] = value
+    sick = ~np.isfinite(clconv.conv2d_backward(dy, x, w, **arguments).weight)
+    assert sick[0, 0, :2, :2].all()
+    assert sick.sum() == channels // groups * 4
+    x[0, 0, 0, 0], dy[0, 0, 0, 0] = 1, value
+    sick = ~np.isfinite(clconv.conv2d_backward(dy, x, w, **arguments).weight)
+    assert sick[0, 0, 1:, 1:].all()
+    assert sick.sum() == channels // groups * 4
