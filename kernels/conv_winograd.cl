@@ -184,9 +184,10 @@ kernel void transform_weights(
         if (in_order && source + (channels - 1) * w_n + low + SQUARES * LANES - 1 <= last) {
             vector square[SQUARES * LANES];
             for (int s = 0; s < SQUARES; s++) {
+                index64 at = source + low + s * LANES;
                 for (int lane = 0; lane < LANES; lane++) {
-                    const int oc = lane < channels ? lane : channels - 1;
-                    square[s * LANES + lane] = load_vector(w + source + oc * w_n + low + s * LANES);
+                    square[s * LANES + lane] = load_vector(w + at);
+                    if (lane + 1 < channels) at += w_n;
                 }
                 TRANSPOSE(square + s * LANES, LANES);
             }
@@ -200,6 +201,7 @@ kernel void transform_weights(
 #else
         for (int kw = 0; kw < KW; kw++) partly[kw] = taps[kw];
 #endif
+        global real *point = target + ic * BLOCK;
         for (int i = 0; i < AH; i++) {
             vector whole[AW];
 #if KW == 3
@@ -207,7 +209,7 @@ kernel void transform_weights(
 #else
             whole[0] = partly[i];
 #endif
-            for (int j = 0; j < AW; j++) store_global(target + (i * AW + j) * row + ic * BLOCK, whole[j]);
+            for (int j = 0; j < AW; j++, point += row) store_global(point, whole[j]);
         }
     }
 }
