@@ -1,27 +1,28 @@
-/* Convolution by Winograd's short convolutions, for processors: stride 1, dilation 1, three taps along width, height or
- * both. It computes the same sum as conv_direct.cl, in the same letters, and by the same walks over the arrays,
+/* Convolution by Winograd's short convolutions, for processors: stride 1, dilation 1, three taps along width, height
+ * or both. It computes the same sum as conv_direct.cl, in the same letters, and by the same walks over the arrays,
  *
  *     y[n, g, oc, o] = b[g, oc] + sum over ic, k of w[g, oc, ic, k] * x[n, g, ic, source(o - P + k)]
  *
- * A tile is M neighbouring outputs of an axis; they read A = M + 2 positions d. With numbers s_1 to s_(A-1), and infinity
- * as the last one, and with L the product of all s - s_j, Toom and Cook's interpolation gives
+ * A tile is M neighbouring outputs of an axis; they read A = M + 2 positions d. With numbers s_1 to s_(A-1), and
+ * infinity as the last one, and with L the product of all s - s_j, Toom and Cook's interpolation gives
  *
  *     y = Y((U w) * (V d)),   V row j: the coefficients of L / (s - s_j), and of L for infinity,
  *                             U row j: (1, s_j, s_j^2) / L'(s_j), and (0, 0, 1),
  *                             Y row i: s_j^i, and for infinity 1 in the last row only:
  *
- * A products in place of 3 M; in two axes, one after the other, A^2 in place of 9 M^2. For M = 4 the numbers are 0, +-3/4,
- * +-3/2: the sums lose less than a third of what they do with 0, +-1, +-2. For M = 2 they are 0, +-1. Products are summed
- * over CHANNELS input channels before these sums are added, which keeps the error from growing with the channels.
+ * A products in place of 3 M; in two axes, one after the other, A^2 in place of 9 M^2. For M = 4 the numbers are 0,
+ * +-3/4, +-3/2: the sums lose less than a third of what they do with 0, +-1, +-2. For M = 2 they are 0, +-1. Products
+ * are summed over CHANNELS input channels before these sums are added, which keeps the error from growing with the
+ * channels.
  *
- * transform_weights makes packed[g, oc / BLOCK, j, ic, oc % BLOCK], transform_data values[g, tile / TILES, j, ic / LANES,
- * tile % TILES, ic % LANES]; both leave LANES numbers between one j and the next, lest all be kept in the same set of a
- * cache. multiply_tiles sums the products of TILES tiles and BLOCK channels for every j, with vectors of output channels
- * and a register for each tile, and transforms them into outputs. Tiles follow each other across the ends of rows, planes
- * and samples.
+ * transform_weights makes packed[g, oc / BLOCK, j, ic, oc % BLOCK], transform_data values[g, tile / TILES, j, ic /
+ * LANES, tile % TILES, ic % LANES]; both leave LANES numbers between one j and the next, lest all be kept in the same
+ * set of a cache. multiply_tiles sums the products of TILES tiles and BLOCK channels for every j, with vectors of
+ * output channels and a register for each tile, and transforms them into outputs. Tiles follow each other across the
+ * ends of rows, planes and samples.
  *
- * A number that is not finite spoils its whole tile, and zero padding contributes no product (see conv.cl): an output that
- * is not finite is summed again by the rule.
+ * A number that is not finite spoils its whole tile, and zero padding contributes no product (see conv.cl): an output
+ * that is not finite is summed again by the rule.
  */
 #include "convolution.h"
 #include "epilogue.h"
