@@ -1,27 +1,28 @@
-/* Convolution by Winograd's short convolutions, for processors: stride 1, dilation 1, three taps along width, height or both.
- * It computes the same sum as conv_direct.cl, in the same letters, and by the same walks over the arrays,
+/* Convolution by Winograd's short convolutions, for processors: stride 1, dilation 1, three taps along width, height
+ * or both. It computes the same sum as conv_direct.cl, in the same letters, and by the same walks over the arrays,
  *
  *     y[n, g, oc, o] = b[g, oc] + sum over ic, k of w[g, oc, ic, k] * x[n, g, ic, source(o - P + k)]
  *
- * A tile is M neighbouring outputs of an axis; they read A = M + 2 positions d. With A numbers s_j and a polynomial
- * L = prod(s - s_j) over all but the last of them, which is infinity, Toom and Cook's interpolation gives
+ * A tile is M neighbouring outputs of an axis; they read A = M + 2 positions d. With numbers s_1 to s_(A-1), and
+ * infinity as the last one, and with L the product of all s - s_j, Toom and Cook's interpolation gives
  *
  *     y = Y((U w) * (V d)),   V row j: the coefficients of L / (s - s_j), and of L for infinity,
  *                             U row j: (1, s_j, s_j^2) / L'(s_j), and (0, 0, 1),
  *                             Y row i: s_j^i, and for infinity 1 in the last row only:
  *
- * A products in place of 3 M; in two axes, one after the other, A^2 in place of 9 M^2. For M = 4 the numbers are 0, +-3/4,
- * +-3/2: their sums lose less than a third of what those at 0, +-1, +-2 lose. For M = 2 they are 0, +-1. Products are summed
- * over CHANNELS input channels before these sums are added, which keeps the error from growing with the channels.
+ * A products in place of 3 M; in two axes, one after the other, A^2 in place of 9 M^2. For M = 4 the numbers are 0,
+ * +-3/4, +-3/2: the sums lose less than a third of what they do with 0, +-1, +-2. For M = 2 they are 0, +-1. Products
+ * are summed over CHANNELS input channels before these sums are added, which keeps the error from growing with the
+ * channels.
  *
- * transform_weights makes packed[g, oc / BLOCK, j, ic, oc % BLOCK], transform_data values[g, tile / TILES, j, ic / LANES,
- * tile % TILES, ic % LANES]; both leave LANES numbers between one j and the next, lest all be kept in the same set of a
- * cache. multiply_tiles sums the products of TILES tiles and BLOCK channels for every j, with vectors of output channels and
- * a register for each tile, and transforms them into outputs. Tiles follow each other across the ends of rows, planes and
- * samples.
+ * transform_weights makes packed[g, oc / BLOCK, j, ic, oc % BLOCK], transform_data values[g, tile / TILES, j, ic /
+ * LANES, tile % TILES, ic % LANES]; both leave LANES numbers between one j and the next, lest all be kept in the same
+ * set of a cache. multiply_tiles sums the products of TILES tiles and BLOCK channels for every j, with vectors of
+ * output channels and a register for each tile, and transforms them into outputs. Tiles follow each other across the
+ * ends of rows, planes and samples.
  *
- * A number that is not finite spoils its whole tile, and zero padding contributes no product (see conv.cl): an output that
- * is not finite is summed again by the rule.
+ * A number that is not finite spoils its whole tile, and zero padding contributes no product (see conv.cl): an output
+ * that is not finite is summed again by the rule.
  */
 #include "convolution.h"
 #include "epilogue.h"
@@ -184,9 +185,10 @@ kernel void transform_weights(
         if (in_order && source + (channels - 1) * w_n + low + SQUARES * LANES - 1 <= last) {
             vector square[SQUARES * LANES];
             for (int s = 0; s < SQUARES; s++) {
+                index64 at = source + low + s * LANES;
                 for (int lane = 0; lane < LANES; lane++) {
-                    const int oc = lane < channels ? lane : channels - 1;
-                    square[s * LANES + lane] = load_vector(w + source + oc * w_n + low + s * LANES);
+                    square[s * LANES + lane] = load_vector(w + at);
+                    if (lane + 1 < channels) at += w_n;
                 }
                 TRANSPOSE(square + s * LANES, LANES);
             }
@@ -200,6 +202,7 @@ kernel void transform_weights(
 #else
         for (int kw = 0; kw < KW; kw++) partly[kw] = taps[kw];
 #endif
+        global real *point = target + ic * BLOCK;
         for (int i = 0; i < AH; i++) {
             vector whole[AW];
 #if KW == 3
@@ -207,15 +210,17 @@ kernel void transform_weights(
 #else
             whole[0] = partly[i];
 #endif
-            for (int j = 0; j < AW; j++) store_global(target + (i * AW + j) * row + ic * BLOCK, whole[j]);
+            for (int j = 0; j < AW; j++, point += row) store_global(point, whole[j]);
         }
     }
 }
 
-/* The positions of a row from `first` on, each a vector of neighbouring channels; those from `reach` on are read by no output. */
+/* The positions of a row from `first` on, each a vector of neighbouring channels; those from `reach` on are read by no
+ * output. */
 static inline void load_positions(
     real *line, global const element *x, const index64 source, const int channels, const int first, const int count,
-    const int reach, const int IW, const int padding_mode, const index64 limit, const index64 x_c, const index64 x_h, const index64 x_w)
+    const int reach, const int IW, const int padding_mode, const index64 limit,
+    const index64 x_c, const index64 x_h, const index64 x_w)
 {
     for (int p = 0; p < count;) {
         const int iw = first + p;
@@ -259,7 +264,8 @@ kernel void transform_data(
 
     /* The last element, up to which neighbours may be read; none where elements of a row are no neighbours. */
     const int in_order = x_w == 1 && x_n >= 0 && x_g >= 0 && x_c >= 0 && x_d >= 0 && x_h >= 0;
-    const index64 last = x_start + (N - 1) * x_n + (G - 1) * x_g + (IC - 1) * x_c + (ID - 1) * x_d + (IH - 1) * x_h + IW - 1;
+    const index64 last = x_start + (N - 1) * x_n + (G - 1) * x_g + (IC - 1) * x_c + (ID - 1) * x_d + (IH - 1) * x_h
+                       + IW - 1;
     const index64 limit = in_order ? last : -((index64)1 << 62);
 
     const int TH = (OH + MH - 1) / MH, TW = (OW + MW - 1) / MW;
@@ -418,7 +424,8 @@ kernel void multiply_tiles(
     values += (g * BLOCKS + block) * POINTS * row_of_values;
     real sums[POINTS * MOST_TILES * BLOCK];
     for (int j = 0; j < POINTS; j++)
-        PRODUCTS(used, sums + j * MOST_TILES * BLOCK, packed + j * row_of_weights, values + j * row_of_values, IC, TILES);
+        PRODUCTS(used, sums + j * MOST_TILES * BLOCK, packed + j * row_of_weights, values + j * row_of_values, IC,
+                 TILES);
 
     const int TH = (OH + MH - 1) / MH, TW = (OW + MW - 1) / MW;
     for (int v = 0; v * LANES < channels; v++) {
