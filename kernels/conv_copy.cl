@@ -46,25 +46,28 @@ static inline void copy_rows_of_lanes(
     }
 }
 
-/* One work-item copies a row of LANES channels; the one after the last clears SLACK reals that tiles read beyond the end. */
+/* One work-item copies ROWS rows of LANES channels, neighbours in memory one after the other; the work-item after the last
+ * clears SLACK reals that tiles read beyond the end. */
 kernel void copy_input(
     WORK_ITEM
     global const element *x, global real *copy,
-    const index64 N, const index64 C, const int SLACK,
+    const index64 N, const index64 C, const int SLACK, const int ROWS,
     const int ID, const int IH, const int IW, const int ED, const int EH, const int EW,
     const int SD, const int SH, const int SW, const int FD, const int FH, const int FW,
     const int PD, const int PH, const int PW, const int padding_mode,
     const index64 x_start, const index64 x_n, const index64 x_c, const index64 x_d, const index64 x_h, const index64 x_w)
 {
     const index64 BLOCKS = (C + LANES - 1) / LANES;
+    const int BANDS = (EH + ROWS - 1) / ROWS;
     const index64 plane = (index64)FD * FH * FW * ED * EH * EW;
     index64 item = WORK_ITEM_INDEX;
-    if (item > N * BLOCKS * FD * FH * FW * ED * EH) return;
-    if (item == N * BLOCKS * FD * FH * FW * ED * EH) {
+    if (item > N * BLOCKS * FD * FH * FW * ED * BANDS) return;
+    if (item == N * BLOCKS * FD * FH * FW * ED * BANDS) {
         for (int e = 0; e < SLACK; e++) copy[N * C * plane + e] = 0;
         return;
     }
-    const int eh = item % EH; item /= EH;
+    const int first_eh = item % BANDS * ROWS; item /= BANDS;
+    const int last_eh = first_eh + ROWS < EH ? first_eh + ROWS : EH;
     const int ed = item % ED; item /= ED;
     const int rw = item % FW; item /= FW;
     const int rh = item % FH; item /= FH;
@@ -72,30 +75,34 @@ kernel void copy_input(
     const index64 c = item % BLOCKS * LANES, n = item / BLOCKS;
     const int channels = C - c < LANES ? C - c : LANES;
     const int id = source_of(ed * SD + rd - PD, ID, padding_mode);
-    const int ih = source_of(eh * SH + rh - PH, IH, padding_mode);
-    const index64 source = x_start + n * x_n + c * x_c + id * x_d + ih * x_h;
-    global real *row = copy + (n * C + c) * plane + ((((index64)rd * FH + rh) * FW + rw) * ED + ed) * EH * EW + eh * EW;
-    if (id < 0 || ih < 0) {
-        for (int channel = 0; channel < channels; channel++)
-            for (int e = 0; e < EW; e++) row[channel * plane + e] = 0;
-        return;
-    }
+    const index64 source = x_start + n * x_n + c * x_c + id * x_d;
+    global real *rows = copy + (n * C + c) * plane + ((((index64)rd * FH + rh) * FW + rw) * ED + ed) * EH * EW;
     /* Places whose position e*S + r - P lies within [0, I). */
     int begin = PW > rw ? (PW - rw + SW - 1) / SW : 0;
     int end = IW + PW - rw > 0 ? (IW + PW - rw + SW - 1) / SW : 0;
     if (begin > EW) begin = EW;
     if (end > EW) end = EW;
     if (end < begin) end = begin;
-    const index64 first = source + (rw - PW) * x_w, step = SW * x_w;
+    const index64 column = (rw - PW) * x_w, step = SW * x_w;
     const int is_turned = x_c == 1 && step != 1 && channels == LANES;
-    if (is_turned) copy_rows_of_lanes(row, plane, x, first, step, begin, end);
-    for (int channel = 0; channel < channels; channel++, row += plane) {
-        if (!is_turned) copy_row(row, x, first + channel * x_c, step, begin, end);
-        for (int e = 0; e < EW; e++) {
-            if (e == begin) e = end;
-            if (e == EW) break;
-            const int iw = source_of(e * SW + rw - PW, IW, padding_mode);
-            row[e] = iw < 0 ? 0 : load(x, source + channel * x_c + iw * x_w);
+    if (is_turned)
+        for (int eh = first_eh; eh < last_eh; eh++) {
+            const int ih = source_of(eh * SH + rh - PH, IH, padding_mode);
+            if (id < 0 || ih < 0) continue;
+            copy_rows_of_lanes(rows + eh * EW, plane, x, source + ih * x_h + column, step, begin, end);
         }
-    }
+    for (int channel = 0; channel < channels; channel++)
+        for (int eh = first_eh; eh < last_eh; eh++) {
+            global real *row = rows + channel * plane + eh * EW;
+            const int ih = source_of(eh * SH + rh - PH, IH, padding_mode);
+            const index64 first = source + channel * x_c + ih * x_h;
+            const int is_empty = id < 0 || ih < 0;
+            if (!is_turned && !is_empty) copy_row(row, x, first + column, step, begin, end);
+            for (int e = 0; e < EW; e++) {
+                if (!is_empty && e == begin) e = end;
+                if (e == EW) break;
+                const int iw = is_empty ? -1 : source_of(e * SW + rw - PW, IW, padding_mode);
+                row[e] = iw < 0 ? 0 : load(x, first + iw * x_w);
+            }
+        }
 }

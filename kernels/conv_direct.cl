@@ -26,7 +26,7 @@
 
 /* Outputs in a tile: accumulators, weights and a value of x fit into 32 registers of 64 bytes or 16 narrower ones. */
 #if VECTOR_BYTES == 64
-#define TILE (VECTORS == 4 ? 6 : 12)
+#define TILE 12
 #else
 #define TILE (VECTORS == 2 ? 6 : 12)
 #endif

@@ -110,7 +110,7 @@ def expected_entries(device):
     """
     if device == "native":
         return {entry_text(f, k, d) for f, k, d in ENTRIES if d in table.define_sets_at(native_executor.level(), f)}
-    widths = (None, 64) if "oclgrind" in device else (None, *table.VECTORS)
+    widths = (None, 64) if "oclgrind" in device else (None, *table.WIDTHS)
     return {entry_text(f, k, d) for f, k, d in ENTRIES if dict(d).get("VECTOR_BYTES") in widths}
 
 

@@ -112,7 +112,7 @@ def test_every_reason_is_one_short_sentence(operation):
     reasons = set()
     for dtype in ("float16", "float32", "float64"):
         for problem in PROBLEMS[operation](dtype):
-            for traits in (Traits(), Traits(16), *(Traits(width, True) for width in table.VECTORS)):
+            for traits in (Traits(), Traits(16), *(Traits(width, True) for width in table.WIDTHS)):
                 others = alternatives(operation, problem, traits)
                 chosen = algorithm_for(operation, problem, traits).name
                 assert {chosen, *others} == {algorithm.name for algorithm in ALGORITHMS[operation]}

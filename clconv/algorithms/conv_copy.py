@@ -12,6 +12,9 @@ from clconv.problem.window import PADDING_MODES
 
 __all__ = ["plan_copy"]
 
+#: Rows of each channel that a work-item copies.
+_ROWS = 16
+
 
 def plan_copy(
     this: Pass,
@@ -36,18 +39,19 @@ def plan_copy(
     """
     lanes = traits.vector_bytes // problem.real_bytes
     channels = problem.G * this.data_channels
-    rows = math.prod(remainders) * math.prod(extents[:2])
-    elements = problem.N * channels * rows * extents[2] + slack
+    planes = math.prod(remainders) * extents[0]
+    elements = problem.N * channels * planes * extents[1] * extents[2] + slack
     launch = Launch(
         "conv_copy.cl",
         "copy_input",
         (*problem.defines, ("VECTOR_BYTES", traits.vector_bytes)),
-        problem.N * -(-channels // lanes) * rows + 1,
+        problem.N * -(-channels // lanes) * planes * -(-extents[1] // _ROWS) + 1,
         {"x": this.arrays[0], "copy": this.copy},
         {
             "N": problem.N,
             "C": channels,
             "SLACK": slack,
+            "ROWS": _ROWS,
             **by_axis("I", [window.extent for window in this.windows]),
             **by_axis("E", extents),
             **by_axis("S", strides),

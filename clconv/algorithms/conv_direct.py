@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 #: Outputs in a tile by the vectors of channels, in registers of 64 bytes and in narrower ones: as in the kernel file.
-_WIDE_TILES = {1: 12, 2: 12, 4: 6}
+_WIDE_TILES = {1: 12, 2: 12}
 _TILES = {1: 12, 2: 6}
 #: Taps that a work-item lays out: reading that many together uses whole cache lines of each channel.
 _TAPS = 96

@@ -122,7 +122,7 @@ void clconv_run(clconv_function function, const union clconv_argument *arguments
     job.function = function;
     job.arguments = arguments;
     job.items = items;
-    job.chunk = items / ((int64_t)threads * CHUNKS_PER_THREAD) + 1;
+    job.chunk = (items - 1) / ((int64_t)threads * CHUNKS_PER_THREAD) + 1;
     atomic_store(&job.next, 0);
     generation++;
     start_workers(threads - 1);

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import platform
 
-__all__ = ["DEFINE_SETS", "LEVELS", "OPTIONS", "ROWS", "VECTORS", "VECTOR_BYTES", "define_sets_at", "defines_text"]
+__all__ = ["DEFINE_SETS", "LEVELS", "OPTIONS", "ROWS", "VECTOR_BYTES", "WIDTHS", "define_sets_at", "defines_text"]
 
 Defines = tuple[tuple[str, int], ...]
 
 _ELEMENTS: tuple[Defines, ...] = tuple((("ELEMENT", bits),) for bits in (16, 32, 64))
 
-_VECTORS = tuple((*element, ("VECTOR_BYTES", width)) for element in _ELEMENTS for width in (16, 32, 64))
+#: Widths of registers, in bytes, that there are vectors for.
+WIDTHS = (16, 32, 64)
 
-#: How many vectors of channels a direct convolution may hold in registers of each width: see kernels/conv_direct.cl.
-VECTORS = {16: (1, 2), 32: (1, 2), 64: (1, 2, 4)}
+_VECTORS = tuple((*element, ("VECTOR_BYTES", width)) for element in _ELEMENTS for width in WIDTHS)
 
 #: Output channels, and vectors of neighbouring outputs, in a tile of rows in registers of each width: see
 #: kernels/conv_rows.cl. Halves are converted one by one as weights, so they come in tiles of one channel only.
@@ -37,8 +37,8 @@ DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
     "conv_direct.cl": tuple(
         (*element, ("VECTOR_BYTES", width), ("VECTORS", vectors))
         for element in _ELEMENTS
-        for width, counts in VECTORS.items()
-        for vectors in counts
+        for width in WIDTHS
+        for vectors in (1, 2)
     ),
     "conv_rows.cl": tuple(
         (*element, ("VECTOR_BYTES", width), ("CHANNELS", channels), ("PIXELS", pixels))
@@ -50,7 +50,7 @@ DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
     "conv_winograd.cl": tuple(
         (("ELEMENT", bits), ("VECTOR_BYTES", width), ("KH", height), ("KW", breadth), ("TILE", tile))
         for bits in (32, 64)
-        for width in VECTORS
+        for width in WIDTHS
         for height, breadth, tile in ((3, 3, 4), (3, 3, 2), (1, 3, 4), (3, 1, 4))
     ),
     "conv_rows_weights.cl": _VECTORS,
