@@ -119,18 +119,6 @@ APART void sums_by_the_rule(
     }
 }
 
-/* Whether any sum of a tile is infinite or no number. */
-static inline int has_nonfinite(const vector *sums)
-{
-    vector zeros = splat(0);
-    real lanes[LANES];
-    UNROLLED for (int i = 0; i < VECTORS * TILE; i++) zeros += sums[i] * 0;
-    store_vector(lanes, zeros);
-    int found = 0;
-    for (int lane = 0; lane < LANES; lane++) found |= lanes[lane] != 0;
-    return found;
-}
-
 /* One work-item computes RUN tiles, one after another. Where y is cut into PARTS, what it sums is its share of the rows of
  * taps of all input channels. */
 kernel void conv_direct(
@@ -231,7 +219,7 @@ kernel void conv_direct(
                 }
         } while (row < last_row);
 
-        if (zero_padding && has_nonfinite(total)) {
+        if (zero_padding && has_nonfinite(total, VECTORS * TILE)) {
             for (int t = 0; t < count; t++) {
                 index64 output = q + t;
                 const int iw = output % OW * SW - PW; output /= OW;

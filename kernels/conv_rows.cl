@@ -40,18 +40,6 @@ APART real sum_by_the_rule(
     return sum;
 }
 
-/* Whether any sum of a tile is infinite or no number. */
-static inline int has_nonfinite(const vector *sums)
-{
-    vector zeros = splat(0);
-    real lanes[LANES];
-    UNROLLED for (int i = 0; i < CHANNELS * PIXELS; i++) zeros += sums[i] * 0;
-    store_vector(lanes, zeros);
-    int found = 0;
-    for (int lane = 0; lane < LANES; lane++) found |= lanes[lane] != 0;
-    return found;
-}
-
 /* Whether the outputs of a plane of this array lie at even distances. */
 #define IS_ROW(a) ((OH == 1 || a##_h == OW * a##_w) && (OD == 1 || a##_d == OH * OW * a##_w))
 
@@ -136,7 +124,7 @@ kernel void conv_rows(
                     store_lanes(y, y_first + c * y_c + tile + p * LANES, total[c * PIXELS + p]);
             continue;
         }
-        const int by_the_rule = zero_padding && has_nonfinite(total);
+        const int by_the_rule = zero_padding && has_nonfinite(total, CHANNELS * PIXELS);
         real value[CHANNELS * TILE];
         UNROLLED for (int i = 0; i < CHANNELS * PIXELS; i++) store_vector(value + i * LANES, total[i]);
         const int first_ow = tile % pitch, first_oh = tile / pitch % EH, first_od = tile / pitch / EH;

@@ -201,21 +201,6 @@ static inline void add_products(
     }
 }
 
-/* Whether any sum of some tiles is infinite or no number. */
-static inline int has_nonfinite(const vector *sums, const int tiles)
-{
-    vector zeros[ROWS];
-    real lanes[LANES];
-    for (int r = 0; r < ROWS; r++) zeros[r] = splat(0);
-    for (int i = 0; i < tiles * TILE; i += ROWS)
-        for (int r = 0; r < ROWS; r++) zeros[r] += sums[i + r] * 0;
-    for (int r = 1; r < ROWS; r++) zeros[0] += zeros[r];
-    store_vector(lanes, zeros[0]);
-    int found = 0;
-    for (int lane = 0; lane < LANES; lane++) found |= lanes[lane] != 0;
-    return found;
-}
-
 /* One work-item computes RUN tiles side by side, over its share of the pieces of the terms. */
 kernel void conv_weights(
     WORK_ITEM
@@ -285,7 +270,7 @@ kernel void conv_weights(
         }
     } while (++piece < last_piece);
 
-    if (zero_padding && has_nonfinite(total, RUN)) {
+    if (zero_padding && has_nonfinite(total, RUN * TILE)) {
         for (int c = 0; c < RUN * COLUMNS && first_column + c < columns; c++) {
             index64 k = (first_column + c) / VECTORS;
             const int v = (first_column + c) % VECTORS, kh = k % KH, kd = k / KH % KD;

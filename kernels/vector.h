@@ -299,6 +299,16 @@ static inline real sum_of_lanes(const vector v)
     return lane[0] + lane[1];
 }
 
+/* Whether any lane of `count` vectors, a multiple of four, is infinite or no number. */
+static inline int has_nonfinite(const vector *values, const int count)
+{
+    vector zeros[4];
+    UNROLLED for (int i = 0; i < 4; i++) zeros[i] = splat(0);
+    for (int i = 0; i < count; i += 4)
+        UNROLLED for (int k = 0; k < 4; k++) zeros[k] += values[i + k] * 0;
+    return !(sum_of_lanes(zeros[0] + zeros[1] + zeros[2] + zeros[3]) == 0);
+}
+
 /* Turns COUNT vectors, a power of two, into columns: as reals one after another, what was at [i][lane] is at [lane][i].
  * The index of a real is the bits of i and then those of lane; each round moves its first bit to the end. */
 #define TRANSPOSE(vectors, COUNT) \

@@ -12,6 +12,9 @@
 #include <signal.h>
 #include <stdatomic.h>
 
+/* Kernels hold bands of data; some systems give threads 128 KiB only. */
+enum { STACK_BYTES = 1 << 21 };
+
 /* A thread looks for work, or for the end of the others', so many times before it sleeps, some 20 microseconds: to wake it
  * takes as long as a small convolution, whose launches follow each other. */
 enum { MOST_WORKERS = 1023, CHUNKS_PER_THREAD = 8, LOOKS = 500 };
@@ -98,6 +101,7 @@ static void start_workers(const int count)
     pthread_attr_t attributes;
     if (workers >= count || pthread_attr_init(&attributes) != 0) return;
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
     sigfillset(&all); /* signals belong to the program's own threads */
     pthread_sigmask(SIG_SETMASK, &all, &previous);
     while (workers < count) {
