@@ -184,33 +184,36 @@ kernel void transform_weights(
         vector taps[TAPS], partly[AH * KW];
         if (in_order && source + (channels - 1) * w_n + low + SQUARES * LANES - 1 <= last) {
             vector square[SQUARES * LANES];
-            for (int s = 0; s < SQUARES; s++) {
+            UNROLLED for (int s = 0; s < SQUARES; s++) {
                 index64 at = source + low + s * LANES;
-                for (int lane = 0; lane < LANES; lane++) {
+                UNROLLED for (int lane = 0; lane < LANES; lane++) {
                     square[s * LANES + lane] = load_vector(w + at);
                     if (lane + 1 < channels) at += w_n;
                 }
                 TRANSPOSE(square + s * LANES, LANES);
             }
-            for (int k = 0; k < TAPS; k++) taps[k] = square[step > 0 ? k : TAPS - 1 - k];
+            if (step > 0)
+                UNROLLED for (int k = 0; k < TAPS; k++) taps[k] = square[k];
+            else
+                UNROLLED for (int k = 0; k < TAPS; k++) taps[k] = square[TAPS - 1 - k];
         } else {
-            for (int k = 0; k < TAPS; k++)
+            UNROLLED for (int k = 0; k < TAPS; k++)
                 taps[k] = some_lanes_at(w, source + k / KW * w_h + k % KW * w_w, w_n, channels);
         }
 #if KH == 3
-        for (int kw = 0; kw < KW; kw++) transformed_taps(partly + kw, KW, taps + kw, KW);
+        UNROLLED for (int kw = 0; kw < KW; kw++) transformed_taps(partly + kw, KW, taps + kw, KW);
 #else
-        for (int kw = 0; kw < KW; kw++) partly[kw] = taps[kw];
+        UNROLLED for (int kw = 0; kw < KW; kw++) partly[kw] = taps[kw];
 #endif
         global real *point = target + ic * BLOCK;
-        for (int i = 0; i < AH; i++) {
+        UNROLLED for (int i = 0; i < AH; i++) {
             vector whole[AW];
 #if KW == 3
             transformed_taps(whole, 1, partly + i * KW, 1);
 #else
             whole[0] = partly[i];
 #endif
-            for (int j = 0; j < AW; j++, point += row) store_global(point, whole[j]);
+            UNROLLED for (int j = 0; j < AW; j++, point += row) store_global(point, whole[j]);
         }
     }
 }
@@ -226,13 +229,13 @@ static inline void load_positions(
         const int iw = first + p;
         if (iw >= 0 && iw < IW && source + iw + (channels - 1) * x_c + LANES - 1 <= limit) {
             vector square[LANES];
-            for (int lane = 0; lane < LANES; lane++) {
+            UNROLLED for (int lane = 0; lane < LANES; lane++) {
                 const index64 at = source + (lane < channels ? lane : channels - 1) * x_c + iw;
                 FETCH_AHEAD(x, at + 3 * x_h);
                 square[lane] = load_vector(x + at);
             }
             TRANSPOSE(square, LANES);
-            for (int i = 0; i < LANES; i++) store_vector(line + (p + i) * LANES, square[i]);
+            UNROLLED for (int i = 0; i < LANES; i++) store_vector(line + (p + i) * LANES, square[i]);
             p += IW - iw < LANES ? IW - iw : LANES;
         } else {
             const int position = p < reach ? source_of(iw, IW, padding_mode) : -1;
@@ -281,7 +284,7 @@ kernel void transform_data(
         const int columns = (count - 1) * MW + AW;
         real line[(AH * COLUMNS + LANES) * LANES];
         const int id = source_of(od - PD, ID, padding_mode);
-        for (int i = 0; i < AH; i++) {
+        UNROLLED for (int i = 0; i < AH; i++) {
             const int ih = th * MH + i < OH + KH - 1 ? source_of(th * MH + i - PH, IH, padding_mode) : -1;
             if (id < 0 || ih < 0) {
                 for (int p = 0; p < columns; p++) store_vector(line + (i * COLUMNS + p) * LANES, splat(0));
@@ -295,21 +298,21 @@ kernel void transform_data(
 #if KH == 3
         for (int p = 0; p < columns; p++) {
             vector d[AH], v[AH];
-            for (int i = 0; i < AH; i++) d[i] = load_private(line + (i * COLUMNS + p) * LANES);
+            UNROLLED for (int i = 0; i < AH; i++) d[i] = load_private(line + (i * COLUMNS + p) * LANES);
             transformed_data(v, 1, d, 1);
-            for (int i = 0; i < AH; i++) store_vector(line + (i * COLUMNS + p) * LANES, v[i]);
+            UNROLLED for (int i = 0; i < AH; i++) store_vector(line + (i * COLUMNS + p) * LANES, v[i]);
         }
 #endif
         for (int t = 0; t < count; t++)
-            for (int i = 0; i < AH; i++) {
+            UNROLLED for (int i = 0; i < AH; i++) {
                 vector d[AW], v[AW];
-                for (int j = 0; j < AW; j++) d[j] = load_private(line + (i * COLUMNS + t * MW + j) * LANES);
+                UNROLLED for (int j = 0; j < AW; j++) d[j] = load_private(line + (i * COLUMNS + t * MW + j) * LANES);
 #if KW == 3
                 transformed_data(v, 1, d, 1);
 #else
                 v[0] = d[0];
 #endif
-                for (int j = 0; j < AW; j++) store_global(target + (i * AW + j) * row + (tile + t) * LANES, v[j]);
+                UNROLLED for (int j = 0; j < AW; j++) store_global(target + (i * AW + j) * row + (tile + t) * LANES, v[j]);
             }
         tile += count;
         tw = 0;
@@ -331,19 +334,19 @@ kernel void transform_data(
         for (index64 begin = 0; begin < IC; begin += CHANNELS) { \
             const index64 end = begin + CHANNELS < IC ? begin + CHANNELS : IC; \
             vector sum[(COUNT) * VECTORS]; \
-            for (int i = 0; i < (COUNT) * VECTORS; i++) sum[i] = splat(0); \
+            UNROLLED for (int i = 0; i < (COUNT) * VECTORS; i++) sum[i] = splat(0); \
             for (index64 ic = begin; ic < end; ic += LANES, values += TILES * LANES) { \
                 const int channels = end - ic < LANES ? end - ic : LANES; \
                 for (int c = 0; c < channels; c++, weights += BLOCK) { \
                     vector weight[VECTORS]; \
-                    for (int v = 0; v < VECTORS; v++) weight[v] = load_vector(weights + v * LANES); \
-                    for (int t = 0; t < (COUNT); t++) { \
+                    UNROLLED for (int v = 0; v < VECTORS; v++) weight[v] = load_vector(weights + v * LANES); \
+                    UNROLLED for (int t = 0; t < (COUNT); t++) { \
                         const real value = values[t * LANES + c]; \
-                        for (int v = 0; v < VECTORS; v++) sum[t * VECTORS + v] += weight[v] * value; \
+                        UNROLLED for (int v = 0; v < VECTORS; v++) sum[t * VECTORS + v] += weight[v] * value; \
                     } \
                 } \
             } \
-            for (int i = 0; i < (COUNT) * VECTORS; i++, sums += LANES) \
+            UNROLLED for (int i = 0; i < (COUNT) * VECTORS; i++, sums += LANES) \
                 store_vector(sums, begin == 0 ? sum[i] : load_private(sums) + sum[i]); \
             sums -= (COUNT) * BLOCK; \
         } \
@@ -432,16 +435,16 @@ kernel void multiply_tiles(
         real bias[LANES], lanes[LANES], pixels[MH * LINE * LANES], lines[MH * LINE * LANES];
         const int c = first_channel + v * LANES;
         const int lanes_used = channels - v * LANES < LANES ? channels - v * LANES : LANES;
-        for (int lane = 0; lane < LANES; lane++)
+        UNROLLED for (int lane = 0; lane < LANES; lane++)
             bias[lane] = has_bias && lane < lanes_used ? load(b, b_start + ((index64)g * OC + c + lane) * b_c) : 0;
         const vector biases = load_private(bias);
         vector zeros[MH];
-        for (int i = 0; i < MH; i++) zeros[i] = splat(0);
+        UNROLLED for (int i = 0; i < MH; i++) zeros[i] = splat(0);
         for (int t = 0; t < used; t++) {
             vector partly[MH * AW];
-            for (int j = 0; j < AW; j++) {
+            UNROLLED for (int j = 0; j < AW; j++) {
                 vector sum[AH];
-                for (int i = 0; i < AH; i++)
+                UNROLLED for (int i = 0; i < AH; i++)
                     sum[i] = load_private(sums + ((i * AW + j) * MOST_TILES + t) * BLOCK + v * LANES);
 #if KH == 3
                 transformed_sums(partly + j, AW, sum, 1);
@@ -449,30 +452,30 @@ kernel void multiply_tiles(
                 partly[j] = sum[0];
 #endif
             }
-            for (int i = 0; i < MH; i++) {
+            UNROLLED for (int i = 0; i < MH; i++) {
                 vector result[MW];
 #if KW == 3
                 transformed_sums(result, 1, partly + i * AW, 1);
 #else
                 result[0] = partly[i];
 #endif
-                for (int j = 0; j < MW; j++) {
+                UNROLLED for (int j = 0; j < MW; j++) {
                     const vector value = result[j] + biases;
                     zeros[i] += value * 0;
                     store_vector(pixels + (i * LINE + t * MW + j) * LANES, value);
                 }
             }
         }
-        for (int i = 1; i < MH; i++) zeros[0] += zeros[i];
+        UNROLLED for (int i = 1; i < MH; i++) zeros[0] += zeros[i];
         store_vector(lanes, zeros[0]);
 
         /* From the channels of an output in a vector to the outputs of a channel in a line. */
-        for (int i = 0; i < MH; i++)
+        UNROLLED for (int i = 0; i < MH; i++)
             for (int j = 0; j < used * MW; j += LANES) {
                 vector square[LANES];
-                for (int p = 0; p < LANES; p++) square[p] = load_private(pixels + (i * LINE + j + p) * LANES);
+                UNROLLED for (int p = 0; p < LANES; p++) square[p] = load_private(pixels + (i * LINE + j + p) * LANES);
                 TRANSPOSE(square, LANES);
-                for (int lane = 0; lane < LANES; lane++) store_vector(lines + (lane * MH + i) * LINE + j, square[lane]);
+                UNROLLED for (int lane = 0; lane < LANES; lane++) store_vector(lines + (lane * MH + i) * LINE + j, square[lane]);
             }
 
         int tw = first % TW;
