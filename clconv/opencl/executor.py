@@ -24,6 +24,9 @@ from clconv.plan import Launch, Plan, Traits
 
 __all__ = ["OpenCLExecutor", "has_double"]
 
+#: Bytes of workspace that a thread keeps between calls, at most.
+_MOST_KEPT = 2**26
+
 _NO_MEMORY = ("MEM_OBJECT_ALLOCATION_FAILURE", "OUT_OF_RESOURCES", "OUT_OF_HOST_MEMORY", "INVALID_BUFFER_SIZE")
 
 
@@ -127,7 +130,7 @@ class OpenCLExecutor(Executor):
             for name, operand in operands.items()
         }
         memory = buffers.by_name | {name: _memory_of(array) for name, array in kept.items()}
-        memory |= self._shared(plan, memory)
+        memory |= self._constants(plan) | self._kept_workspace(_workspace_sizes(plan, memory))
         try:
             event = self._enqueue(queue, launches, walked, memory, None)
             buffers.read_back(queue, event)
@@ -153,7 +156,7 @@ class OpenCLExecutor(Executor):
             for name, array in arrays.items()
         }
         memory = {name: _memory_of(array) for name, array in arrays.items()}
-        memory |= self._shared(plan, memory)
+        memory |= self._constants(plan) | self._new_workspace(_workspace_sizes(plan, memory))
         events = [event for array in given.values() for event in array.events]
         event = self._enqueue(queue, launches, walked, memory, events)
         if event is not None:
@@ -192,15 +195,29 @@ class OpenCLExecutor(Executor):
         local = min(launch.local_size, most, self.device.max_work_item_sizes[0])
         return -(-launch.items // local) * local, local
 
-    def _shared(self, plan: Plan, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return buffers for a plan's constants, and for the workspace that the caller has not given."""
+    def _constants(self, plan: Plan) -> dict[str, Any]:
+        return {name: self._constant(content) for name, content in plan.constants.items()}
+
+    def _new_workspace(self, sizes: Mapping[str, int]) -> dict[str, Any]:
         flags = cl.mem_flags.READ_WRITE
-        workspace = {
-            name: cl.Buffer(self._programs.context, flags, max(size, 1))
-            for name, size in plan.workspace.items()
-            if name not in given
-        }
-        return workspace | {name: self._constant(content) for name, content in plan.constants.items()}
+        return {name: cl.Buffer(self._programs.context, flags, max(size, 1)) for name, size in sizes.items()}
+
+    def _kept_workspace(self, sizes: Mapping[str, int]) -> dict[str, Any]:
+        """Return workspace that this thread's next call, which begins when this one has ended, may use again.
+
+        A processor's new memory is slow, because the system clears it. Others are given new memory, in which oclgrind
+        sees what is read before it is written.
+        """
+        if not self.in_host_memory:
+            return self._new_workspace(sizes)
+        kept = vars(self._of_thread).setdefault("workspace", {})
+        if sum(buffer.size for name, buffer in kept.items() if name not in sizes) + sum(sizes.values()) > _MOST_KEPT:
+            kept.clear()
+        small = {name: size for name, size in sizes.items() if name not in kept or kept[name].size < size}
+        found = {name: kept[name] for name in sizes if name not in small} | self._new_workspace(small)
+        if sum(sizes.values()) <= _MOST_KEPT:
+            kept |= found
+        return found
 
     def _uploaded(self, content: bytes) -> Any:
         """Return a buffer with this content."""
@@ -214,6 +231,11 @@ class OpenCLExecutor(Executor):
         if not hasattr(self._of_thread, "queue"):
             self._of_thread.queue = cl.CommandQueue(self._programs.context, self.device)
         return self._of_thread.queue
+
+
+def _workspace_sizes(plan: Plan, given: Mapping[str, Any]) -> dict[str, int]:
+    """Return the bytes of the workspace that the caller has not given."""
+    return {name: size for name, size in plan.workspace.items() if name not in given}
 
 
 def _offset(array: Any) -> int:
