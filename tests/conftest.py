@@ -17,6 +17,9 @@ from clconv.native import table
 
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.register_profile("explore", deadline=None, max_examples=2000, print_blob=True)
+hypothesis.settings.register_profile(  # for what has been tested at length in another way
+    "brief", hypothesis.settings.get_profile("repeatable"), max_examples=25
+)
 hypothesis.settings.register_profile(  # where only the verdict counts, not the smallest failing case
     "mutation", deadline=None, derandomize=True, database=None, phases=[hypothesis.Phase.generate], max_examples=30
 )

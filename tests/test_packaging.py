@@ -192,9 +192,9 @@ def test_a_checkout_installs_and_finds_its_kernels_in_the_package(small_tree, in
 
 
 @pytest.mark.slow
-def test_pip_builds_in_an_environment_of_its_own_from_what_the_project_requires(tree, installed):
+def test_pip_builds_in_an_environment_of_its_own_from_what_the_project_requires(small_tree, installed):
     """As a user does it: what pyproject.toml names is all that the build needs."""
-    run(installed.python, "-m", "pip", "install", "-q", "--no-deps", tree, CLCONV_BUILD_LEVELS=LEVEL)
+    run(installed.python, "-m", "pip", "install", "-q", "--no-deps", small_tree, CLCONV_BUILD_LEVELS=LEVEL)
     assert installed.check()[2:] == [CONVOLVED, UNFOLDED]
 
 

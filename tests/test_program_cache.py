@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ from clconv.devices import executor_for
 cl = pytest.importorskip("pyopencl")
 programs = importlib.import_module("clconv.opencl.programs")
 found_devices = importlib.import_module("clconv.opencl.devices")
+
+keeps_its_own = programs.keeps_its_own
 
 USABLE = [device.name for device in clconv.devices() if device.kind != "native" and device.problem is None]
 if not USABLE:
@@ -33,8 +36,9 @@ Y = (X[:, :, 2:] + X[:, :, 1:-1] + X[:, :, :-2]).sum(1, keepdims=True)
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    """The folder of the programs, empty."""
+    """The folder of the programs, empty, of drivers that are all taken to keep nothing themselves."""
     monkeypatch.setenv("CLCONV_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(programs, "keeps_its_own", lambda device: False)
     return tmp_path / "cache" / "programs"
 
 
@@ -202,6 +206,21 @@ def test_a_driver_that_gives_no_binary_is_no_error(name, cache, monkeypatch):
 
 
 @on_opencl
+def test_what_a_driver_keeps_itself_is_not_stored_beside_it(name, cache, builds, monkeypatch):
+    monkeypatch.setattr(programs, "keeps_its_own", lambda device: True)
+    monkeypatch.setattr(programs, "_binary_of", lambda program, device: pytest.fail("a binary was asked for"))
+    convolve(name)
+    convolve(name)
+    assert builds == ["source", "source"]
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize(("platform", "keeps"), [("Portable Computing Language", True), ("Intel(R) OpenCL", False)])
+def test_pocl_keeps_its_own(platform, keeps):
+    assert keeps_its_own(SimpleNamespace(platform=SimpleNamespace(name=platform))) == keeps
+
+
+@on_opencl
 def test_the_key_tells_sources_options_and_devices_apart(name, monkeypatch):
     """Whatever the binary depends on is in its key: another value of any of them gives another entry."""
     device = executor_for(name, None, "float32").device
@@ -285,6 +304,8 @@ def test_two_processes_that_build_at_once_get_right_results_and_share_the_entry(
     code = textwrap.dedent("""
         import sys
         import numpy, clconv
+        from clconv.opencl import programs
+        programs.keeps_its_own = lambda device: False
         x, w = numpy.arange(24, dtype="float32").reshape(1, 2, 12), numpy.ones((1, 2, 3), "float32")
         with clconv.use(sys.argv[1]):
             print("ready", flush=True)

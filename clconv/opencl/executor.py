@@ -19,7 +19,7 @@ from clconv.executor import Executor, Layouts, Operand, layouts_of, ordered_argu
 from clconv.host_memory import empty
 from clconv.opencl.memory import HostBuffers, copy_of_span, one_span_or_contiguous, runs_in_host_memory
 from clconv.opencl.programs import Programs
-from clconv.opencl.runtimes import check_process
+from clconv.opencl.runtimes import POCL, check_process
 from clconv.plan import Launch, Plan, Traits
 
 __all__ = ["OpenCLExecutor", "has_double"]
@@ -258,7 +258,7 @@ def _vector_bytes(device: Any) -> int:
 
 def _vector_loops(device: Any) -> bool:
     """Return whether a device's compiler makes vectors of loops: PoCL's does, Intel's only of neighbouring items."""
-    return bool(device.type & cl.device_type.CPU) and device.platform.name == "Portable Computing Language"
+    return bool(device.type & cl.device_type.CPU) and device.platform.name == POCL
 
 
 def _bytes_of(plan: Plan, operands: Mapping[str, Operand]) -> int:

@@ -2,7 +2,8 @@
 
 An entry on disk is the device's own binary behind a header: a magic word, the hash of everything that it was built
 from, and the hash of the binary. It is written to a temporary file and renamed, so there is no lock and no half entry;
-one that is damaged, foreign or refused by the driver is built again and replaced.
+one that is damaged, foreign or refused by the driver is built again and replaced. Of a driver that keeps what it has
+built itself nothing is stored.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import pyopencl as cl
 
 from clconv import kernel_source
 from clconv.errors import BuildError
+from clconv.opencl.runtimes import POCL
 
 __all__ = ["Programs", "build", "cache_folder"]
 
@@ -70,7 +72,7 @@ class Programs:
             return self._programs[key]
 
     def _cached(self, file: str, options: list[str]) -> Any:
-        """Load a program from disk, or build it and store it there."""
+        """Load a program from disk, or build it and store it there unless its driver keeps it."""
         source = kernel_source.expanded(file)
         key = self._key(source, options)
         path = cache_folder() / f"{key.hex()}.bin"
@@ -86,7 +88,8 @@ class Programs:
             raise BuildError(
                 f"{self.device.name.strip()} cannot build {file} with {' '.join(options)}:\n{error}"
             ) from error
-        _write_entry(path, key, _binary_of(program, self.device))
+        if not keeps_its_own(self.device):
+            _write_entry(path, key, _binary_of(program, self.device))
         return program
 
     def _key(self, source: str, options: list[str]) -> bytes:
@@ -110,6 +113,15 @@ def build(program: Any, options: list[str], device: Any) -> Any:
     with _build_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore", cl.CompilerWarning)
         return program.build(options, devices=[device], cache_dir=False)
+
+
+def keeps_its_own(device: Any) -> bool:
+    """Return whether a device's driver keeps what it has built, and would build everything once more to hand it out.
+
+    PoCL compiles a kernel when it is first launched with a local size. To hand out a binary it compiles all kernels of
+    the file for any local size, which nothing runs: the first call would take two to four times as long.
+    """
+    return bool(device.platform.name == POCL)
 
 
 def _binary_of(program: Any, device: Any) -> bytes:

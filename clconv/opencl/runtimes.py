@@ -20,7 +20,10 @@ import pyopencl as cl
 
 from clconv.errors import Unsupported
 
-__all__ = ["check_process", "platforms", "why_hidden"]
+__all__ = ["POCL", "check_process", "platforms", "why_hidden"]
+
+#: The name of PoCL's platform.
+POCL = "Portable Computing Language"
 
 #: Nothing imports this module before somebody asks for OpenCL: a fork after that is one of a process that uses it.
 _process = os.getpid()
