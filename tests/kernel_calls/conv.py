@@ -98,6 +98,15 @@ def backward_in_rows(draw):
         yield Call("conv1d_backward", arrays, {"groups": 2, "padding": 1})
 
 
+def backward_in_lanes(draw):
+    """More groups than there are lanes, in one piece and in several, with output channels of a group side by side."""
+    for N, G, OCG, extents in ((2, 19, 2, (6, 7)), (1, 17, 1, (55, 50))):
+        for padding in (0, 2):
+            outputs = (extents[0] + 2 * padding - 2, extents[1] + 2 * padding - 3)
+            arrays = draw(N, G * OCG, *outputs), draw(N, G, *extents), draw(G * OCG, 1, 3, 4), draw(G * OCG)
+            yield Call("conv2d_backward", arrays, {"groups": G, "padding": padding})
+
+
 def backward_in_channels(draw):
     """Windows whose rows are tiles of three columns, and of four."""
     for padding_mode in PADDING_MODES:
@@ -119,6 +128,7 @@ CALLS = {
     "transform_weights": by_winograd,
     "transform_data": by_winograd,
     "multiply_tiles": by_winograd,
+    "conv_depthwise_weights": backward_in_lanes,
     "conv_rows_weights": backward_in_rows,
     "pack_channels": backward_in_channels,
     "conv_weights": backward_in_channels,
