@@ -92,8 +92,8 @@ kernel void conv_depthwise_weights(
 
     const int BANDS = (OH + ROWS - 1) / ROWS, STRIPS = (OW + COLUMNS - 1) / COLUMNS;
     const index64 pieces = N * OD * BANDS * STRIPS;
-    real total[MOST_TAPS * LANES];
-    clear(total, taps);
+    vector total[MOST_TAPS];
+    for (int t = 0; t < taps; t++) total[t] = splat(0);
     for (index64 piece = pieces * slice / PARTS; piece < pieces * (slice + 1) / PARTS; piece++) {
         index64 i = piece;
         const int column = i % STRIPS * COLUMNS; i /= STRIPS;
@@ -104,7 +104,8 @@ kernel void conv_depthwise_weights(
         const int PITCH = (columns - 1) * SW + (KW - 1) * DW + 1;
         const int top = row * SH - PH, left = column * SW - PW;
 
-        real data[POSITIONS * LANES], gradient[POSITIONS * LANES];
+        vector aligned_data[POSITIONS], aligned_gradient[POSITIONS];
+        real *data = (real *)aligned_data, *gradient = (real *)aligned_gradient;
         gather_padded(
             data, gradient, x, x_start + n * x_n + g * x_g + d * x_d, x_g, x_h, x_w, top, left,
             (rows - 1) * SH + (KH - 1) * DH + 1, PITCH, IH, IW);
@@ -138,14 +139,16 @@ kernel void conv_depthwise_weights(
                         sum[t] = sum_by_the_rule(
                             place[t] + begin * SH * PITCH * LANES, gradient + begin * columns * LANES, end - begin, columns,
                             PITCH, SH, SW, top + begin * SH + h, left + w, IH, IW);
-                    real *sums = total + (first + t) * LANES;
-                    store_vector(sums, load_private(sums) + sum[t]);
+                    total[first + t] += sum[t];
                 }
             }
         }
     }
 
     dw += dw_start + slice * G * OC * taps + g * dw_g + oc * dw_n;
-    for (int lane = block - g; lane < LANES; lane++)
-        for (int t = 0; t < taps; t++) dw[lane * dw_g + t / KW * dw_h + t % KW * dw_w] = total[t * LANES + lane];
+    for (int t = 0; t < taps; t++) {
+        real sum[LANES];
+        store_vector(sum, total[t]);
+        for (int lane = block - g; lane < LANES; lane++) dw[lane * dw_g + t / KW * dw_h + t % KW * dw_w] = sum[lane];
+    }
 }
