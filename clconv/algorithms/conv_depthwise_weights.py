@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from clconv.algorithms import conv_depthwise
-from clconv.algorithms.conv_passes import by_axis, fwd
+from clconv.algorithms import conv_depthwise, conv_rows_weights
+from clconv.algorithms.conv_passes import fwd
 from clconv.algorithms.conv_portable import weights_of_parts
 from clconv.algorithms.conv_weights import walk_of_parts
 from clconv.plan import Launch, Plan, Traits
@@ -14,9 +14,10 @@ from clconv.problem.window import Window
 
 __all__ = ["bwd_weights_refusal", "plan_bwd_weights"]
 
-#: Positions of a piece, of the data and of the result, and taps, for which the kernel has room.
+#: As in the kernel file: positions of a piece, of the data and of the result, taps, and those in registers together.
 _POSITIONS = 2048
 _MOST_TAPS = 256
+_TAPS = 9
 #: Outputs of a row that are summed up at once, at most: the rounding of longer sums is larger.
 _COLUMNS = 512
 #: Work-items that keep threads equally busy; sums are cut into parts until there are so many.
@@ -35,6 +36,8 @@ def bwd_weights_refusal(problem: ConvProblem, traits: Traits) -> str | None:
         return f"{taps} taps are more than {_MOST_TAPS}"
     if not all(_piece(problem)):
         return f"an output reaches over more than {_POSITIONS} positions"
+    if {"x", "dy"} <= set(problem.dense) and _cost(problem, traits) > conv_rows_weights.cost(problem, traits):
+        return "neighbouring outputs fill vectors better than groups do"
     return None
 
 
@@ -76,6 +79,20 @@ def _piece(problem: ConvProblem) -> tuple[int, int]:
         return 0, 0
     rows = _fitting(height, _POSITIONS // ((columns - 1) * width.stride + width.span))
     return -(-height.output // -(-height.output // rows)), columns
+
+
+def _cost(problem: ConvProblem, traits: Traits) -> float:
+    """Return what an output costs, in products, of dense planes: each round of turning them counts as one.
+
+    It is compared to :func:`clconv.algorithms.conv_rows_weights.cost`.
+    """
+    _, height, width = problem.windows
+    rows, columns = _piece(problem)
+    lanes = traits.vector_bytes // problem.real_bytes
+    rounds = math.log2(lanes)
+    products = -(-height.kernel * width.kernel // _TAPS) * _TAPS
+    read = ((rows - 1) * height.stride + height.span) * ((columns - 1) * width.stride + width.span) / (rows * columns)
+    return -(-problem.G // lanes) * lanes * problem.OCG * (products + rounds * (read + 1))
 
 
 def _fitting(window: Window, room: int) -> int:

@@ -99,12 +99,11 @@ def backward_in_rows(draw):
 
 
 def backward_in_lanes(draw):
-    """More groups than there are lanes, in one piece and in several, with output channels of a group side by side."""
-    for N, G, OCG, extents in ((2, 19, 2, (6, 7)), (1, 17, 1, (55, 50))):
-        for padding in (0, 2):
-            outputs = (extents[0] + 2 * padding - 2, extents[1] + 2 * padding - 3)
-            arrays = draw(N, G * OCG, *outputs), draw(N, G, *extents), draw(G * OCG, 1, 3, 4), draw(G * OCG)
-            yield Call("conv2d_backward", arrays, {"groups": G, "padding": padding})
+    """More groups than there are lanes: with two output channels each, and in two strips of a row."""
+    arrays = draw(2, 38, 8, 8), draw(2, 19, 6, 7), draw(38, 1, 3, 4), draw(38)
+    yield Call("conv2d_backward", arrays, {"groups": 19, "padding": 2})
+    arrays = draw(1, 31, 598), draw(1, 31, 600), draw(31, 1, 3), draw(31)
+    yield Call("conv1d_backward", arrays, {"groups": 31})
 
 
 def backward_in_channels(draw):
