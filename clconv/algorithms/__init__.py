@@ -12,6 +12,7 @@ from typing import Any
 from clconv.algorithms import (
     activation,
     conv_depthwise,
+    conv_depthwise_weights,
     conv_direct,
     conv_portable,
     conv_rows,
@@ -68,6 +69,7 @@ ALGORITHMS: dict[str, tuple[Algorithm, ...]] = {
         portable(conv_portable.plan_bwd_data),
     ),
     "conv_bwd_weights": (
+        Algorithm("depthwise", conv_depthwise_weights.bwd_weights_refusal, conv_depthwise_weights.plan_bwd_weights),
         Algorithm("rows", conv_rows_weights.bwd_weights_refusal, conv_rows_weights.plan_bwd_weights),
         Algorithm("channels", conv_weights.bwd_weights_refusal, conv_weights.plan_bwd_weights),
         Algorithm("direct", conv_direct.bwd_weights_refusal, conv_direct.plan_bwd_weights),

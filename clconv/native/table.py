@@ -34,6 +34,7 @@ DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
     "conv.cl": _ELEMENTS,
     "conv_copy.cl": _VECTORS,
     "conv_depthwise.cl": _VECTORS,
+    "conv_depthwise_weights.cl": _VECTORS,
     "conv_direct.cl": tuple(
         (*element, ("VECTOR_BYTES", width), ("VECTORS", vectors))
         for element in _ELEMENTS
