@@ -134,27 +134,7 @@ kernel void transform_data(
         } \
     }
 
-#if VECTOR_BYTES == 64
-DEFINE_PRODUCTS(products_of_14, 14)
-DEFINE_PRODUCTS(products_of_11, 11)
-DEFINE_PRODUCTS(products_of_8, 8)
-DEFINE_PRODUCTS(products_of_4, 4)
-#define PRODUCTS(count, ...) \
-    do { \
-        if ((count) > 11) products_of_14(__VA_ARGS__); \
-        else if ((count) > 8) products_of_11(__VA_ARGS__); \
-        else if ((count) > 4) products_of_8(__VA_ARGS__); \
-        else products_of_4(__VA_ARGS__); \
-    } while (0)
-#else
-DEFINE_PRODUCTS(products_of_6, 6)
-DEFINE_PRODUCTS(products_of_4, 4)
-#define PRODUCTS(count, ...) \
-    do { \
-        if ((count) > 4) products_of_6(__VA_ARGS__); \
-        else products_of_4(__VA_ARGS__); \
-    } while (0)
-#endif
+#include "winograd_products.h"
 
 /* A single output, by the rule. */
 APART real sum_by_the_rule(

@@ -20,7 +20,7 @@
 #define VECTORS 2
 #define BLOCK (VECTORS * LANES)
 
-/* Output channels of a tile: its sums, VECTORS values and a factor fit into 32 registers of 64 bytes or 16 narrower ones. */
+/* Output channels of a work-item, at most: see winograd_products.h. */
 #if VECTOR_BYTES == 64
 #define MOST_ROWS 14
 #else
@@ -63,27 +63,7 @@ kernel void transform_gradient(
             store_vector(sums + i * LANES, is_first ? sum[i] : load_private(sums + i * LANES) + sum[i]); \
     }
 
-#if VECTOR_BYTES == 64
-DEFINE_PRODUCTS(products_of_14, 14)
-DEFINE_PRODUCTS(products_of_11, 11)
-DEFINE_PRODUCTS(products_of_8, 8)
-DEFINE_PRODUCTS(products_of_4, 4)
-#define PRODUCTS(count, ...) \
-    do { \
-        if ((count) > 11) products_of_14(__VA_ARGS__); \
-        else if ((count) > 8) products_of_11(__VA_ARGS__); \
-        else if ((count) > 4) products_of_8(__VA_ARGS__); \
-        else products_of_4(__VA_ARGS__); \
-    } while (0)
-#else
-DEFINE_PRODUCTS(products_of_6, 6)
-DEFINE_PRODUCTS(products_of_4, 4)
-#define PRODUCTS(count, ...) \
-    do { \
-        if ((count) > 4) products_of_6(__VA_ARGS__); \
-        else products_of_4(__VA_ARGS__); \
-    } while (0)
-#endif
+#include "winograd_products.h"
 
 /* The gradient of the nine taps from a vector of sums for each j, which lie MOST_ROWS * BLOCK apart. */
 static inline void transform_sums(vector *taps, const real *sums)

@@ -33,12 +33,12 @@ _BLOCK = 64
 _TILES_PER_PART = 128
 _WORK_ITEMS = 48
 #: Bytes of transformed data and gradients that stay in a cache until they are multiplied.
-_NEAR = 2**23
+_NEAR = 2**22
 #: What the transforms of data, gradients and sums cost for each vector of numbers that they make or take, in
-#: multiply-adds of a vector.
-_DATA, _GRADIENT, _SUMS = 12, 12, 16
+#: multiply-adds of a vector; and what storing a vector of weights costs an algorithm without transforms.
+_DATA, _GRADIENT, _SUMS, _STORED = 20, 16, 8, 16
 #: How many times as long plain products must take: their sums are more accurate.
-_WORTH_IT = 1.1
+_WORTH_IT = 1.0
 
 
 class Tiling(NamedTuple):
@@ -61,7 +61,7 @@ class Tiling(NamedTuple):
     @property
     def rows(self) -> int:
         """Output channels of a work-item: as many as compute few in vain, and read the data seldom."""
-        counts = [count for count in reversed(_ROWS[self.vector_bytes]) if count <= self.lanes] or [self.lanes]
+        counts = (count for count in reversed(_ROWS[self.vector_bytes]) if count <= self.lanes)
         return min(counts, key=lambda count: -(-self.problem.OCG // count) * (count + 1))
 
     @property
@@ -121,12 +121,14 @@ def bwd_weights_refusal(problem: ConvProblem, traits: Traits) -> str | None:
     if [window.kernel for window in problem.windows] != [1, 3, 3]:
         return "a kernel with three taps along one axis is not 3x3"
     tiling = Tiling(problem, traits.vector_bytes)
+    if tiling.lanes < min(_ROWS[traits.vector_bytes]):
+        return f"vectors of {tiling.lanes} numbers are too short"
     if not (tiling.tiles and problem.OCG and problem.ICG):
         return "there is nothing to sum"
     if max(tiling.elements(tiling.inner), tiling.elements(tiling.outer)) > LARGEST_COPY:
         return "the transformed data are too large"
     outputs = problem.N * math.prod(window.output for window in problem.windows)
-    direct = problem.G * problem.OCG * problem.ICG * 9 * outputs // tiling.lanes
+    direct = problem.G * problem.OCG * problem.ICG * 9 * (outputs + _STORED) // tiling.lanes
     own = tiling.cost()
     if direct < _WORTH_IT * own:
         return f"{direct} products of vectors do without transforms what costs {own} with them"
