@@ -19,6 +19,7 @@ from clconv.algorithms import (
     conv_rows_weights,
     conv_weights,
     conv_winograd,
+    conv_winograd_weights,
     cross_entropy,
     deform,
     dropout,
@@ -70,6 +71,9 @@ ALGORITHMS: dict[str, tuple[Algorithm, ...]] = {
     ),
     "conv_bwd_weights": (
         Algorithm("depthwise", conv_depthwise_weights.bwd_weights_refusal, conv_depthwise_weights.plan_bwd_weights),
+        Algorithm(
+            "winograd", conv_winograd_weights.bwd_weights_refusal, conv_winograd_weights.plan_bwd_weights, "default"
+        ),
         Algorithm("rows", conv_rows_weights.bwd_weights_refusal, conv_rows_weights.plan_bwd_weights),
         Algorithm("channels", conv_weights.bwd_weights_refusal, conv_weights.plan_bwd_weights),
         Algorithm("direct", conv_direct.bwd_weights_refusal, conv_direct.plan_bwd_weights),

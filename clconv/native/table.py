@@ -54,6 +54,9 @@ DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
         for width in WIDTHS
         for height, breadth, tile in ((3, 3, 4), (3, 3, 2), (1, 3, 4), (3, 1, 4))
     ),
+    "conv_winograd_weights.cl": tuple(
+        (("ELEMENT", bits), ("VECTOR_BYTES", width)) for bits in (32, 64) for width in WIDTHS if width * 8 >= 4 * bits
+    ),
     "conv_rows_weights.cl": _VECTORS,
     "conv_weights.cl": tuple(
         (*element, ("VECTOR_BYTES", width), ("COLUMNS", columns))

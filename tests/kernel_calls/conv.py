@@ -118,6 +118,13 @@ def backward_in_channels(draw):
         yield Call("conv1d_backward", arrays, {})
 
 
+def weights_by_winograd(draw):
+    """As many tiles and channels as it takes to pay, at any width."""
+    arrays = draw(4, 24, 8, 8), draw(4, 32, 8, 8), draw(24, 32, 3, 3)
+    only_weights = {"output_mask": (False, True, False)}
+    yield Call("conv2d_backward", arrays, {"padding": 1, **only_weights}, accuracy="default")
+
+
 CALLS = {
     "pack_weights": forward_in_vectors,
     "conv_direct": forward_in_vectors,
@@ -128,6 +135,8 @@ CALLS = {
     "transform_data": by_winograd,
     "multiply_tiles": by_winograd,
     "conv_depthwise_weights": backward_in_lanes,
+    "transform_gradient": weights_by_winograd,
+    "multiply_transformed": weights_by_winograd,
     "conv_rows_weights": backward_in_rows,
     "pack_channels": backward_in_channels,
     "conv_weights": backward_in_channels,
