@@ -63,14 +63,15 @@ def forward_in_lanes(draw):
 
 def by_winograd(draw):
     """As many tiles and channels as it takes to pay, at any width: tiles of 4x4, 2x2, 1x4 and 4x1 outputs."""
-    for input_shape, weight_shape in (
-        ((4, 32, 8, 8), (32, 32, 3, 3)),
-        ((32, 64, 2, 2), (64, 64, 3, 3)),
-        ((4, 32, 4, 16), (64, 32, 1, 3)),
-        ((4, 32, 16, 4), (64, 32, 3, 1)),
+    for input_shape, weight_shape, tile in (
+        ((4, 32, 8, 8), (32, 32, 3, 3), 4),
+        ((32, 64, 2, 2), (64, 64, 3, 3), 2),
+        ((4, 32, 4, 16), (64, 32, 1, 3), 4),
+        ((4, 32, 16, 4), (64, 32, 3, 1), 4),
     ):
-        padding = tuple(k // 2 for k in weight_shape[2:])
-        yield Call("conv2d", (draw(*input_shape), draw(*weight_shape)), {"padding": padding}, accuracy="default")
+        KH, KW = weight_shape[2:]
+        arrays, defines = (draw(*input_shape), draw(*weight_shape)), {"KH": KH, "KW": KW, "TILE": tile}
+        yield Call("conv2d", arrays, {"padding": (KH // 2, KW // 2)}, accuracy="default", defines=defines)
 
 
 def backward_data(draw):
