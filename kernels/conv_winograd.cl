@@ -231,7 +231,7 @@ kernel void multiply_tiles(
         store_vector(lanes, zeros[0]);
 
         /* From the channels of an output in a vector to the outputs of a channel in a line. */
-        UNROLLED for (int i = 0; i < MH; i++)
+        for (int i = 0; i < MH; i++)
             for (int j = 0; j < used * MW; j += LANES) {
                 vector square[LANES];
                 UNROLLED for (int p = 0; p < LANES; p++) square[p] = load_private(pixels + (i * LINE + j + p) * LANES);
