@@ -15,7 +15,7 @@
  */
 #include "convolution.h"
 #include "epilogue.h"
-#include "vector.h"
+#include "lanes.h"
 
 /* Positions of a band, of the data and of the result, and taps. */
 #define POSITIONS 1024
@@ -29,28 +29,6 @@
 #define KERNEL(phase) phases[(phase) * 5 + 2]
 #define FIRST_TAP(phase) phases[(phase) * 5 + 3]
 #define TAP_STEP(phase) phases[(phase) * 5 + 4]
-
-/* Lays out `count` positions of LANES planes, `step` and `plane` elements apart, as vectors of planes. */
-static inline void gather_run(
-    real *target, global const element *x, const index64 start, const index64 step, const index64 plane, const int count)
-{
-    int p = 0;
-    if (plane == 1) {
-        for (; p < count; p++) store_vector(target + p * LANES, load_lanes(x, start + p * step));
-    } else if (step == 1 && count >= LANES) {
-        while (p < count) {
-            const int first = p + LANES <= count ? p : count - LANES;
-            vector square[LANES];
-            UNROLLED for (int lane = 0; lane < LANES; lane++) square[lane] = load_lanes(x, start + lane * plane + first);
-            TRANSPOSE(square, LANES);
-            UNROLLED for (int i = 0; i < LANES; i++) store_vector(target + (first + i) * LANES, square[i]);
-            p = first + LANES;
-        }
-    } else {
-        for (int lane = 0; lane < LANES; lane++)
-            for (int i = 0; i < count; i++) target[i * LANES + lane] = load(x, start + lane * plane + i * step);
-    }
-}
 
 /* The first t of a phase with first + t*U >= o. */
 static inline int first_of(const int o, const int first, const int U)

@@ -3,23 +3,14 @@
  *
  *     y[n, g, oc, o] = b[g, oc] + sum over ic, k of w[g, oc, ic, k] * x[n, g, ic, source(o - P + k)]
  *
- * A tile is M neighbouring outputs of an axis; they read A = M + 2 positions d. With numbers s_1 to s_(A-1), and
- * infinity as the last one, and with L the product of all s - s_j, Toom and Cook's interpolation gives
- *
- *     y = Y((U w) * (V d)),   V row j: the coefficients of L / (s - s_j), and of L for infinity,
- *                             U row j: (1, s_j, s_j^2) / L'(s_j), and (0, 0, 1),
- *                             Y row i: s_j^i, and for infinity 1 in the last row only:
- *
- * A products in place of 3 M; in two axes, one after the other, A^2 in place of 9 M^2. For M = 4 the numbers are 0,
- * +-3/4, +-3/2: the sums lose less than a third of what they do with 0, +-1, +-2. For M = 2 they are 0, +-1. Products
- * are summed over CHANNELS input channels before these sums are added, which keeps the error from growing with the
- * channels.
+ * A tile is M neighbouring outputs of an axis; they read A = M + 2 positions d and are Y((U w) * (V d)) (winograd.h):
+ * A products in place of 3 M; in two axes, one after the other, A^2 in place of 9 M^2. Products are summed over CHANNELS
+ * input channels before these sums are added, which keeps the error from growing with the channels.
  *
  * transform_weights makes packed[g, oc / BLOCK, j, ic, oc % BLOCK], transform_data values[g, tile / TILES, j, ic /
  * LANES, tile % TILES, ic % LANES]; both leave LANES numbers between one j and the next, lest all be kept in the same
  * set of a cache. multiply_tiles sums the products of TILES tiles and BLOCK channels for every j, with vectors of
- * output channels and a register for each tile, and transforms them into outputs. Tiles follow each other across the
- * ends of rows, planes and samples.
+ * output channels and a register for each tile, and transforms them into outputs.
  *
  * A number that is not finite spoils its whole tile, and zero padding contributes no product (see conv.cl): an output
  * that is not finite is summed again by the rule.
@@ -27,128 +18,14 @@
 #include "convolution.h"
 #include "epilogue.h"
 #include "vector.h"
-
-#ifndef TILE
-#define TILE 4 /* outputs along each axis with three taps */
-#endif
-#ifndef KH
-#define KH 3
-#endif
-#ifndef KW
-#define KW 3
-#endif
+#include "winograd_tiles.h"
 
 #define VECTORS 2
 #define BLOCK (VECTORS * LANES)
 #define CHANNELS 64
 
-#define MH (KH == 3 ? TILE : 1)
-#define MW (KW == 3 ? TILE : 1)
-#define AH (MH + KH - 1)
-#define AW (MW + KW - 1)
-#define POINTS (AH * AW)
-#define TAPS (KH * KW)
-
-/* Sums of so many tiles, VECTORS weights and a value fit into 32 registers of 64 bytes or 16 narrower ones. */
-#if VECTOR_BYTES == 64
-#define MOST_TILES 14
-#else
-#define MOST_TILES 6
-#endif
-
 /* Outputs of tiles side by side, in whole vectors. */
 #define LINE ((MOST_TILES * MW + LANES - 1) / LANES * LANES)
-
-/* Positions that a row of tiles reads, and room for a vector's beyond. */
-#define COLUMNS (MOST_TILES * MW + KW - 1)
-
-/* The transforms along one axis; numbers are `step` vectors apart on the way in and `pace` on the way out. */
-
-#define TRANSFORM static inline void
-
-#if TILE == 4
-
-/* s^2 of the inner and the outer pair, their sum and their product. */
-#define S ((real)3 / 4)
-#define T ((real)3 / 2)
-#define SS ((real)9 / 16)
-#define TT ((real)9 / 4)
-#define SUM ((real)45 / 16)
-#define PRODUCT ((real)81 / 64)
-
-TRANSFORM transformed_taps(vector *u, const int pace, const vector *w, const int step)
-{
-    const vector first = w[0], last = w[2 * step];
-    const vector inner = first * ((real)-128 / 243) + last * ((real)-8 / 27), inner_odd = w[step] * ((real)-32 / 81);
-    const vector outer = first * ((real)32 / 243) + last * ((real)8 / 27), outer_odd = w[step] * ((real)16 / 81);
-    u[0] = first * ((real)64 / 81);
-    u[pace] = inner + inner_odd;
-    u[2 * pace] = inner - inner_odd;
-    u[3 * pace] = outer + outer_odd;
-    u[4 * pace] = outer - outer_odd;
-    u[5 * pace] = last;
-}
-
-TRANSFORM transformed_data(vector *v, const int pace, const vector *d, const int step)
-{
-    const vector d1 = d[step], d2 = d[2 * step], d3 = d[3 * step], d4 = d[4 * step];
-    const vector inner = d4 - d2 * TT, inner_odd = d3 - d1 * TT;
-    const vector outer = d4 - d2 * SS, outer_odd = d3 - d1 * SS;
-    const vector first = d[0] * PRODUCT + (d4 - d2 * SUM), last = d1 * PRODUCT + (d[5 * step] - d3 * SUM);
-    v[0] = first;
-    v[pace] = inner + inner_odd * S;
-    v[2 * pace] = inner - inner_odd * S;
-    v[3 * pace] = outer + outer_odd * T;
-    v[4 * pace] = outer - outer_odd * T;
-    v[5 * pace] = last;
-}
-
-TRANSFORM transformed_sums(vector *y, const int pace, const vector *m, const int step)
-{
-    const vector inner = m[step] + m[2 * step], inner_odd = m[step] - m[2 * step];
-    const vector outer = m[3 * step] + m[4 * step], outer_odd = m[3 * step] - m[4 * step];
-    y[0] = m[0] + inner + outer;
-    y[pace] = inner_odd * S + outer_odd * T;
-    y[2 * pace] = inner * SS + outer * TT;
-    y[3 * pace] = inner_odd * (S * SS) + outer_odd * (T * TT) + m[5 * step];
-}
-
-#else
-
-TRANSFORM transformed_taps(vector *u, const int pace, const vector *w, const int step)
-{
-    const vector even = (w[0] + w[2 * step]) * ((real)1 / 2), odd = w[step] * ((real)1 / 2);
-    u[0] = -w[0];
-    u[pace] = even + odd;
-    u[2 * pace] = even - odd;
-    u[3 * pace] = w[2 * step];
-}
-
-TRANSFORM transformed_data(vector *v, const int pace, const vector *d, const int step)
-{
-    const vector d1 = d[step], d2 = d[2 * step];
-    v[0] = d2 - d[0];
-    v[3 * pace] = d[3 * step] - d1;
-    v[pace] = d2 + d1;
-    v[2 * pace] = d2 - d1;
-}
-
-TRANSFORM transformed_sums(vector *y, const int pace, const vector *m, const int step)
-{
-    y[0] = m[0] + m[step] + m[2 * step];
-    y[pace] = m[step] - m[2 * step] + m[3 * step];
-}
-
-#endif
-
-/* `count` elements from `at` on, `step` apart; the lanes beyond repeat the last of them. */
-static inline vector some_lanes_at(global const element *x, const index64 at, const index64 step, const int count)
-{
-    if (step == 1 && count == LANES) return load_vector(x + at);
-    real lane[LANES];
-    for (int i = 0; i < LANES; i++) lane[i] = load(x, at + (i < count ? i : count - 1) * step);
-    return load_private(lane);
-}
 
 #define SQUARES ((TAPS + LANES - 1) / LANES)
 
@@ -218,34 +95,6 @@ kernel void transform_weights(
     }
 }
 
-/* The positions of a row from `first` on, each a vector of neighbouring channels; those from `reach` on are read by no
- * output. */
-static inline void load_positions(
-    real *line, global const element *x, const index64 source, const int channels, const int first, const int count,
-    const int reach, const int IW, const int padding_mode, const index64 limit,
-    const index64 x_c, const index64 x_h, const index64 x_w)
-{
-    for (int p = 0; p < count;) {
-        const int iw = first + p;
-        if (iw >= 0 && iw < IW && source + iw + (channels - 1) * x_c + LANES - 1 <= limit) {
-            vector square[LANES];
-            UNROLLED for (int lane = 0; lane < LANES; lane++) {
-                const index64 at = source + (lane < channels ? lane : channels - 1) * x_c + iw;
-                FETCH_AHEAD(x, at + 3 * x_h);
-                square[lane] = load_vector(x + at);
-            }
-            TRANSPOSE(square, LANES);
-            UNROLLED for (int i = 0; i < LANES; i++) store_vector(line + (p + i) * LANES, square[i]);
-            p += IW - iw < LANES ? IW - iw : LANES;
-        } else {
-            const int position = p < reach ? source_of(iw, IW, padding_mode) : -1;
-            store_vector(line + p * LANES,
-                         position < 0 ? splat(0) : some_lanes_at(x, source + position * x_w, x_c, channels));
-            p++;
-        }
-    }
-}
-
 /* One work-item transforms a vector of input channels of TILES tiles, those beyond END as zeros. */
 kernel void transform_data(
     WORK_ITEM
@@ -254,76 +103,9 @@ kernel void transform_data(
     const int ID, const int IH, const int IW, const int PD, const int PH, const int PW, const int padding_mode,
     const index64 BEGIN, const index64 END, const int TILES, GROUPED_VIEW(x))
 {
-    const index64 BLOCKS = (END - BEGIN + TILES - 1) / TILES;
-    const index64 INNER = (IC + LANES - 1) / LANES;
-    index64 item = WORK_ITEM_INDEX;
-    if (item >= G * BLOCKS * INNER) return;
-    const index64 inner = item % INNER; item /= INNER;
-    const index64 block = item % BLOCKS;
-    const int g = item / BLOCKS;
-    const int channels = IC - inner * LANES < LANES ? IC - inner * LANES : LANES;
-    const index64 row = INNER * TILES * LANES + LANES;
-    global real *target = values + (g * BLOCKS + block) * POINTS * row + inner * TILES * LANES;
-
-    /* The last element, up to which neighbours may be read; none where elements of a row are no neighbours. */
-    const int in_order = x_w == 1 && x_n >= 0 && x_g >= 0 && x_c >= 0 && x_d >= 0 && x_h >= 0;
-    const index64 last = x_start + (N - 1) * x_n + (G - 1) * x_g + (IC - 1) * x_c + (ID - 1) * x_d + (IH - 1) * x_h
-                       + IW - 1;
-    const index64 limit = in_order ? last : -((index64)1 << 62);
-
-    const int TH = (OH + MH - 1) / MH, TW = (OW + MW - 1) / MW;
-    const index64 first = BEGIN + block * TILES;
-    const int used = END - first < TILES ? END - first : TILES;
-    int tw = first % TW;
-    int th = first / TW % TH;
-    int od = first / TW / TH % OD;
-    index64 n = first / TW / TH / OD;
-    int tile = 0;
-    while (tile < used) {
-        const int count = TW - tw < used - tile ? TW - tw : used - tile;
-        const int columns = (count - 1) * MW + AW;
-        real line[(AH * COLUMNS + LANES) * LANES];
-        const int id = source_of(od - PD, ID, padding_mode);
-        UNROLLED for (int i = 0; i < AH; i++) {
-            const int ih = th * MH + i < OH + KH - 1 ? source_of(th * MH + i - PH, IH, padding_mode) : -1;
-            if (id < 0 || ih < 0) {
-                for (int p = 0; p < columns; p++) store_vector(line + (i * COLUMNS + p) * LANES, splat(0));
-            } else {
-                load_positions(
-                    line + i * COLUMNS * LANES, x,
-                    x_start + n * x_n + g * x_g + inner * LANES * x_c + id * x_d + ih * x_h, channels,
-                    tw * MW - PW, columns, OW + KW - 1 - tw * MW, IW, padding_mode, limit, x_c, x_h, x_w);
-            }
-        }
-#if KH == 3
-        for (int p = 0; p < columns; p++) {
-            vector d[AH], v[AH];
-            UNROLLED for (int i = 0; i < AH; i++) d[i] = load_private(line + (i * COLUMNS + p) * LANES);
-            transformed_data(v, 1, d, 1);
-            UNROLLED for (int i = 0; i < AH; i++) store_vector(line + (i * COLUMNS + p) * LANES, v[i]);
-        }
-#endif
-        for (int t = 0; t < count; t++)
-            UNROLLED for (int i = 0; i < AH; i++) {
-                vector d[AW], v[AW];
-                UNROLLED for (int j = 0; j < AW; j++) d[j] = load_private(line + (i * COLUMNS + t * MW + j) * LANES);
-#if KW == 3
-                transformed_data(v, 1, d, 1);
-#else
-                v[0] = d[0];
-#endif
-                UNROLLED for (int j = 0; j < AW; j++) store_global(target + (i * AW + j) * row + (tile + t) * LANES, v[j]);
-            }
-        tile += count;
-        tw = 0;
-        if (++th < TH) continue;
-        th = 0;
-        if (++od < OD) continue;
-        od = 0;
-        n++;
-    }
-    for (; tile < TILES; tile++)
-        for (int j = 0; j < POINTS; j++) store_global(target + j * row + tile * LANES, splat(0));
+    transform_tiles(
+        WORK_ITEM_INDEX, x, values, G, IC, LANES, OD, OH, OW, N, ID, IH, IW, PD, PH, PW, padding_mode, BEGIN, END, TILES,
+        x_start, x_g, x_n, x_c, x_d, x_h, x_w);
 }
 
 /* sums[t, oc] = sum over ic of weights[ic, oc] * values[ic / LANES, t, ic % LANES], for a point and COUNT tiles. */
@@ -352,27 +134,7 @@ kernel void transform_data(
         } \
     }
 
-#if VECTOR_BYTES == 64
-DEFINE_PRODUCTS(products_of_14, 14)
-DEFINE_PRODUCTS(products_of_11, 11)
-DEFINE_PRODUCTS(products_of_8, 8)
-DEFINE_PRODUCTS(products_of_4, 4)
-#define PRODUCTS(count, ...) \
-    do { \
-        if ((count) > 11) products_of_14(__VA_ARGS__); \
-        else if ((count) > 8) products_of_11(__VA_ARGS__); \
-        else if ((count) > 4) products_of_8(__VA_ARGS__); \
-        else products_of_4(__VA_ARGS__); \
-    } while (0)
-#else
-DEFINE_PRODUCTS(products_of_6, 6)
-DEFINE_PRODUCTS(products_of_4, 4)
-#define PRODUCTS(count, ...) \
-    do { \
-        if ((count) > 4) products_of_6(__VA_ARGS__); \
-        else products_of_4(__VA_ARGS__); \
-    } while (0)
-#endif
+#include "winograd_products.h"
 
 /* A single output, by the rule. */
 APART real sum_by_the_rule(
@@ -430,7 +192,6 @@ kernel void multiply_tiles(
         PRODUCTS(used, sums + j * MOST_TILES * BLOCK, packed + j * row_of_weights, values + j * row_of_values, IC,
                  TILES);
 
-    const int TH = (OH + MH - 1) / MH, TW = (OW + MW - 1) / MW;
     for (int v = 0; v * LANES < channels; v++) {
         real bias[LANES], lanes[LANES], pixels[MH * LINE * LANES], lines[MH * LINE * LANES];
         const int c = first_channel + v * LANES;
@@ -478,38 +239,30 @@ kernel void multiply_tiles(
                 UNROLLED for (int lane = 0; lane < LANES; lane++) store_vector(lines + (lane * MH + i) * LINE + j, square[lane]);
             }
 
-        int tw = first % TW;
-        int th = first / TW % TH;
-        int od = first / TW / TH % OD;
-        index64 n = first / TW / TH / OD;
+        tile_place at = tile_at(first, OD, OH, OW);
         for (int t = 0; t < used;) {
-            const int count = TW - tw < used - t ? TW - tw : used - t;
-            const int ow = tw * MW;
+            const int count = tiles_of_row(&at, used - t, OW);
+            const int ow = at.tw * MW;
             const int length = OW - ow < count * MW ? OW - ow : count * MW;
-            const int rows = OH - th * MH < MH ? OH - th * MH : MH;
+            const int rows = OH - at.th * MH < MH ? OH - at.th * MH : MH;
             for (int r = 0; r < lanes_used * rows; r++) {
-                const int lane = r / rows, i = r % rows, oh = th * MH + i;
+                const int lane = r / rows, i = r % rows, oh = at.th * MH + i;
                 real *line = lines + (lane * MH + i) * LINE + t * MW;
                 for (int k = 0; k < length && lanes[lane] != 0; k++) {
                     if (line[k] * 0 == 0) continue;
                     line[k] = sum_by_the_rule(
-                        x, w, bias[lane], IC, ID, IH, IW, padding_mode, od - PD, oh - PH, ow + k - PW,
-                        x_start + n * x_n + g * x_g, x_c, x_d, x_h, x_w,
+                        x, w, bias[lane], IC, ID, IH, IW, padding_mode, at.od - PD, oh - PH, ow + k - PW,
+                        x_start + at.n * x_n + g * x_g, x_c, x_d, x_h, x_w,
                         w_start + g * w_g + (c + lane) * w_n, w_c, w_h, w_w);
                 }
                 FINISH_RUN(line, length, (index64)g * OC + c + lane,
-                           residual_start + n * residual_n + g * residual_g + (c + lane) * residual_c
-                           + od * residual_d + oh * residual_h + ow * residual_w, residual_w);
-                store_run(y, y_start + n * y_n + g * y_g + (c + lane) * y_c + od * y_d + oh * y_h + ow * y_w, y_w,
+                           residual_start + at.n * residual_n + g * residual_g + (c + lane) * residual_c
+                           + at.od * residual_d + oh * residual_h + ow * residual_w, residual_w);
+                store_run(y, y_start + at.n * y_n + g * y_g + (c + lane) * y_c + at.od * y_d + oh * y_h + ow * y_w, y_w,
                           line, length);
             }
             t += count;
-            tw = 0;
-            if (++th < TH) continue;
-            th = 0;
-            if (++od < OD) continue;
-            od = 0;
-            n++;
+            skip_tiles(&at, count, OD, OH, OW);
         }
     }
 }

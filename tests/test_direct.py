@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -60,6 +62,7 @@ LAYERS = {
         {"groups": 33, "dilation": 3, "padding": 6},
     ),
     "a group in each lane, in bands": ((1, 17, 70, 60), (17, 1, 3, 3), {"groups": 17, "padding": 1}),
+    "a group in each lane, in bands of strips": ((2, 31, 5, 600), (31, 1, 3, 3), {"groups": 31, "padding": 1}),
     "a group in each lane, and planes": ((2, 16, 3, 9, 9), (16, 1, 1, 3, 3), {"groups": 16, "padding": (0, 1, 1)}),
     "many channels on small planes": ((2, 24, 5, 6), (37, 24, 3, 3), {"padding": 1}),
     "one tap on dense planes": ((2, 20, 13, 12), (30, 20, 1, 1), {}),
@@ -98,6 +101,16 @@ def test_a_strided_gradient_of_the_data_has_a_pass_for_each_remainder(width):
     problem = clconv.ConvProblem.from_shapes((1, 4, 9, 9), (6, 4, 3, 3), stride=(2, 3), padding=1)
     plan = clconv.algorithms.plan_for("conv_bwd_data", problem, Traits(width))
     assert [launch.kernel for launch in plan.launches] == ["copy_input", *["pack_weights", "conv_direct"] * 6]
+
+
+@pytest.mark.parametrize(
+    ("groups", "extent", "dense", "name"),
+    [(960, 7, ("x", "dy"), "depthwise"), (17, 112, ("x", "dy"), "rows"), (17, 112, (), "depthwise")],
+)
+def test_depthwise_weights_take_groups_or_outputs_as_lanes_whichever_leave_fewer_empty(groups, extent, dense, name):
+    shapes = (1, groups, extent, extent), (groups, 1, 3, 3)
+    problem = replace(clconv.ConvProblem.from_shapes(*shapes, groups=groups, padding=1), dense=dense)
+    assert clconv.algorithms.algorithm_for("conv_bwd_weights", problem, Traits(64)).name == name
 
 
 @pytest.mark.parametrize("layer", LAYERS)

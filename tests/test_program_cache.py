@@ -29,8 +29,9 @@ if not USABLE:
     pytest.skip("no usable OpenCL device", allow_module_level=True)
 on_opencl = pytest.mark.parametrize("name", USABLE)
 
-X = np.arange(24, dtype="float32").reshape(1, 2, 12)
-Y = np.pad(X, ((0, 0), (0, 0), (1, 2)))
+#: An operation of one program, whatever the device.
+X = np.arange(-12, 12, dtype="float32")
+Y = np.maximum(X, 0)
 
 
 @pytest.fixture(autouse=True)
@@ -55,10 +56,10 @@ def builds(monkeypatch):
     return made
 
 
-def pad(name):
-    """Pad, which takes one small program, in a context that has built nothing yet."""
+def rectify(name):
+    """Compute in a context that has built nothing yet."""
     device = next(entry.device for entry in found_devices.found() if entry.name == name)
-    result = clconv.pad(X, (1, 2), device=cl.Context([device]))
+    result = clconv.relu(X, device=cl.Context([device]))
     np.testing.assert_array_equal(result, Y)
 
 
@@ -78,16 +79,16 @@ def test_a_process_builds_a_program_once_for_each_define_set(name, builds):
     device = next(entry.device for entry in found_devices.found() if entry.name == name)
     with clconv.use(cl.Context([device])):
         for _ in range(3):
-            clconv.pad(X, (1, 2))
+            clconv.relu(X)
         assert builds == ["source"]
-        clconv.pad(X.astype("float16"), (1, 2))
+        clconv.relu(X.astype("float16"))
         assert builds == ["source"] * 2
 
 
 @on_opencl
 def test_what_one_context_has_built_another_takes_from_disk(name, cache, builds):
-    pad(name)
-    pad(name)
+    rectify(name)
+    rectify(name)
     assert builds == ["source", "binary"]
     assert only_entry(cache).suffix == ".bin"
 
@@ -118,59 +119,59 @@ DAMAGE = {
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
 @on_opencl
 def test_a_damaged_entry_is_built_again_and_replaced(name, damage, cache, builds):
-    pad(name)
+    rectify(name)
     entry = only_entry(cache)
     whole = entry.read_bytes()
     entry.write_bytes(damage(whole))
     builds.clear()
-    pad(name)
+    rectify(name)
     assert builds == ["source"]
     builds.clear()
-    pad(name)
+    rectify(name)
     assert builds == ["binary"]
     assert only_entry(cache) == entry
 
 
 @on_opencl
 def test_an_entry_of_another_program_is_not_used_under_this_name(name, cache, builds):
-    pad(name)
+    rectify(name)
     entry = only_entry(cache)
-    clconv.unfold(X, (3,), device=name)
+    clconv.unfold(X.reshape(1, 2, 12), (3,), device=name)
     context = executor_for(name, X, "float32")._programs.context
-    clconv.unfold(X, (3,), device=context)
+    clconv.unfold(X.reshape(1, 2, 12), (3,), device=context)
     [other] = [path for path in cache.iterdir() if path != entry]
     entry.write_bytes(other.read_bytes())
     builds.clear()
-    pad(name)
+    rectify(name)
     assert builds == ["source"]
 
 
 @on_opencl
 def test_a_binary_that_the_driver_refuses_is_built_again_and_replaced(name, cache, builds):
     """The entry is whole and has the right key: only the driver can tell."""
-    pad(name)
+    rectify(name)
     entry = only_entry(cache)
     whole = entry.read_bytes()
     key = whole[len(programs._MAGIC) :][:32]
     foreign = b"this is no program for any device"
     entry.write_bytes(programs._MAGIC + key + hashlib.sha256(foreign).digest() + foreign)
     builds.clear()
-    pad(name)
+    rectify(name)
     assert builds == ["binary", "source"]
     builds.clear()
-    pad(name)
+    rectify(name)
     assert builds == ["binary"]
 
 
 @on_opencl
 def test_an_entry_that_cannot_be_read_or_replaced_is_no_error(name, cache, builds):
-    pad(name)
+    rectify(name)
     entry = only_entry(cache)
     entry.unlink()
     (entry / "not empty").mkdir(parents=True)
     builds.clear()
-    pad(name)
-    pad(name)
+    rectify(name)
+    rectify(name)
     assert builds == ["source"] * 2
     assert only_entry(cache) == entry, "a temporary file was left behind"
 
@@ -181,8 +182,8 @@ def test_a_file_in_place_of_the_folder_is_no_error(name, below, tmp_path, builds
     blocking = tmp_path / below
     blocking.parent.mkdir(exist_ok=True)
     blocking.write_text("in the way")
-    pad(name)
-    pad(name)
+    rectify(name)
+    rectify(name)
     assert builds == ["source"] * 2
     assert blocking.read_text() == "in the way"
 
@@ -193,14 +194,14 @@ def test_a_full_disk_is_no_error_and_leaves_no_temporary_file(name, cache, monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(programs.os, "replace", full)
-    pad(name)
+    rectify(name)
     assert list(cache.iterdir()) == []
 
 
 @on_opencl
 def test_a_driver_that_gives_no_binary_is_no_error(name, cache, monkeypatch):
     monkeypatch.setattr(programs, "_binary_of", lambda program, device: b"")
-    pad(name)
+    rectify(name)
     assert not cache.exists()
 
 
@@ -208,8 +209,8 @@ def test_a_driver_that_gives_no_binary_is_no_error(name, cache, monkeypatch):
 def test_what_a_driver_keeps_itself_is_not_stored_beside_it(name, cache, builds, monkeypatch):
     monkeypatch.setattr(programs, "keeps_its_own", lambda device: True)
     monkeypatch.setattr(programs, "_binary_of", lambda program, device: pytest.fail("a binary was asked for"))
-    pad(name)
-    pad(name)
+    rectify(name)
+    rectify(name)
     assert builds == ["source", "source"]
     assert not cache.exists()
 
@@ -248,12 +249,12 @@ def test_the_key_tells_sources_options_and_devices_apart(name, monkeypatch):
 
 @on_opencl
 def test_a_build_that_fails_is_a_build_error_with_the_compilers_log(name, monkeypatch):
-    broken = "kernel void pad_fwd(global float *x) { there_is_no_such_function(x); }\n"
+    broken = "kernel void activation(global float *x) { there_is_no_such_function(x); }\n"
     monkeypatch.setattr(kernel_source, "expanded", lambda file: broken)
     with pytest.raises(
-        clconv.BuildError, match=r"(?s)cannot build pad.cl with -cl-std=CL1.2 -DELEMENT=32:\n.*no_such_func"
+        clconv.BuildError, match=r"(?s)cannot build activation.cl with -cl-std=CL1.2 -DELEMENT=32:\n.*no_such_func"
     ):
-        pad(name)
+        rectify(name)
 
 
 @on_opencl
@@ -286,7 +287,7 @@ def test_many_threads_that_build_at_once_get_right_results_and_no_warning(name, 
 
     def work():
         start.wait()
-        pad(name)
+        rectify(name)
         done.append(True)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
@@ -305,11 +306,11 @@ def test_two_processes_that_build_at_once_get_right_results_and_share_the_entry(
         import numpy, clconv
         from clconv.opencl import programs
         programs.keeps_its_own = lambda device: False
-        x = numpy.arange(24, dtype="float32").reshape(1, 2, 12)
+        x = numpy.arange(-12, 12, dtype="float32")
         with clconv.use(sys.argv[1]):
             print("ready", flush=True)
             sys.stdin.readline()
-            print(clconv.pad(x, (1, 2)).tolist())
+            print(clconv.relu(x).tolist())
     """)
     processes = [
         subprocess.Popen(

@@ -12,12 +12,14 @@ from typing import Any
 from clconv.algorithms import (
     activation,
     conv_depthwise,
+    conv_depthwise_weights,
     conv_direct,
     conv_portable,
     conv_rows,
     conv_rows_weights,
     conv_weights,
     conv_winograd,
+    conv_winograd_weights,
     cross_entropy,
     deform,
     dropout,
@@ -68,6 +70,10 @@ ALGORITHMS: dict[str, tuple[Algorithm, ...]] = {
         portable(conv_portable.plan_bwd_data),
     ),
     "conv_bwd_weights": (
+        Algorithm("depthwise", conv_depthwise_weights.bwd_weights_refusal, conv_depthwise_weights.plan_bwd_weights),
+        Algorithm(
+            "winograd", conv_winograd_weights.bwd_weights_refusal, conv_winograd_weights.plan_bwd_weights, "default"
+        ),
         Algorithm("rows", conv_rows_weights.bwd_weights_refusal, conv_rows_weights.plan_bwd_weights),
         Algorithm("channels", conv_weights.bwd_weights_refusal, conv_weights.plan_bwd_weights),
         Algorithm("direct", conv_direct.bwd_weights_refusal, conv_direct.plan_bwd_weights),

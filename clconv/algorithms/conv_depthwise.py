@@ -13,7 +13,7 @@ from clconv.plan import Launch, Plan, Traits, Walk
 from clconv.problem import ConvProblem
 from clconv.problem.window import GradientWindow
 
-__all__ = ["bwd_data_refusal", "fwd_refusal", "plan_bwd_data", "plan_fwd"]
+__all__ = ["bwd_data_refusal", "fwd_refusal", "lanes_refusal", "plan_bwd_data", "plan_fwd"]
 
 #: Positions of a band of the data, and of the result, and taps, for which the kernel has room.
 _POSITIONS = 1024
@@ -96,7 +96,8 @@ def _bwd_data(problem: ConvProblem) -> tuple[_Axis, _Axis]:
     return axes[0], axes[1]
 
 
-def _refusal(problem: ConvProblem, traits: Traits, channels: int, axes: tuple[_Axis, _Axis]) -> str | None:
+def lanes_refusal(problem: ConvProblem, traits: Traits, channels: int) -> str | None:
+    """Return why lanes do not take a group each, where a pass sums over so many channels of a group."""
     depth = problem.windows[0]
     if not traits.vector_bytes:
         return no_vectors(traits)
@@ -107,8 +108,13 @@ def _refusal(problem: ConvProblem, traits: Traits, channels: int, axes: tuple[_A
     if (depth.kernel, depth.stride, depth.low, depth.high) != (1, 1, 0, 0):
         return "the window has a depth"
     lanes = traits.vector_bytes // problem.real_bytes
-    if lanes > problem.G:
-        return f"{problem.G} groups are less than the {lanes} lanes of a vector"
+    return f"{problem.G} groups are less than the {lanes} lanes of a vector" if lanes > problem.G else None
+
+
+def _refusal(problem: ConvProblem, traits: Traits, channels: int, axes: tuple[_Axis, _Axis]) -> str | None:
+    reason = lanes_refusal(problem, traits, channels)
+    if reason:
+        return reason
     if not problem.N or any(axis.outputs == 0 or axis.extent == 0 for axis in axes):
         return "there are no outputs"
     taps = math.prod(axis.taps for axis in axes)

@@ -16,7 +16,7 @@ from clconv.plan import Launch, Plan, Traits
 from clconv.problem import ConvProblem
 from clconv.problem.window import PADDING_MODES
 
-__all__ = ["bwd_weights_refusal", "plan_bwd_weights"]
+__all__ = ["bwd_weights_refusal", "cost", "plan_bwd_weights"]
 
 #: As in the kernel file: taps in registers together and of a work-item, reals of a piece.
 _TAPS = 9
@@ -41,10 +41,10 @@ def bwd_weights_refusal(problem: ConvProblem, traits: Traits) -> str | None:
     """Return why not: a piece must fit, and neighbouring outputs fill vectors better than input channels do."""
     if not traits.vector_bytes or not math.prod(window.output for window in problem.windows):
         return no_vectors(traits) or "there are no outputs"
-    piece = _piece(problem, traits)
-    if piece is None:
+    own = cost(problem, traits)
+    if own == math.inf:
         return f"what all taps read for one output are more than {_SCRATCH} numbers"
-    if _cost(problem, piece, traits) >= conv_weights.padded_products(problem, traits):
+    if own >= conv_weights.padded_products(problem, traits):
         return "input channels fill vectors better than neighbouring outputs do"
     return None
 
@@ -102,8 +102,11 @@ def _piece(problem: ConvProblem, traits: Traits) -> _Piece | None:
     return piece(band, cut)
 
 
-def _cost(problem: ConvProblem, piece: _Piece, traits: Traits) -> float:
+def cost(problem: ConvProblem, traits: Traits) -> float:
     """Return what an output costs, in products: also its share of the copies and of sums over lanes."""
+    piece = _piece(problem, traits)
+    if piece is None:
+        return math.inf
     depth, height, width = problem.windows
     lanes = traits.vector_bytes // problem.real_bytes
     taps = height.kernel * width.kernel

@@ -116,12 +116,12 @@ class Tiling(NamedTuple):
 
 def fwd_refusal(problem: ConvProblem, traits: Traits) -> str | None:
     """Return why not: there must be three taps, and few transforms for the products that they save."""
-    return _shape_refusal(problem, traits) or _cost_refusal(fwd(problem), problem, traits)
+    return shape_refusal(problem, traits) or _cost_refusal(fwd(problem), problem, traits)
 
 
 def bwd_data_refusal(problem: ConvProblem, traits: Traits) -> str | None:
     """Return the same of the gradient of the data, over zero padding only."""
-    refusal = _shape_refusal(problem, traits) or split_refusal(problem)
+    refusal = shape_refusal(problem, traits) or split_refusal(problem)
     return refusal or _cost_refusal(bwd_data(problem)[0], problem, traits)
 
 
@@ -195,7 +195,7 @@ def _stage(
     )
 
 
-def _shape_refusal(problem: ConvProblem, traits: Traits) -> str | None:
+def shape_refusal(problem: ConvProblem, traits: Traits) -> str | None:
     if not traits.vector_bytes:
         return no_vectors(traits)
     if problem.dtype == "float16":

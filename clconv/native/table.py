@@ -34,6 +34,7 @@ DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
     "conv.cl": _ELEMENTS,
     "conv_copy.cl": _VECTORS,
     "conv_depthwise.cl": _VECTORS,
+    "conv_depthwise_weights.cl": _VECTORS,
     "conv_direct.cl": tuple(
         (*element, ("VECTOR_BYTES", width), ("VECTORS", vectors))
         for element in _ELEMENTS
@@ -52,6 +53,9 @@ DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
         for bits in (32, 64)
         for width in WIDTHS
         for height, breadth, tile in ((3, 3, 4), (3, 3, 2), (1, 3, 4), (3, 1, 4))
+    ),
+    "conv_winograd_weights.cl": tuple(
+        (("ELEMENT", bits), ("VECTOR_BYTES", width)) for bits in (32, 64) for width in WIDTHS if width * 8 >= 4 * bits
     ),
     "conv_rows_weights.cl": _VECTORS,
     "conv_weights.cl": tuple(

@@ -99,6 +99,14 @@ def backward_in_rows(draw):
         yield Call("conv1d_backward", arrays, {"groups": 2, "padding": 1})
 
 
+def backward_in_lanes(draw):
+    """More groups than there are lanes: with two output channels each, and in two strips of a row."""
+    arrays = draw(2, 38, 8, 8), draw(2, 19, 6, 7), draw(38, 1, 3, 4), draw(38)
+    yield Call("conv2d_backward", arrays, {"groups": 19, "padding": 2})
+    arrays = draw(1, 31, 598), draw(1, 31, 600), draw(31, 1, 3), draw(31)
+    yield Call("conv1d_backward", arrays, {"groups": 31})
+
+
 def backward_in_channels(draw):
     """Windows whose rows are tiles of three columns, and of four."""
     for padding_mode in PADDING_MODES:
@@ -111,6 +119,13 @@ def backward_in_channels(draw):
         yield Call("conv1d_backward", arrays, {})
 
 
+def weights_by_winograd(draw):
+    """As many tiles and channels as it takes to pay, at any width."""
+    arrays = draw(4, 24, 8, 8), draw(4, 32, 8, 8), draw(24, 32, 3, 3)
+    only_weights = {"output_mask": (False, True, False)}
+    yield Call("conv2d_backward", arrays, {"padding": 1, **only_weights}, accuracy="default")
+
+
 CALLS = {
     "pack_weights": forward_in_vectors,
     "conv_direct": forward_in_vectors,
@@ -120,6 +135,9 @@ CALLS = {
     "transform_weights": by_winograd,
     "transform_data": by_winograd,
     "multiply_tiles": by_winograd,
+    "conv_depthwise_weights": backward_in_lanes,
+    "transform_gradient": weights_by_winograd,
+    "multiply_transformed": weights_by_winograd,
     "conv_rows_weights": backward_in_rows,
     "pack_channels": backward_in_channels,
     "conv_weights": backward_in_channels,
