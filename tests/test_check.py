@@ -159,7 +159,7 @@ def test_the_same_seed_draws_the_same_cases():
             calls.append(b"".join(array.tobytes() for array in arrays))
             return reference.conv1d(*arrays, **arguments).astype("float32")
 
-        check(recording, op="conv1d", max_examples=10, seed=seed, skip=["several threads"])
+        check(recording, op="conv1d", max_examples=10, seed=seed, skip=["edges", "refusals", "several threads"])
         return calls
 
     assert recorded(1) == recorded(1) != recorded(2)
@@ -181,7 +181,7 @@ def test_the_report_is_strict_json():
     def all_nan(*arrays, **arguments):
         return reference.conv1d(*arrays, **arguments).astype("float32") * np.float32("nan")
 
-    report = check(all_nan, op="conv1d", max_examples=5)
+    report = check(all_nan, op="conv1d", max_examples=5, skip=["edges", "identities", "hostile", "bound"])
     told = json.loads(json.dumps(report.as_dict(), allow_nan=False))
     assert (told["operation"], told["passed"], told["cases"]) == ("conv1d", False, report.cases)
     assert told["outcomes"][0]["findings"][0]["got"] == "nan"

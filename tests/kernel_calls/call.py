@@ -15,7 +15,7 @@ class Call(NamedTuple):
     keywords: dict[str, Any]
     exact: bool = True
     accuracy: str = "strict"
-    defines: Mapping[str, int] = {}  # noqa: RUF012  a tuple's default, which nobody changes
+    defines: Mapping[str, int] = {}
 
     def is_for(self, defines: tuple[tuple[str, int], ...]) -> bool:
         """Return whether the call launches kernels with this define set."""
