@@ -183,7 +183,9 @@ kernel void conv_depthwise(
                         store_lanes(y, place, square[lane]);
                         continue;
                     }
-                    real run[LANES];
+                    /* PoCL 3.1 keeps an array of one vector in a register, and with four lanes of halves it stores what
+                     * was there before the activation: a longer one stays in memory. */
+                    real run[2 * LANES];
                     store_vector(run, square[lane]);
                     FINISH_RUN(run, count, (g + lane) * OC + oc, added + lane * residual_g + first * residual_w,
                                residual_w);
