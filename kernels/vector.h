@@ -86,8 +86,9 @@ typedef JOINED(uint, LANES) lane_numbers;
 #define LANE_NUMBERS (integers)(0, 1)
 #endif
 
-/* shuffle2 goes through memory with some drivers that are made of clang. */
-#if defined(__clang__)
+/* shuffle2 goes through memory with some drivers that are made of clang. oclgrind takes what the operator returns for
+ * uninitialised, so the checks with it define SHUFFLE_BY_FUNCTION. */
+#if defined(__clang__) && !defined(SHUFFLE_BY_FUNCTION)
 #define SHUFFLED(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
 #define SHUFFLED(a, b, ...) shuffle2(a, b, (lane_numbers)(__VA_ARGS__))
