@@ -7,7 +7,7 @@
  * read of x, with zeros for padding. Both are turned from rows of positions to vectors of groups, so x and dy are read
  * about once, and each tap has a vector of sums.
  *
- * Zero padding contributes no product, as in conv.cl: sums that are not finite are computed again without it.
+ * Zero padding contributes no product, as in conv.cl: where something in dy is not finite, sums leave the zeros out.
  */
 #include "convolution.h"
 #include "lanes.h"
@@ -25,8 +25,8 @@ static inline void clear(real *target, const int count)
 }
 
 /* Lays out `rows` rows of `columns` positions, from (top, left) on, of LANES planes of IH by IW, as vectors of planes, with
- * zeros beyond the planes. `run` has room for as many vectors. */
-static inline void gather_padded(
+ * zeros beyond the planes. `run` has room for as many vectors. What it returns is gather_run's. */
+static inline vector gather_padded(
     real *target, real *run, global const element *x, const index64 start, const index64 x_g, const index64 x_h,
     const index64 x_w, const int top, const int left, const int rows, const int columns, const int IH, const int IW)
 {
@@ -36,11 +36,12 @@ static inline void gather_padded(
     const int is_run = width == IW && x_h == IW * x_w; /* short rows are turned together */
     if (width <= 0 || begin_h >= end_h) {
         clear(target, rows * columns);
-        return;
+        return splat(0);
     }
+    vector zeros = splat(0);
     if (is_run) {
         real *whole = width == columns ? target + (begin_h - top) * columns * LANES : run;
-        gather_run(whole, x, start + begin_h * x_h, x_w, x_g, (end_h - begin_h) * IW);
+        zeros = gather_run(whole, x, start + begin_h * x_h, x_w, x_g, (end_h - begin_h) * IW);
     }
     clear(target, (begin_h - top) * columns);
     for (int h = begin_h; h < end_h && (!is_run || width < columns); h++) {
@@ -51,10 +52,11 @@ static inline void gather_padded(
             for (int i = 0; i < width; i++)
                 store_vector(inner + i * LANES, load_private(run + ((h - begin_h) * width + i) * LANES));
         else
-            gather_run(inner, x, start + h * x_h + begin_w * x_w, x_w, x_g, width);
+            zeros += gather_run(inner, x, start + h * x_h + begin_w * x_w, x_w, x_g, width);
         clear(row + (end_w - left) * LANES, left + columns - end_w);
     }
     clear(target + (end_h - top) * columns * LANES, (top + rows - end_h) * columns);
+    return zeros;
 }
 
 /* The sum of one tap over rows of outputs, of which the first reads position (h, w) of the planes, without padding. */
@@ -109,9 +111,10 @@ kernel void conv_depthwise_weights(
         gather_padded(
             data, gradient, x, x_start + n * x_n + g * x_g + d * x_d, x_g, x_h, x_w, top, left,
             (rows - 1) * SH + (KH - 1) * DH + 1, PITCH, IH, IW);
-        gather_padded(
+        const vector zeros = gather_padded(
             gradient, gradient, dy, dy_start + n * dy_n + g * dy_g + oc * dy_c + d * dy_d, dy_g, dy_h, dy_w, row, column,
             rows, columns, OH, OW);
+        const int is_finite = sum_of_lanes(zeros) == 0;
 
         /* Rows of so few terms that the rounding of their sum stays small. */
         const int few = columns < TERMS_PER_PART ? TERMS_PER_PART / columns : 1;
@@ -119,7 +122,7 @@ kernel void conv_depthwise_weights(
             const int end = begin + few < rows ? begin + few : rows;
             for (int first = 0; first < taps; first += TAPS) {
                 const real *place[TAPS];
-                vector sum[TAPS], nothing = splat(0);
+                vector sum[TAPS];
                 UNROLLED for (int t = 0; t < TAPS; t++) { /* beyond the last, that one again */
                     const int tap = first + t < taps ? first + t : taps - 1;
                     place[t] = data + (tap / KW * DH * PITCH + tap % KW * DW) * LANES;
@@ -131,8 +134,6 @@ kernel void conv_depthwise_weights(
                         const int position = (r * SH * PITCH + c * SW) * LANES;
                         UNROLLED for (int t = 0; t < TAPS; t++) sum[t] += load_private(place[t] + position) * factor;
                     }
-                UNROLLED for (int t = 0; t < TAPS; t++) nothing += sum[t] * 0;
-                const int is_finite = sum_of_lanes(nothing) == 0;
                 for (int t = 0; t < TAPS && first + t < taps; t++) {
                     const int h = (first + t) / KW * DH, w = (first + t) % KW * DW;
                     if (!is_finite)
