@@ -11,13 +11,17 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <time.h>
 
 /* Kernels hold bands of data; some systems give threads 128 KiB only. */
 enum { STACK_BYTES = 1 << 21 };
 
-/* A thread looks for work, or for the end of the others', so many times before it sleeps, some 20 microseconds: to wake it
- * takes as long as a small convolution, whose launches follow each other. */
-enum { MOST_WORKERS = 1023, CHUNKS_PER_THREAD = 8, LOOKS = 500 };
+enum { MOST_WORKERS = 1023, CHUNKS_PER_THREAD = 8 };
+
+/* For so many nanoseconds a thread looks for work, or for the end of the others', before it sleeps. To wake it takes as long
+ * as a small convolution, and a scheduler may wake it where its caller runs and leave it there: in a network, launches and
+ * layers follow each other within this time. */
+#define PATIENCE 500000
 
 #if defined(__x86_64__) || defined(__i386__)
 #define PAUSE() __builtin_ia32_pause()
@@ -55,11 +59,18 @@ static void work_on_job(void)
     }
 }
 
+static int64_t nanoseconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * (int64_t)1000000000 + now.tv_nsec;
+}
+
 /* Returns when there is another job than the one seen last; called, and returns, with `state` held. */
 static void await_job(const unsigned long seen)
 {
     pthread_mutex_unlock(&state);
-    for (int i = 0; i < LOOKS && atomic_load(&generation) == seen; i++) PAUSE();
+    for (const int64_t end = nanoseconds() + PATIENCE; atomic_load(&generation) == seen && nanoseconds() < end;) PAUSE();
     pthread_mutex_lock(&state);
     while (generation == seen) pthread_cond_wait(&work_is_there, &state);
 }
@@ -136,7 +147,7 @@ void clconv_run(clconv_function function, const union clconv_argument *arguments
 
     work_on_job();
 
-    for (int i = 0; i < LOOKS && atomic_load(&unfinished) > 0; i++) PAUSE();
+    for (const int64_t end = nanoseconds() + PATIENCE; atomic_load(&unfinished) > 0 && nanoseconds() < end;) PAUSE();
     pthread_mutex_lock(&state);
     while (unfinished > 0) pthread_cond_wait(&work_is_done, &state);
     pthread_mutex_unlock(&state);
