@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from clconv.algorithms.conv_passes import Pass, by_axis
+from clconv.algorithms.conv_passes import OPERATIONS_OF_A_COPY, Pass, by_axis
 from clconv.plan import Launch, Plan, Traits
 from clconv.problem import ConvProblem
 from clconv.problem.window import PADDING_MODES
@@ -59,7 +59,7 @@ def plan_copy(
             **by_axis("P", lows),
             "padding_mode": PADDING_MODES.index(this.padding_mode),
         },
-        elements,
+        OPERATIONS_OF_A_COPY * elements,
         local_size=1,
     )
     return Plan((launch,), {this.copy: elements * problem.real_bytes})

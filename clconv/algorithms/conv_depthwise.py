@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from clconv.algorithms.algorithm import no_vectors
-from clconv.algorithms.conv_passes import activation_walk, by_axis, weights_walk
+from clconv.algorithms.conv_passes import OPERATIONS_OF_A_COPY, activation_walk, by_axis, weights_walk
 from clconv.plan import Launch, Plan, Traits, Walk
 from clconv.problem import ConvProblem
 from clconv.problem.window import GradientWindow
@@ -184,7 +184,7 @@ def _plan(
             "has_bias": int(has_bias),
             **problem.epilogue.numbers(),
         },
-        2 * problem.macs,
+        2 * problem.macs + OPERATIONS_OF_A_COPY * problem.N * problem.G * height.outputs * width.outputs,
         local_size=1,
         walks={**walks, "residual": walks["y"]},
     )

@@ -11,6 +11,7 @@ from clconv.algorithms.algorithm import first_reason, no_vectors
 from clconv.algorithms.conv_copy import plan_copy
 from clconv.algorithms.conv_passes import (
     LARGEST_COPY,
+    OPERATIONS_OF_A_COPY,
     Pass,
     bwd_data,
     bwd_weights,
@@ -120,7 +121,7 @@ def _plan(this: Pass, problem: ConvProblem, traits: Traits, parts: int = 1) -> P
         problem.G * _blocks(this.OC, defines) * -(-taps // _TAPS),
         {"w": weights, "packed": packed},
         {**numbers, "RUN": _TAPS},
-        _packed_elements(this, problem, defines),
+        OPERATIONS_OF_A_COPY * _packed_elements(this, problem, defines),
         local_size=1,
         walks={"w": this.walks[1]},
     )

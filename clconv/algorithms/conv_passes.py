@@ -19,6 +19,7 @@ from clconv.problem.window import Window
 
 __all__ = [
     "LARGEST_COPY",
+    "OPERATIONS_OF_A_COPY",
     "Frame",
     "Pass",
     "activation_walk",
@@ -33,6 +34,8 @@ __all__ = [
 
 #: How many elements of data may be copied with their padding: a view of little memory may stand for many.
 LARGEST_COPY = 2**29
+#: How many arithmetic operations take as long as copying an element.
+OPERATIONS_OF_A_COPY = 16
 #: The strided gradient of the data takes a pass for each remainder: at most so many.
 _MOST_PASSES = 64
 

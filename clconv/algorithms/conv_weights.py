@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from clconv.algorithms import conv_direct
 from clconv.algorithms.algorithm import no_vectors
-from clconv.algorithms.conv_passes import LARGEST_COPY, bwd_weights, by_axis, fwd
+from clconv.algorithms.conv_passes import LARGEST_COPY, OPERATIONS_OF_A_COPY, bwd_weights, by_axis, fwd
 from clconv.algorithms.conv_portable import weights_of_parts
 from clconv.plan import Launch, Plan, Traits
 from clconv.problem import ConvProblem
@@ -74,7 +74,7 @@ def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
         problem.N * problem.G * blocks * reaches[0] * reaches[1] + 1,
         {"x": "x", "packed": "x_packed"},
         {**common, "padding_mode": PADDING_MODES.index(problem.padding_mode)},
-        copied,
+        OPERATIONS_OF_A_COPY * copied,
         local_size=1,
         walks={"x": this.walks[0]},
     )

@@ -4,11 +4,15 @@
  * depend on who computes what. A caller that finds the pool at work for another does its own work alone. The threads
  * are daemons: they wait for work and end with the process. A forked child starts with an empty pool of its own.
  */
+#if defined(__linux__)
+#define _GNU_SOURCE /* for processor sets */
+#endif
 #include "clconv_native.h"
 
 #if defined(__unix__) || defined(__APPLE__)
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <time.h>
@@ -18,18 +22,10 @@ enum { STACK_BYTES = 1 << 21 };
 
 enum { MOST_WORKERS = 1023, CHUNKS_PER_THREAD = 8 };
 
-/* For so many nanoseconds a thread looks for work, or for the end of the others', before it sleeps. To wake it takes as long
- * as a small convolution, and a scheduler may wake it where its caller runs and leave it there: in a network, launches and
- * layers follow each other within this time. */
+/* For so many nanoseconds a thread looks for work, or for the end of the others', before it sleeps: to wake it takes as long
+ * as a small convolution, and in a network launches and layers follow each other within this time. Whoever looks yields in
+ * between to who else would run on its processor. */
 #define PATIENCE 500000
-
-#if defined(__x86_64__) || defined(__i386__)
-#define PAUSE() __builtin_ia32_pause()
-#elif defined(__aarch64__)
-#define PAUSE() __asm__ volatile("yield")
-#else
-#define PAUSE() ((void)0)
-#endif
 
 struct job {
     clconv_function function;
@@ -48,6 +44,30 @@ static int workers;              /* threads started */
 static int wanted;               /* how many of them take part in this job */
 static _Atomic int unfinished;   /* how many of those have not ended it */
 static pthread_once_t fork_handler = PTHREAD_ONCE_INIT;
+
+#if defined(__linux__)
+
+static pthread_t threads_of_workers[MOST_WORKERS];
+static int avoided = -1;  /* the processor that workers keep away from */
+static int avoiding;      /* how many of them do */
+
+/* Schedulers tend to wake a worker where its caller runs, and to leave it there for milliseconds, although others are idle:
+ * so workers may run anywhere else, if that leaves one for each. Called with `state` held. */
+static void keep_away_from_caller(void)
+{
+    cpu_set_t allowed;
+    const int here = sched_getcpu();
+    if (here < 0 || (here == avoided && workers == avoiding)) return;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+    if (CPU_COUNT(&allowed) > workers) CPU_CLR(here, &allowed);
+    for (int i = 0; i < workers; i++) pthread_setaffinity_np(threads_of_workers[i], sizeof allowed, &allowed);
+    avoided = here;
+    avoiding = workers;
+}
+
+#else
+static void keep_away_from_caller(void) {}
+#endif
 
 static void work_on_job(void)
 {
@@ -70,7 +90,8 @@ static int64_t nanoseconds(void)
 static void await_job(const unsigned long seen)
 {
     pthread_mutex_unlock(&state);
-    for (const int64_t end = nanoseconds() + PATIENCE; atomic_load(&generation) == seen && nanoseconds() < end;) PAUSE();
+    for (const int64_t end = nanoseconds() + PATIENCE; atomic_load(&generation) == seen && nanoseconds() < end;)
+        sched_yield();
     pthread_mutex_lock(&state);
     while (generation == seen) pthread_cond_wait(&work_is_there, &state);
 }
@@ -101,6 +122,9 @@ static void empty_pool_of_child(void)
     pthread_cond_init(&work_is_there, 0);
     pthread_cond_init(&work_is_done, 0);
     workers = 0;
+#if defined(__linux__)
+    avoiding = 0;
+#endif
 }
 
 static void install_fork_handler(void) { pthread_atfork(0, 0, empty_pool_of_child); }
@@ -118,6 +142,9 @@ static void start_workers(const int count)
     while (workers < count) {
         pthread_t thread;
         if (pthread_create(&thread, &attributes, worker, (void *)(intptr_t)workers) != 0) break;
+#if defined(__linux__)
+        threads_of_workers[workers] = thread;
+#endif
         workers++;
     }
     pthread_sigmask(SIG_SETMASK, &previous, 0);
@@ -141,13 +168,15 @@ void clconv_run(clconv_function function, const union clconv_argument *arguments
     atomic_store(&job.next, 0);
     generation++;
     start_workers(threads - 1);
+    keep_away_from_caller();
     wanted = unfinished = workers < threads - 1 ? workers : threads - 1;
     pthread_cond_broadcast(&work_is_there);
     pthread_mutex_unlock(&state);
 
     work_on_job();
 
-    for (const int64_t end = nanoseconds() + PATIENCE; atomic_load(&unfinished) > 0 && nanoseconds() < end;) PAUSE();
+    for (const int64_t end = nanoseconds() + PATIENCE; atomic_load(&unfinished) > 0 && nanoseconds() < end;)
+        sched_yield();
     pthread_mutex_lock(&state);
     while (unfinished > 0) pthread_cond_wait(&work_is_done, &state);
     pthread_mutex_unlock(&state);
