@@ -106,10 +106,10 @@ def _padding(text: str) -> str | tuple[int, ...] | tuple[tuple[int, ...], ...]:
 def _explain(arguments: argparse.Namespace) -> int:
     given = {name: value for name, value in vars(arguments).items() if value is not None}
     shapes = [given.pop(name) for name in ("operation", "input", "weight")]
-    chosen = clconv.accuracy(given.pop("accuracy")) if "accuracy" in given else nullcontext()
+    accuracy = given.pop("accuracy", None)
     del given["command"]
     try:
-        with chosen:
+        with clconv.accuracy(accuracy) if accuracy is not None else nullcontext():
             print(clconv.explain(*shapes, **given))
     except (ValueError, TypeError, clconv.Unsupported) as error:
         print(f"clconv explain: {error}", file=sys.stderr)

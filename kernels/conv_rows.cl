@@ -1,5 +1,5 @@
-/* Convolution in vectors of neighbouring outputs, for processors and layers with few output channels in a group, such as
- * depthwise ones. It computes the same sum as conv_direct.cl, in the same letters,
+/* Convolution in tiles of output channels by vectors of neighbouring outputs, for processors: for few channels in a group,
+ * and where weights, which are read where they lie, would take long to pack: small planes, and kernels of one tap. It computes the same sum as conv_direct.cl, in the same letters,
  *
  *     y[n, g, oc, o] = b[g, oc] + sum over ic, k of w[g, oc, ic, k] * x[n, g, ic, source(o*S - P + k*D)]
  *

@@ -253,7 +253,6 @@ def test_same_padding_is_that_of_the_claimed_system(semantics, words):
         result = reference.conv1d(input, weight, bias, stride, padding, dilation, groups)
         return result.astype(input.dtype)
 
-    rest = ["refusals", "identities", "hostile", "bound"]  # which say nothing of padding
-    assert check(named, op="conv1d", semantics=semantics, max_examples=50, skip=rest).passed
+    assert check(named, op="conv1d", semantics=semantics, max_examples=50, skip=FINITE).passed
     others = {"torch": "scipy", "onnx": "torch", "tf": "scipy", "scipy": "onnx"}
-    assert not check(named, op="conv1d", semantics=others[semantics], max_examples=50, skip=rest).passed
+    assert not check(named, op="conv1d", semantics=others[semantics], max_examples=50, skip=FINITE).passed

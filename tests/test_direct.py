@@ -96,6 +96,14 @@ def test_all_passes_are_exact_on_integers(device, record, layer, dtype):
     assert_exact(f"conv{rank}d_backward", device, record, dy, x, w, bias, **arguments)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_planes_that_only_output_padding_adds_are_written(device, record, dtype):
+    """Depth has no window, so that nothing but the bias is there to be written in a plane beyond the data's."""
+    x, w = np.ones((1, 19, 4, 5, 6), dtype), np.ones((19, 1, 1, 3, 3), dtype)
+    arguments = {"padding": (0, 1, 1), "dilation": (2, 1, 1), "output_padding": (1, 0, 0), "groups": 19}
+    assert_exact("conv_transpose3d", device, record, x, w, np.full(19, 7, dtype), **arguments)
+
+
 @pytest.mark.parametrize("width", [16, 32, 64])
 def test_a_strided_gradient_of_the_data_has_a_pass_for_each_remainder(width):
     problem = clconv.ConvProblem.from_shapes((1, 4, 9, 9), (6, 4, 3, 3), stride=(2, 3), padding=1)

@@ -102,6 +102,8 @@ def test_an_output_that_was_given_is_checked_in_every_call():
         assert clconv.avg_pool2d(both[0], 1, out=both[1], device="native").base is both
         with pytest.raises(ValueError, match="out must not overlap an input, but it shares memory with input"):
             clconv.avg_pool2d(both[0], 1, out=both[0].view(), device="native")
+        with pytest.raises(ValueError, match="out must not overlap an input, but it shares memory with input"):
+            clconv.avg_pool2d(X, 1, out=X, device="native")
         out.flags.writeable = False
         with pytest.raises(ValueError, match="out must be writeable"):
             clconv.avg_pool2d(X, 1, out=out, device="native")

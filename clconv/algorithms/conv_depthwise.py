@@ -105,7 +105,7 @@ def lanes_refusal(problem: ConvProblem, traits: Traits, channels: int) -> str | 
         return f"{channels} channels are summed over, more than one"
     if problem.padding_mode != "zeros":
         return f"padding_mode={problem.padding_mode!r} is not 'zeros'"
-    if (depth.kernel, depth.stride, depth.low, depth.high) != (1, 1, 0, 0):
+    if (depth.kernel, depth.stride, depth.low, depth.extent) != (1, 1, 0, depth.output):
         return "the window has a depth"
     lanes = traits.vector_bytes // problem.real_bytes
     return f"{problem.G} groups are less than the {lanes} lanes of a vector" if lanes > problem.G else None

@@ -1,6 +1,7 @@
-"""Convolution in vectors of neighbouring outputs, for few output channels in a group (kernels/conv_rows.cl).
+"""Convolution in tiles of channels by vectors of neighbouring outputs (kernels/conv_rows.cl).
 
-Depthwise layers have one, a classifier's first layer three in the gradient of its data: too few to fill a vector.
+It takes layers whose channels do not fill a vector of :mod:`conv_direct`, and those whose weights it would take long to
+pack: small planes with many channels, and kernels of one tap.
 """
 
 from __future__ import annotations

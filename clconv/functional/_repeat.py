@@ -125,8 +125,11 @@ def _repeated(recording: _Recording, executor: Executor, arrays: list[Any]) -> A
 
 
 def _may_be_written(out: Any, arrays: list[Any]) -> bool:
-    """Return whether an output that was given is surely apart from the other arrays; its kind was checked before."""
-    return out.flags.writeable and not any(array is not out and np.may_share_memory(out, array) for array in arrays)
+    """Return whether an output that was given is surely apart from the other arrays; its kind was checked before.
+
+    It is itself one of the arrays, once.
+    """
+    return out.flags.writeable and sum(np.may_share_memory(out, array) for array in arrays) == 1
 
 
 def _watched(

@@ -48,8 +48,8 @@ static pthread_once_t fork_handler = PTHREAD_ONCE_INIT;
 #if defined(__linux__)
 
 static pthread_t threads_of_workers[MOST_WORKERS];
-static int avoided = -1;  /* the processor that workers keep away from */
-static int avoiding;      /* how many of them do */
+static cpu_set_t elsewhere; /* the processors that workers run on */
+static int avoiding;        /* how many of them do */
 
 /* Schedulers tend to wake a worker where its caller runs, and to leave it there for milliseconds, although others are idle:
  * so workers may run anywhere else, if that leaves one for each. Called with `state` held. */
@@ -57,11 +57,11 @@ static void keep_away_from_caller(void)
 {
     cpu_set_t allowed;
     const int here = sched_getcpu();
-    if (here < 0 || (here == avoided && workers == avoiding)) return;
-    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+    if (here < 0 || sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
     if (CPU_COUNT(&allowed) > workers) CPU_CLR(here, &allowed);
+    if (workers == avoiding && CPU_EQUAL(&allowed, &elsewhere)) return;
     for (int i = 0; i < workers; i++) pthread_setaffinity_np(threads_of_workers[i], sizeof allowed, &allowed);
-    avoided = here;
+    elsewhere = allowed;
     avoiding = workers;
 }
 

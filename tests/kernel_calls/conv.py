@@ -33,8 +33,8 @@ def forward_in_rows(draw):
     for padding_mode in PADDING_MODES:
         arrays = draw(2, 3, 4, 6), draw(3, 1, 3, 2), draw(3)
         yield Call("conv2d", arrays, {**WINDOW, "groups": 3, "padding_mode": padding_mode})
-    for extent in ROWS:
-        yield Call("conv1d", (draw(1, 2, extent), draw(2, 1, 3)), {"groups": 2, "padding": 1})
+    for extent in (8, 16, 32, 64, 128):  # four and eight vectors of 2, 4, 8 and 16 lanes
+        yield Call("conv1d", (draw(1, 4, extent), draw(1, 4, 9)), {"padding": 4})
 
 
 #: Output channels, and vectors of outputs, in tiles of rows.
