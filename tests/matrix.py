@@ -57,13 +57,13 @@ def main(folders):
     for number, column in enumerate(columns, start=1):
         print(f"[{number}] {column.name}: {column.cases} cases, worst error {column.worst:.3g} of its bound")
     print(f"{'':56s}" + "".join(f"[{number}]".rjust(5) for number in range(1, len(columns) + 1)))
-    gaps = 0
+    gaps = []
     for entry in (entry_text(*entry) for entry in ENTRIES):
         cells = [column.cell(entry) for column in columns]
-        gaps += cells.count("GAP")
+        gaps += [f"{entry}: not run in [{number}]" for number, cell in enumerate(cells, start=1) if cell == "GAP"]
         print(f"{entry:56s}" + "".join(cell.rjust(5) for cell in cells))
-    print(f"{gaps} gaps")
-    return int(gaps > 0)
+    print(f"{len(gaps)} gaps", *gaps, sep="\n")
+    return int(bool(gaps))
 
 
 if __name__ == "__main__":
