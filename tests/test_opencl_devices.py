@@ -862,3 +862,19 @@ def test_a_fork_before_anybody_asked_for_opencl_may_use_it():
         """
     )
     assert lines == [" ".join([*native_too, *USABLE])]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no way to say which processors a process may use")
+def test_pocl_is_asked_to_spread_its_threads_unless_the_user_chose_or_the_process_may_not_use_all(monkeypatch):
+    everywhere = set(range(os.cpu_count()))
+    for allowed, chosen, expected in (
+        (everywhere, None, "1"),
+        (everywhere, "0", "0"),
+        (everywhere - {0}, None, None),
+    ):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda process, allowed=allowed: allowed)
+        monkeypatch.delenv("POCL_AFFINITY", raising=False)
+        if chosen is not None:
+            monkeypatch.setenv("POCL_AFFINITY", chosen)
+        assert runtimes.platforms()
+        assert os.environ.get("POCL_AFFINITY") == expected

@@ -17,8 +17,10 @@ import pytest
 import clconv
 from clconv import kernel_source
 from clconv.devices import executor_for
+from clconv.executor import layouts_of, watched_runs
 
 cl = pytest.importorskip("pyopencl")
+binding = importlib.import_module("clconv.opencl.binding")
 programs = importlib.import_module("clconv.opencl.programs")
 found_devices = importlib.import_module("clconv.opencl.devices")
 
@@ -261,21 +263,26 @@ def test_a_build_that_fails_is_a_build_error_with_the_compilers_log(name, monkey
 def test_each_thread_has_its_own_kernel_of_one_program(name, builds):
     """A kernel's arguments are state: two threads that set them on one kernel would run each other's."""
     device = next(entry.device for entry in found_devices.found() if entry.name == name)
-    shared = programs.Programs(cl.Context([device]), device)
-    kernels = []
+    with watched_runs() as runs:
+        rectify(name)
+    builds.clear()
+    shared = binding.bindings_of(programs.Programs(cl.Context([device]), device))
+    bound = []
     start = threading.Barrier(4)
 
     def work():
         start.wait()
-        kernels.append(shared.kernel("conv.cl", "conv_fwd", (("ELEMENT", 32),)))
+        plans = [shared.bound(run.plan, layouts_of(run.operands)) for run in 2 * runs]
+        assert plans[0] is plans[-1]
+        bound.append(plans[0])
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len({kernel.int_ptr for kernel in kernels}) == 4
-    assert builds == ["source"]
+    assert len({launch.kernel.int_ptr for plan in bound for launch in plan.launches}) == 4
+    assert builds == ["binary"]
 
 
 @on_opencl

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import math
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,15 +13,15 @@ import numpy as np
 import pyopencl as cl
 import pyopencl.array
 
-from clconv import kernel_source
 from clconv.arrays import is_device_array
 from clconv.errors import DeviceMemoryError, Unsupported
-from clconv.executor import Executor, Layouts, Operand, layouts_of, ordered_arguments, written_by
+from clconv.executor import Executor, Layouts
 from clconv.host_memory import empty
+from clconv.opencl.binding import BoundPlan, bindings_of
 from clconv.opencl.memory import HostBuffers, copy_of_span, one_span_or_contiguous, runs_in_host_memory
 from clconv.opencl.programs import Programs
 from clconv.opencl.runtimes import POCL, check_process
-from clconv.plan import Launch, Plan, Traits
+from clconv.plan import Plan, Traits
 
 __all__ = ["OpenCLExecutor", "has_double"]
 
@@ -47,7 +48,7 @@ class OpenCLExecutor(Executor):
         self._programs = programs
         self._own_queue = queue
         self._of_thread = threading.local()
-        self._sizes = functools.lru_cache(maxsize=4096)(self._sizes_of)
+        self._bindings = bindings_of(programs)
         # A plan keeps its constants, so that the same bytes come again and again.
         self._constant = functools.lru_cache(maxsize=256)(self._uploaded)
 
@@ -81,17 +82,17 @@ class OpenCLExecutor(Executor):
         """Return a new array: on the queue and from the allocator of a pyopencl array, else NumPy's."""
         if not is_device_array(like):
             return empty(shape, dtype)
-        with _memory_errors(int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize, self.name):
+        with _memory_errors(lambda: math.prod(shape) * np.dtype(dtype).itemsize, self.name):
             return cl.array.empty(like.queue, shape, dtype, allocator=like.allocator)
 
     def memory(self, size: int) -> Any:
         """Return bytes on the device."""
-        with _memory_errors(size, self.name):
+        with _memory_errors(lambda: size, self.name):
             return cl.array.empty(self._queue(), (max(size, 1),), np.uint8)
 
     def snapshot(self, array: Any) -> Any:
         """Return a copy on the device, with the strides of a pyopencl array, else contiguous."""
-        with _memory_errors(array.nbytes, self.name):
+        with _memory_errors(lambda: array.nbytes, self.name):
             if is_device_array(array):
                 return copy_of_span(self._queue(), array)
             return cl.array.to_device(self._queue(), np.array(array, order="C"))
@@ -103,97 +104,51 @@ class OpenCLExecutor(Executor):
     def launch(self, plan: Plan, layouts: Layouts, arrays: tuple[Any, ...]) -> None:
         """Run all launches: to their end for NumPy arrays, only enqueued for pyopencl's."""
         check_process()
-        operands = {
-            name: Operand(array, start, strides) for (name, start, strides), array in zip(layouts, arrays, strict=True)
-        }
-        launches = [launch for launch in plan.launches if launch.items]
-        written = {name for launch in launches for name in written_by(launch)}
-        with _memory_errors(_bytes_of(plan, operands), self.name):
-            on_device = any(is_device_array(array) for array in arrays)
-            if on_device and not any(isinstance(array, np.ndarray) for array in arrays):
-                self._run_on_device_arrays(launches, plan, operands, written)
+        given = {name: array for (name, _, _), array in zip(layouts, arrays, strict=True)}
+        kinds = {is_device_array(array) for array in arrays if array is not None}
+        with _memory_errors(lambda: _bytes_of(plan, arrays), self.name):
+            if kinds == {True}:
+                self._run_on_device_arrays(plan, layouts, given)
             else:
-                self._run_on_host_arrays(launches, plan, operands, written)
+                self._run_on_host_arrays(plan, layouts, given)
 
-    def _run_on_host_arrays(
-        self, launches: list[Launch], plan: Plan, operands: Mapping[str, Operand], written: set[str]
-    ) -> None:
+    def _run_on_host_arrays(self, plan: Plan, layouts: Layouts, given: Mapping[str, Any]) -> None:
         queue = self._queue()
-        used = {name for launch in launches for name in launch.arrays.values()}
+        bound = self._bindings.bound(plan, layouts)
         buffers = HostBuffers(self._programs.context, self.in_host_memory)
-        given = {name: operand.array for name, operand in operands.items() if name in used}
-        kept = {name: array for name, array in given.items() if is_device_array(array)}
-        moved = buffers.add({name: array for name, array in given.items() if name not in kept}, written)
-        moved |= {name: _offset(array) for name, array in kept.items()}
-        walked = {
-            name: Operand(operand.array, operand.start + moved.get(name, 0), operand.strides)
-            for name, operand in operands.items()
-        }
-        memory = buffers.by_name | {name: _memory_of(array) for name, array in kept.items()}
+        memory, moved = {}, {}
+        # Results first: OpenCL leaves open what overlapping buffers in host memory do, so an input that shares its span
+        # with a result, as interleaved views do, gets a copy.
+        for name in sorted(bound.used & given.keys(), key=lambda name: name not in bound.written):
+            array = given[name]
+            if is_device_array(array):
+                memory[name], moved[name] = _memory_of(array), _offset(array)
+            else:
+                memory[name], moved[name] = buffers.add(array, name in bound.written)
+        if any(moved.values()):
+            bound = self._bindings.bound(plan, _moved(layouts, moved))
         memory |= self._constants(plan) | self._kept_workspace(_workspace_sizes(plan, memory))
         try:
-            event = self._enqueue(queue, launches, walked, memory, None)
+            event = _enqueue(queue, bound, memory, None)
             buffers.read_back(queue, event)
         except BaseException:
             queue.finish()  # what was enqueued writes into memory that the caller is about to free
             raise
 
-    def _run_on_device_arrays(
-        self, launches: list[Launch], plan: Plan, operands: Mapping[str, Operand], written: set[str]
-    ) -> None:
-        arrays = {name: operand.array for name, operand in operands.items()}
+    def _run_on_device_arrays(self, plan: Plan, layouts: Layouts, arrays: Mapping[str, Any]) -> None:
         given = {name: array for name, array in arrays.items() if array is not None}
         queue = self._queue()
         for name, array in given.items():
             if array.context != queue.context or (array.queue is not None and array.queue.device != queue.device):
                 raise ValueError(f"arrays must be of one context and device, but {name} is not on the input's")
-        walked = {
-            name: Operand(
-                array,
-                operands[name].start + _offset(array),
-                operands[name].strides,
-            )
-            for name, array in arrays.items()
-        }
+        bound = self._bindings.bound(plan, _moved(layouts, {name: _offset(array) for name, array in given.items()}))
         memory = {name: _memory_of(array) for name, array in arrays.items()}
         memory |= self._constants(plan) | self._new_workspace(_workspace_sizes(plan, memory))
         events = [event for array in given.values() for event in array.events]
-        event = self._enqueue(queue, launches, walked, memory, events)
+        event = _enqueue(queue, bound, memory, events)
         if event is not None:
-            for name in written & given.keys():
+            for name in bound.written & given.keys():
                 given[name].add_event(event)
-
-    def _enqueue(
-        self,
-        queue: Any,
-        launches: list[Launch],
-        operands: Mapping[str, Operand],
-        memory: Mapping[str, Any],
-        wait_for: list[Any] | None,
-    ) -> Any:
-        """Enqueue the launches, each after the one before it; return the last one's event."""
-        event, layouts = None, layouts_of(operands)
-        for launch in launches:
-            kernel = self._programs.kernel(launch.file, launch.kernel, launch.defines)
-            parameters = kernel_source.signatures(launch.file)[launch.kernel]
-            values = ordered_arguments(launch, layouts)
-            kernel.set_args(
-                *(
-                    memory[value] if parameter.is_array and value is not None else value
-                    for parameter, value in zip(parameters, values, strict=True)
-                )
-            )
-            size, local = self._sizes(launch)
-            event = cl.enqueue_nd_range_kernel(queue, kernel, (size,), (local,), wait_for=wait_for)
-            wait_for = [event]
-        return event
-
-    def _sizes_of(self, launch: Launch) -> tuple[int, int]:
-        """Return a launch's global and local size."""
-        kernel = self._programs.kernel(launch.file, launch.kernel, launch.defines)
-        most = kernel.get_work_group_info(cl.kernel_work_group_info.WORK_GROUP_SIZE, self.device)
-        local = min(launch.local_size, most, self.device.max_work_item_sizes[0])
-        return -(-launch.items // local) * local, local
 
     def _constants(self, plan: Plan) -> dict[str, Any]:
         return {name: self._constant(content) for name, content in plan.constants.items()}
@@ -233,6 +188,22 @@ class OpenCLExecutor(Executor):
         return self._of_thread.queue
 
 
+def _enqueue(queue: Any, bound: BoundPlan, memory: Mapping[str, Any], wait_for: list[Any] | None) -> Any:
+    """Enqueue the launches, each after the one before it; return the last one's event."""
+    event = None
+    for kernel, arrays, size, local in bound.launches:
+        for number, name in arrays:
+            kernel.set_arg(number, memory[name])
+        event = cl.enqueue_nd_range_kernel(queue, kernel, size, local, wait_for=wait_for)
+        wait_for = [event]
+    return event
+
+
+def _moved(layouts: Layouts, moved: Mapping[str, int]) -> Layouts:
+    """Return layouts of operands that begin so many elements later."""
+    return tuple([(name, start + moved.get(name, 0), strides) for name, start, strides in layouts])
+
+
 def _workspace_sizes(plan: Plan, given: Mapping[str, Any]) -> dict[str, int]:
     """Return the bytes of the workspace that the caller has not given."""
     return {name: size for name, size in plan.workspace.items() if name not in given}
@@ -261,19 +232,18 @@ def _vector_loops(device: Any) -> bool:
     return bool(device.type & cl.device_type.CPU) and device.platform.name == POCL
 
 
-def _bytes_of(plan: Plan, operands: Mapping[str, Operand]) -> int:
-    sizes = [int(operand.array.nbytes) for operand in operands.values() if operand.array is not None]
-    return sum(plan.workspace.values()) + sum(sizes)
+def _bytes_of(plan: Plan, arrays: Iterable[Any]) -> int:
+    return sum(plan.workspace.values()) + sum(int(array.nbytes) for array in arrays if array is not None)
 
 
 @contextmanager
-def _memory_errors(size: int, name: str) -> Iterator[None]:
-    """Turn the driver's words for exhausted memory into clconv's."""
+def _memory_errors(size: Callable[[], int], name: str) -> Iterator[None]:
+    """Turn the driver's words for exhausted memory into clconv's, which tell the bytes that were handled."""
     try:
         yield
     except cl.Error as error:
         if isinstance(error, cl.MemoryError) or any(word in str(error) for word in _NO_MEMORY):
             raise DeviceMemoryError(
-                f"{name} has no memory for this call, which handles {size} bytes: {error}"
+                f"{name} has no memory for this call, which handles {size()} bytes: {error}"
             ) from error
         raise

@@ -44,24 +44,20 @@ def cache_folder() -> Path:
 
 
 class Programs:
-    """The built programs of a device in a context, and for every thread its own kernels, whose arguments are state."""
+    """The built programs of a device in a context."""
 
     def __init__(self, context: Any, device: Any) -> None:
         self.context = context
         self.device = device
         self._lock = threading.Lock()
         self._programs: dict[tuple[str, Defines], Any] = {}
-        self._of_thread = threading.local()
 
     def kernel(self, file: str, name: str, defines: Defines) -> Any:
-        """Return this thread's kernel object, built at its first use."""
-        kernels = self._of_thread.__dict__.setdefault("kernels", {})
-        key = file, name, defines
-        if key not in kernels:
-            kernels[key] = cl.Kernel(self._program(file, defines), name)
-            # Told beforehand, arguments are packed all at once: one by one, each takes some microseconds.
-            kernels[key].set_scalar_arg_dtypes(_types(kernel_source.signatures(file)[name], ("ELEMENT", 64) in defines))
-        return kernels[key]
+        """Return a new kernel object, which is the caller's alone: its arguments are state."""
+        kernel = cl.Kernel(self._program(file, defines), name)
+        # Told beforehand, arguments are packed all at once: one by one, each takes some microseconds.
+        kernel.set_scalar_arg_dtypes(_types(kernel_source.signatures(file)[name], ("ELEMENT", 64) in defines))
+        return kernel
 
     def _program(self, file: str, defines: Defines) -> Any:
         with self._lock:
