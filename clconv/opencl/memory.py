@@ -80,8 +80,9 @@ class HostBuffers:
         for size, memory, buffer in self._results:
             if self._in_place:
                 # Nobody looks at what is mapped before the queue has ended: one wait instead of three.
+                how, bytes_ = cl.map_flags.READ, np.dtype(np.uint8)
                 mapped, is_mapped = cl.enqueue_map_buffer(
-                    queue, buffer, cl.map_flags.READ, 0, (size,), np.dtype(np.uint8), wait_for=wait_for, is_blocking=False
+                    queue, buffer, how, 0, (size,), bytes_, wait_for=wait_for, is_blocking=False
                 )
                 mapped.base.release(queue, wait_for=[is_mapped])
             else:
