@@ -37,8 +37,18 @@
 #define COLUMNS 8
 #endif
 
+/* One more axis of taps: they follow each other at equal distances as long as it continues the axes before it. */
+#define CONTINUE_BY(size, stride) \
+    if ((size) != 1 && is_even) { \
+        if (even == 1) step = (stride); \
+        is_even = (stride) == even * step || even == 1; \
+        if (is_even) even *= (size); \
+    }
+
 /* packed[g, oc / BLOCK, ic, k, oc % BLOCK] = w[g, oc, ic, k], and 0 beyond the last output channel: one work-item lays out
- * RUN taps of all the channels of a block. Taps that follow each other at equal distances in w are copied in one loop. */
+ * RUN taps of all the channels of a block. Taps that follow each other at equal distances in w are copied in one loop: in
+ * vectors where channels are neighbours, turned in registers where taps are. Work-items that follow each other read what
+ * lies side by side. */
 kernel void pack_weights(
     WORK_ITEM
     global const element *w, global real *packed,
@@ -49,50 +59,52 @@ kernel void pack_weights(
     const index64 RUNS = (taps + RUN - 1) / RUN;
     index64 item = WORK_ITEM_INDEX;
     if (item >= G * BLOCKS * RUNS) return;
-    const index64 first = item % RUNS * RUN; item /= RUNS;
+    const index64 g = item / (BLOCKS * RUNS);
+    item %= BLOCKS * RUNS;
+    const index64 block = w_n == 1 ? item % BLOCKS : item / RUNS;
+    const index64 first = (w_n == 1 ? item / BLOCKS : item % RUNS) * RUN;
     const index64 last = first + RUN < taps ? first + RUN : taps;
-    const index64 block = item % BLOCKS;
-    const index64 g = item / BLOCKS;
+    const int is_whole = (block + 1) * BLOCK <= OC;
 
-    index64 even = KW;
-    if (w_h == KW * w_w) {
-        even *= KH;
-        if (w_d == KH * w_h) {
-            even *= KD;
-            if (w_c == KD * w_d) even *= IC;
-        }
-    }
+    index64 even = 1, step = 0;
+    int is_even = 1;
+    CONTINUE_BY(KW, w_w)
+    CONTINUE_BY(KH, w_h)
+    CONTINUE_BY(KD, w_d)
+    CONTINUE_BY(IC, w_c)
     for (index64 tap = first; tap < last;) {
         const index64 end = tap - tap % even + even < last ? tap - tap % even + even : last;
         index64 row = tap / KW;
         const int kh = row % KH; row /= KH;
-        const index64 source = w_start + g * w_g + row / KD * w_c + row % KD * w_d + kh * w_h + tap % KW * w_w;
+        const index64 source = w_start + g * w_g + block * BLOCK * w_n
+            + row / KD * w_c + row % KD * w_d + kh * w_h + tap % KW * w_w;
         const int count = end - tap;
         global real *target = packed + ((g * BLOCKS + block) * taps + tap) * BLOCK;
+        tap = end;
         int begin = 0;
-#if ELEMENT != 16
-        if (w_w == 1 && (block + 1) * BLOCK <= OC) {
+        if (is_whole && w_n == 1) {
+            for (; begin < count; begin++)
+                UNROLLED for (int v = 0; v < VECTORS; v++)
+                    store_global(target + begin * BLOCK + v * LANES, load_lanes(w, source + begin * step + v * LANES));
+        } else if (is_whole && step == 1) {
             for (; begin + LANES <= count; begin += LANES) {
                 UNROLLED for (int v = 0; v < VECTORS; v++) {
                     vector square[LANES];
                     UNROLLED for (int lane = 0; lane < LANES; lane++)
-                        square[lane] = load_vector(w + source + (block * BLOCK + v * LANES + lane) * w_n + begin);
+                        square[lane] = load_lanes(w, source + (v * LANES + lane) * w_n + begin);
                     TRANSPOSE(square, LANES);
                     UNROLLED for (int i = 0; i < LANES; i++)
                         store_global(target + (begin + i) * BLOCK + v * LANES, square[i]);
                 }
             }
         }
-#endif
         for (int lane = 0; lane < BLOCK; lane++) {
-            const index64 oc = block * BLOCK + lane;
-            if (oc < OC) {
-                for (int i = begin; i < count; i++) target[i * BLOCK + lane] = load(w, source + oc * w_n + i * w_w);
+            if (block * BLOCK + lane < OC) {
+                for (int i = begin; i < count; i++) target[i * BLOCK + lane] = load(w, source + lane * w_n + i * step);
             } else {
                 for (int i = begin; i < count; i++) target[i * BLOCK + lane] = 0;
             }
         }
-        tap = end;
     }
 }
 
@@ -129,7 +141,7 @@ kernel void conv_direct(
     const int OD, const int OH, const int OW, const int KD, const int KH, const int KW,
     const int SD, const int SH, const int SW, const int DD, const int DH, const int DW,
     const int ID, const int IH, const int IW, const int PD, const int PH, const int PW, const int zero_padding,
-    const int PARTS, const int RUN,
+    const int PARTS, const int RUN, const int BLOCKS_FIRST,
     GROUPED_VIEW(x), GROUPED_VIEW(y), const index64 b_start, const index64 b_c, const int has_bias,
     EPILOGUE, GROUPED_VIEW(residual))
 {
@@ -138,9 +150,17 @@ kernel void conv_direct(
     const index64 RUNS = (outputs + RUN * TILE - 1) / (RUN * TILE);
     index64 item = WORK_ITEM_INDEX;
     if (item >= PARTS * G * BLOCKS * RUNS) return;
-    index64 q = item % RUNS * (RUN * TILE); item /= RUNS;
+    index64 run, block;
+    if (BLOCKS_FIRST) {
+        block = item % BLOCKS; item /= BLOCKS;
+        run = item % RUNS; item /= RUNS;
+    } else {
+        run = item % RUNS; item /= RUNS;
+        block = item % BLOCKS; item /= BLOCKS;
+    }
+    index64 q = run * RUN * TILE;
     const index64 last_output = q + RUN * TILE < outputs ? q + RUN * TILE : outputs;
-    const index64 first_channel = item % BLOCKS * BLOCK; item /= BLOCKS;
+    const index64 first_channel = block * BLOCK;
     const index64 g = item % G;
     const index64 slice = item / G;
     const index64 rows = IC * KD * KH;

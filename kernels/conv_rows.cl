@@ -1,5 +1,6 @@
 /* Convolution in tiles of output channels by vectors of neighbouring outputs, for processors: for few channels in a group,
- * and where weights, which are read where they lie, would take long to pack: small planes, and kernels of one tap. It computes the same sum as conv_direct.cl, in the same letters,
+ * and where weights, which are read where they lie, would take long to pack: small planes, and kernels of one tap. It
+ * computes the same sum as conv_direct.cl, in the same letters,
  *
  *     y[n, g, oc, o] = b[g, oc] + sum over ic, k of w[g, oc, ic, k] * x[n, g, ic, source(o*S - P + k*D)]
  *
@@ -51,7 +52,7 @@ kernel void conv_rows(
     const int OD, const int OH, const int OW, const int KD, const int KH, const int KW,
     const int SD, const int SH, const int SW, const int DD, const int DH, const int DW,
     const int ID, const int IH, const int IW, const int PD, const int PH, const int PW, const int zero_padding,
-    const int EH, const int EW, const int RUN,
+    const int EH, const int EW, const int RUN, const int BLOCKS_FIRST,
     GROUPED_VIEW(x), GROUPED_VIEW(w), GROUPED_VIEW(y), const index64 b_start, const index64 b_c, const int has_bias,
     EPILOGUE, GROUPED_VIEW(residual))
 {
@@ -60,9 +61,16 @@ kernel void conv_rows(
     const index64 BLOCKS = (OC + CHANNELS - 1) / CHANNELS;
     index64 item = WORK_ITEM_INDEX;
     if (item >= N * G * BLOCKS * RUNS) return;
-    index64 tile = item % RUNS * (RUN * TILE); item /= RUNS;
+    index64 run, block;
+    if (BLOCKS_FIRST) {
+        block = item % BLOCKS * CHANNELS; item /= BLOCKS;
+        run = item % RUNS; item /= RUNS;
+    } else {
+        run = item % RUNS; item /= RUNS;
+        block = item % BLOCKS * CHANNELS; item /= BLOCKS;
+    }
+    index64 tile = run * RUN * TILE;
     const index64 last_place = tile + RUN * TILE < places ? tile + RUN * TILE : places;
-    const index64 block = item % BLOCKS * CHANNELS; item /= BLOCKS;
     const index64 g = item % G;
     const index64 n = item / G;
     /* The last block of channels begins where it is whole, and computes again what the one before it stores. */

@@ -134,19 +134,21 @@ def _plan(this: Pass, problem: ConvProblem, traits: Traits, parts: int = 1) -> P
         walks["x"] = Walk((0, 0, *(-window.low for window in this.windows)), this.walks[0].axes)
     tiles = _work_items(this, problem, traits)
     run = max(1, min(_LONGEST_RUN, parts * tiles // _WORK_ITEMS))
+    items, blocks = _work_items(this, problem, traits, run), problem.G * _blocks(this.OC, defines)
     bias = ("b",) if this.has_bias else ()
     given = {"x": data, "packed": packed, **{name: name for name in (*bias, *this.epilogue.arrays)}}
     direct = Launch(
         "conv_direct.cl",
         "conv_direct",
         defines,
-        parts * _work_items(this, problem, traits, run),
+        parts * items,
         {**given, "part": "dw_parts"} if parts > 1 else {**given, "y": result},
         {
             **numbers,
             "zero_padding": int(is_copied and this.padding_mode == "zeros"),
             "PARTS": parts,
             "RUN": run,
+            "BLOCKS_FIRST": int(this.blocks_first(blocks, -(-items // blocks))),
             "has_bias": int(this.has_bias),
             **this.epilogue.numbers(),
         },

@@ -100,6 +100,15 @@ class Pass(NamedTuple):
         axes = zip("gncdhw", self.walks[0].axes, strict=True)
         return {"x_start": start, **{f"x_{letter}": factor * strides[axis] for letter, (axis, factor) in axes}}
 
+    def blocks_first(self, blocks: int, runs: int) -> bool:
+        """Return whether work-items that follow each other should take a run's blocks of channels, not a block's runs.
+
+        The data of the run then stay in the cache, and all weights are read for each run; else the weights of the block
+        stay there, and all data are read for each block.
+        """
+        weights = self.OC * self.rows * self.windows[-1].kernel
+        return weights * runs < self.N * self.IC * math.prod(axis.reach for axis in self.frame) * blocks
+
     @property
     def rows(self) -> int:
         """Rows of taps that each output sums over."""

@@ -30,13 +30,16 @@ _LARGEST_TILE = 128
 _WORK_ITEMS = 64
 _LONGEST_RUN = 16
 #: Costs in products of a direct convolution: a product, whose values are read from unaligned places; one for which a
-#: vector of values is loaded anew; storing an output where rows have gaps, where not, and there; packing a weight.
+#: vector of values is loaded anew; one there whose values are few of those in a cache line; storing an output where rows
+#: have gaps, where not, and there; packing a weight, and one whose neighbours go elsewhere.
 _PRODUCT = 1.04
 _PRODUCT_OF_ONE_CHANNEL = 2
+_PRODUCT_OF_FAR_VALUES = 1.4
 _OUTPUT = 90
 _DENSE_OUTPUT = 30
 _DIRECT_OUTPUT = 50
 _DIRECT_WEIGHT = 60
+_DIRECT_TURNED_WEIGHT = 150
 
 
 def fwd_refusal(problem: ConvProblem, traits: Traits) -> str | None:
@@ -74,6 +77,7 @@ def _plan(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
     places = pixels * _lanes(problem, traits)
     rows_of_tiles = this.N * problem.G * -(-this.OC // channels)
     run = max(1, min(_LONGEST_RUN, rows_of_tiles * -(-_places(this) // places) // _WORK_ITEMS))
+    runs = -(-_places(this) // (run * places))
     extents = _extents(this)
     bias = ("b",) if this.has_bias else ()
     walks = {"w": this.walks[1], "residual": this.walks[2], "y": this.walks[2]}
@@ -87,7 +91,7 @@ def _plan(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
         "conv_rows.cl",
         "conv_rows",
         _defines(this, problem, traits),
-        rows_of_tiles * -(-_places(this) // (run * places)),
+        rows_of_tiles * runs,
         {
             "x": data,
             "offsets": offsets,
@@ -100,6 +104,7 @@ def _plan(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
             "EH": extents[1],
             "EW": extents[2],
             "RUN": run,
+            "BLOCKS_FIRST": int(this.blocks_first(-(-this.OC // channels), this.N * runs)),
             "zero_padding": int(this.padding_mode == "zeros" and _is_padded(this)),
             "has_bias": int(this.has_bias),
             **this.epilogue.numbers(),
@@ -192,10 +197,13 @@ def _refusal(this: Pass, problem: ConvProblem, traits: Traits) -> str | None:
         return f"{copied} elements to copy with their padding are more than {LARGEST_COPY}"
     terms = this.IC * math.prod(window.kernel for window in this.windows)
     own = _products(this, problem, traits, _tile(this, problem, traits))
-    own *= terms + (_DENSE_OUTPUT if _lies_as_its_copy(this) else _OUTPUT)
-    direct = conv_direct.padded_products(this, problem, traits) * (terms + _DIRECT_OUTPUT)
+    own *= terms + (_DENSE_OUTPUT if _extents(this) == [window.output for window in this.windows] else _OUTPUT)
+    products = conv_direct.padded_products(this, problem, traits)
+    skips = any(window.stride > window.kernel for window in this.windows)
+    direct = products * (terms * (_PRODUCT_OF_FAR_VALUES if skips else 1) + _DIRECT_OUTPUT)
     if not traits.prepared:
-        direct += _DIRECT_WEIGHT * this.OC * terms
+        is_turned = this.walks[1].axes[1] == (1, 1) and terms > this.IC
+        direct += (_DIRECT_TURNED_WEIGHT if is_turned else _DIRECT_WEIGHT) * this.OC * terms
     return None if own < direct else f"direct does with {direct:.0f} products what costs {own:.0f} here"
 
 
