@@ -30,8 +30,8 @@ _LARGEST_TILE = 128
 _WORK_ITEMS = 64
 _LONGEST_RUN = 16
 #: Costs in products of a direct convolution: a product, whose values are read from unaligned places; one for which a
-#: vector of values is loaded anew; one there whose values are few of those in a cache line; storing an output where rows
-#: have gaps, where not, and there; packing a weight, and one whose neighbours go elsewhere.
+#: vector of values is loaded anew; one there whose values are few of those in a cache line; storing an output where
+#: rows have gaps, where not, and there; packing a weight, and one whose neighbours go elsewhere.
 _PRODUCT = 1.04
 _PRODUCT_OF_ONE_CHANNEL = 2
 _PRODUCT_OF_FAR_VALUES = 1.4
