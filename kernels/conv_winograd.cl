@@ -7,7 +7,7 @@
  * A products in place of 3 M; in two axes, one after the other, A^2 in place of 9 M^2. Products are summed over CHANNELS
  * input channels before these sums are added, which keeps the error from growing with the channels.
  *
- * transform_weights makes packed[g, oc / BLOCK, j, ic, oc % BLOCK], transform_data values[g, tile / TILES, j, ic /
+ * transform_weights makes packed[g, oc / BLOCK - FROM, j, ic, oc % BLOCK], transform_data values[g, tile / TILES, j, ic /
  * LANES, tile % TILES, ic % LANES]; both leave LANES numbers between one j and the next, lest all be kept in the same
  * set of a cache. multiply_tiles sums the products of TILES tiles and BLOCK channels for every j, with vectors of
  * output channels and a register for each tile, and transforms them into outputs.
@@ -29,14 +29,14 @@
 
 #define SQUARES ((TAPS + LANES - 1) / LANES)
 
-/* One work-item transforms a vector of output channels of RUN input channels. */
+/* One work-item transforms a vector of output channels, of the blocks from FROM up to TO, and RUN input channels. */
 kernel void transform_weights(
     WORK_ITEM
     global const element *w, global real *packed, const int G, const int OC, const index64 IC, const int RUN,
-    GROUPED_VIEW(w))
+    const int FROM, const int TO, GROUPED_VIEW(w))
 {
-    const int OUTER = (OC + LANES - 1) / LANES;
-    const int BLOCKS = (OC + BLOCK - 1) / BLOCK;
+    const int OUTER = (OC < TO * BLOCK ? OC - FROM * BLOCK + LANES - 1 : (TO - FROM) * BLOCK) / LANES;
+    const int BLOCKS = TO - FROM;
     const index64 RUNS = (IC + RUN - 1) / RUN;
     index64 item = WORK_ITEM_INDEX;
     if (item >= G * OUTER * RUNS) return;
@@ -44,10 +44,11 @@ kernel void transform_weights(
     const index64 end = begin + RUN < IC ? begin + RUN : IC;
     const int outer = item % OUTER;
     const int g = item / OUTER;
-    const int channels = OC - outer * LANES < LANES ? OC - outer * LANES : LANES;
+    const int first_channel = FROM * BLOCK + outer * LANES;
+    const int channels = OC - first_channel < LANES ? OC - first_channel : LANES;
     const index64 row = IC * BLOCK + LANES;
     global real *target = packed + ((index64)g * BLOCKS + outer / VECTORS) * POINTS * row + outer % VECTORS * LANES;
-    const index64 first = w_start + g * w_g + outer * LANES * w_n;
+    const index64 first = w_start + g * w_g + first_channel * w_n;
 
     /* Taps that follow each other, forwards or backwards, are read a vector at a time, as far as there are as many. */
     const index64 step = KW == 3 ? w_w : w_h;
@@ -160,25 +161,25 @@ APART real sum_by_the_rule(
     return total;
 }
 
-/* One work-item computes the outputs of TILES tiles and BLOCK channels. */
+/* One work-item computes the outputs of TILES tiles and a block of BLOCK channels, of those from FROM up to TO. */
 kernel void multiply_tiles(
     WORK_ITEM
     global const element *x, global const element *w, global const real *packed, global const real *values,
     global const element *b, EPILOGUE_ARRAYS, global element *y,
     const int G, const int OC, const index64 IC, const int OD, const int OH, const int OW,
     const int ID, const int IH, const int IW, const int PD, const int PH, const int PW, const int padding_mode,
-    const index64 BEGIN, const index64 END, const int TILES,
+    const index64 BEGIN, const index64 END, const int TILES, const int FROM, const int TO,
     GROUPED_VIEW(x), GROUPED_VIEW(w), GROUPED_VIEW(y), const index64 b_start, const index64 b_c, const int has_bias,
     EPILOGUE, GROUPED_VIEW(residual))
 {
     const index64 BLOCKS = (END - BEGIN + TILES - 1) / TILES;
-    const int OUTER = (OC + BLOCK - 1) / BLOCK;
+    const int OUTER = TO - FROM;
     index64 item = WORK_ITEM_INDEX;
     if (item >= G * OUTER * BLOCKS) return;
     const index64 block = item % BLOCKS; item /= BLOCKS;
     const int outer = item % OUTER;
     const int g = item / OUTER;
-    const int first_channel = outer * BLOCK;
+    const int first_channel = (FROM + outer) * BLOCK;
     const int channels = OC - first_channel < BLOCK ? OC - first_channel : BLOCK;
     const index64 first = BEGIN + block * TILES;
     const int used = END - first < TILES ? END - first : TILES;

@@ -123,6 +123,29 @@ def test_stages_are_computed_one_after_the_other(whatever_it_costs, monkeypatch,
     assert_within_class("conv2d", device, record, x, w, padding=1)
 
 
+@pytest.mark.parametrize(
+    ("operation", "weight", "passes"),
+    [("conv2d", (300, 20, 3, 3), "conv_fwd"), ("conv_transpose2d", (40, 150, 3, 3), "conv_bwd_data")],
+)
+def test_weights_are_transformed_in_stages_where_they_are_many(
+    whatever_it_costs, monkeypatch, device, record, operation, weight, passes
+):
+    x, w, b = normal(8, (2, 40, 9, 10), weight, (300,))
+    call = getattr(clconv, operation)
+    at_once = call(x, w, b, groups=2, device=device)
+    monkeypatch.setattr(conv_winograd, "_NEAR_WEIGHTS", 1)
+    algorithms.forget()
+    made = clconv.ConvProblem.from_shapes if operation == "conv2d" else clconv.ConvProblem.from_transposed_shapes
+    plan = algorithms.plan_for(passes, made(x.shape, w.shape, groups=2), Traits(64, vector_loops=True))
+    kernels = [launch.kernel for launch in plan.launches]
+    assert kernels == ["transform_data", *["transform_weights", "multiply_tiles"] * 2]
+    assert_within_class(operation, device, record, x, w, b, groups=2)
+    np.testing.assert_array_equal(call(x, w, b, groups=2, device=device), at_once)
+    if operation == "conv2d":
+        kept = clconv.plan("conv2d", x.shape, w, bias=b, groups=2, device=device)
+        np.testing.assert_array_equal(kept(x), at_once)
+
+
 def test_a_plan_keeps_the_transformed_weights(device):
     x, w = normal(7, (1, 64, 20, 20), (64, 64, 3, 3))
     plan = clconv.plan("conv2d", x.shape, w, padding=1, device=device)

@@ -7,7 +7,6 @@ outputs from 16 in place of 36. The transforms of weights, data and sums must co
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from clconv.algorithms.algorithm import no_vectors
@@ -26,9 +25,11 @@ _VECTORS = 2
 _COUNTS = {64: (4, 8, 11, 14), 32: (4, 6), 16: (4, 6)}
 #: Input channels whose weights a work-item transforms.
 _RUN = 16
-#: Bytes of transformed data that stay in a cache until they are multiplied, and of weights that do.
+#: Bytes of transformed data that stay in a cache until they are multiplied, and of weights that do; and by how many
+#: blocks of channels weights are cut.
 _NEAR_DATA = 2**22
-_NEAR_WEIGHTS = 2**25
+_NEAR_WEIGHTS = 2**23
+_BLOCKS_TOGETHER = 4
 #: What the transforms of data, sums and weights cost for each vector of numbers that they make or take, in
 #: multiply-adds of a vector; and how much more it costs to write weights to memory and to read them again.
 _DATA, _SUMS, _WEIGHTS, _FAR_WEIGHTS = 12, 11, 8, 14
@@ -44,6 +45,7 @@ class Tiling(NamedTuple):
     tile: int
     real_bytes: int
     vector_bytes: int
+    prepared: bool
 
     @property
     def lanes(self) -> int:
@@ -84,9 +86,23 @@ class Tiling(NamedTuple):
         return -(-self.this.OC // self.block)
 
     @property
+    def block_elements(self) -> int:
+        """Elements of the transformed weights of a block of output channels, in all groups."""
+        return self.G * self.points * (self.this.IC * self.block + self.lanes)
+
+    @property
+    def near_blocks(self) -> int:
+        """Blocks of output channels whose weights are transformed before they are multiplied."""
+        if self.prepared or self.stage < self.tiles:  # all are kept, or every stage of the data needs them
+            return self.blocks
+        parts = -(-self.blocks * self.block_elements * self.real_bytes // _NEAR_WEIGHTS)
+        together = -(-self.blocks // (parts * _BLOCKS_TOGETHER)) * _BLOCKS_TOGETHER
+        return min(together, self.blocks)
+
+    @property
     def weight_elements(self) -> int:
-        """Elements of the transformed weights."""
-        return self.G * self.blocks * self.points * (self.this.IC * self.block + self.lanes)
+        """Elements of the transformed weights that are kept at a time."""
+        return self.near_blocks * self.block_elements
 
     @property
     def data_elements(self) -> int:
@@ -100,12 +116,14 @@ class Tiling(NamedTuple):
         stages = -(-runs * self.data_elements * self.real_bytes // _NEAR_DATA)
         return -(-runs // stages) * self.run
 
-    def cost(self, prepared: bool) -> int:
-        """Return how many multiply-adds of a vector everything takes, with weights that are transformed or not."""
-        OC, IC, is_far = self.blocks * _VECTORS, self.this.IC, self.weight_elements * self.real_bytes > _NEAR_WEIGHTS
+    @property
+    def cost(self) -> int:
+        """How many multiply-adds of a vector everything takes, with weights that are transformed or not."""
+        OC, IC = self.blocks * _VECTORS, self.this.IC
+        is_far = self.near_blocks == self.blocks and self.weight_elements * self.real_bytes > _NEAR_WEIGHTS
         products = self._computed(self.run) * OC * IC
         transforms = self.tiles * (_DATA * self.inner + _SUMS * OC)
-        weights = OC * IC * ((0 if prepared else _WEIGHTS) + (_FAR_WEIGHTS if is_far else 0))
+        weights = OC * IC * ((0 if self.prepared else _WEIGHTS) + (_FAR_WEIGHTS if is_far else 0))
         return self.G * self.points * (products + transforms + weights)
 
     def _computed(self, count: int) -> int:
@@ -136,63 +154,90 @@ def plan_bwd_data(problem: ConvProblem, traits: Traits) -> Plan:
 
 
 def _plan(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
-    """Plan the transform of the weights, and then, in stages, that of the data and the products."""
+    """Plan the transform of the data, and then, block by block, that of the weights and the products.
+
+    Data or weights that are too many to stay in a cache are transformed in stages.
+    """
     tiling = _tiling(this, problem, traits)
-    packed, values = f"{this.arrays[2]}_packed", f"{this.arrays[0]}_transformed_for_{this.arrays[2]}"
-    numbers = {**this.sizes(problem.G), "padding_mode": PADDING_MODES.index(this.padding_mode)}
-    weights = Launch(
+    if tiling.near_blocks < tiling.blocks:
+        launches = [_data(tiling, problem, 0)]
+        for block in range(0, tiling.blocks, tiling.near_blocks):
+            launches += [_weights(tiling, problem, block), _products(tiling, problem, 0, block)]
+    else:
+        launches = [_weights(tiling, problem, 0)]
+        for begin in range(0, tiling.tiles, tiling.stage):
+            launches += [_data(tiling, problem, begin), _products(tiling, problem, begin, 0)]
+    packed, values = _workspace(this)
+    elements = {packed: tiling.weight_elements, values: tiling.stage // tiling.run * tiling.data_elements}
+    return Plan(tuple(launches), {name: size * problem.real_bytes for name, size in elements.items()})
+
+
+def _workspace(this: Pass) -> tuple[str, str]:
+    """Return the names of the transformed weights and data."""
+    return f"{this.arrays[2]}_packed", f"{this.arrays[0]}_transformed_for_{this.arrays[2]}"
+
+
+def _weights(tiling: Tiling, problem: ConvProblem, block: int) -> Launch:
+    """Return the transform of the weights of a stage of output channels, from a block on."""
+    this, end = tiling.this, min(block + tiling.near_blocks, tiling.blocks)
+    channels = min(this.OC, end * tiling.block) - block * tiling.block
+    return Launch(
         _FILE,
         "transform_weights",
         _defines(tiling, problem),
-        problem.G * -(-this.OC // tiling.lanes) * -(-this.IC // _RUN),
-        {"w": this.arrays[1], "packed": packed},
-        {**numbers, "RUN": _RUN},
-        _WEIGHTS * tiling.weight_elements,
+        problem.G * -(-channels // tiling.lanes) * -(-this.IC // _RUN),
+        {"w": this.arrays[1], "packed": _workspace(this)[0]},
+        {**this.sizes(problem.G), "RUN": _RUN, "FROM": block, "TO": end},
+        _WEIGHTS * (end - block) * tiling.block_elements,
         local_size=1,
         walks={"w": this.walks[1]},
     )
-    stages = [
-        launch
-        for begin in range(0, tiling.tiles, tiling.stage)
-        for launch in _stage(tiling, problem, packed, values, numbers, begin)
-    ]
-    elements = {packed: tiling.weight_elements, values: tiling.stage // tiling.run * tiling.data_elements}
-    return Plan((weights, *stages), {name: size * problem.real_bytes for name, size in elements.items()})
 
 
-def _stage(
-    tiling: Tiling, problem: ConvProblem, packed: str, values: str, numbers: dict[str, int], begin: int
-) -> Iterator[Launch]:
-    """Yield the two launches of the tiles from ``begin`` on."""
-    this = tiling.this
-    data, weights, result = this.arrays
-    end = min(begin + tiling.stage, tiling.tiles)
-    runs = -(-(end - begin) // tiling.run)
-    numbers = {**numbers, "BEGIN": begin, "END": end, "TILES": tiling.run}
-    yield Launch(
+def _data(tiling: Tiling, problem: ConvProblem, begin: int) -> Launch:
+    """Return the transform of the data of a stage of tiles, from ``begin`` on."""
+    this, numbers = tiling.this, _stage(tiling, problem, begin)
+    runs = -(-(numbers["END"] - begin) // tiling.run)
+    return Launch(
         _FILE,
         "transform_data",
         _defines(tiling, problem),
         problem.G * runs * tiling.inner,
-        {"x": data, "values": values},
+        {"x": this.arrays[0], "values": _workspace(this)[1]},
         numbers,
         _DATA * runs * tiling.data_elements,
         local_size=1,
         walks={"x": this.walks[0]},
     )
+
+
+def _products(tiling: Tiling, problem: ConvProblem, begin: int, block: int) -> Launch:
+    """Return the products of a stage of tiles and one of output channels."""
+    this, numbers = tiling.this, _stage(tiling, problem, begin)
+    packed, values = _workspace(this)
+    data, weights, result = this.arrays
+    end, count = min(block + tiling.near_blocks, tiling.blocks), numbers["END"] - begin
     bias = ("b",) if this.has_bias else ()
     given = {name: name for name in (*bias, *this.epilogue.arrays)}
-    yield Launch(
+    return Launch(
         _FILE,
         "multiply_tiles",
         _defines(tiling, problem),
-        problem.G * runs * tiling.blocks,
+        problem.G * -(-count // tiling.run) * (end - block),
         {"x": data, "w": weights, "packed": packed, "values": values, **given, "y": result},
-        {**numbers, "has_bias": int(this.has_bias), **this.epilogue.numbers()},
-        2 * problem.macs * (end - begin) // tiling.tiles,
+        {**numbers, "FROM": block, "TO": end, "has_bias": int(this.has_bias), **this.epilogue.numbers()},
+        2 * problem.macs * count // tiling.tiles * (end - block) // tiling.blocks,
         local_size=1,
         walks=dict(zip(("x", "w", "y", "residual"), (*this.walks, this.walks[2]), strict=True)),
     )
+
+
+def _stage(tiling: Tiling, problem: ConvProblem, begin: int) -> dict[str, int]:
+    """Return the numbers that the kernels are told of a stage of tiles."""
+    end = min(begin + tiling.stage, tiling.tiles)
+    padding_mode = PADDING_MODES.index(tiling.this.padding_mode)
+    numbers = {"padding_mode": padding_mode, "BEGIN": begin, "END": end, "TILES": tiling.run}
+    return {**tiling.this.sizes(problem.G), **numbers}
 
 
 def shape_refusal(problem: ConvProblem, traits: Traits) -> str | None:
@@ -218,7 +263,7 @@ def _cost_refusal(this: Pass, problem: ConvProblem, traits: Traits) -> str | Non
         return "the transformed weights are too large"
     taps = math.prod(window.kernel for window in this.windows)
     direct = problem.G * this.OC * this.IC * taps * this.outputs / tiling.lanes
-    own = tiling.cost(traits.prepared)
+    own = tiling.cost
     if direct < _WORTH_IT * own:
         return f"{direct:.0f} products of vectors do without transforms what costs {own} with them"
     return None
@@ -227,8 +272,10 @@ def _cost_refusal(this: Pass, problem: ConvProblem, traits: Traits) -> str | Non
 def _tiling(this: Pass, problem: ConvProblem, traits: Traits) -> Tiling:
     """Return the tiles that cost least."""
     choices = _TILES[1, this.windows[1].kernel, this.windows[2].kernel]
-    tilings = [Tiling(this, problem.G, tile, problem.real_bytes, traits.vector_bytes) for tile in choices]
-    return min(tilings, key=lambda tiling: tiling.cost(traits.prepared))
+    tilings = [
+        Tiling(this, problem.G, tile, problem.real_bytes, traits.vector_bytes, traits.prepared) for tile in choices
+    ]
+    return min(tilings, key=lambda tiling: tiling.cost)
 
 
 def _defines(tiling: Tiling, problem: ConvProblem) -> tuple[tuple[str, int], ...]:
