@@ -29,6 +29,15 @@ LAYERS = {
     "a stride beyond the extent": ((2, 3, 2, 9), (5, 3, 2, 3), {"stride": (5, 2), "padding": (0, 1)}),
     "padding beyond the window": ((1, 2, 4, 3), (3, 2, 2, 2), {"padding": 3}),
     "a window of many terms in a row": ((1, 1, 600), (2, 1, 300), {"padding": 10}),
+    "a window of all data": ((5, 6, 4, 5), (10, 6, 4, 5), {}),
+    "a window of all data, in groups, for many samples, at a stride": (
+        (40, 6, 9, 8),
+        (38, 3, 9, 8),
+        {"groups": 2, "stride": 3},
+    ),
+    "a window of all data, of a long row, rotated": ((3, 2, 200), (5, 2, 200), {"flip": True}),
+    "a window of all data, of long rows": ((1, 3, 9, 30), (4, 3, 9, 30), {}),
+    "a window of all data but some padding": ((2, 3, 4, 4), (17, 3, 4, 4), {"padding": ((0, 1), (0, 0)), "stride": 2}),
     "planes": ((1, 3, 5, 6, 7), (17, 3, 2, 3, 3), {"stride": (2, 1, 2), "padding": 1}),
     "no channels": ((2, 0, 5, 5), (4, 0, 3, 3), {"padding": 1}),
     "depthwise": ((2, 7, 15, 20), (7, 1, 3, 3), {"groups": 7, "padding": 1}),
@@ -106,7 +115,7 @@ def test_planes_that_only_output_padding_adds_are_written(device, record, dtype)
 
 @pytest.mark.parametrize("width", [16, 32, 64])
 def test_a_strided_gradient_of_the_data_has_a_pass_for_each_remainder(width):
-    problem = clconv.ConvProblem.from_shapes((1, 4, 9, 9), (6, 4, 3, 3), stride=(2, 3), padding=1)
+    problem = clconv.ConvProblem.from_shapes((1, 64, 30, 30), (6, 64, 3, 3), stride=(2, 3), padding=1)
     plan = clconv.algorithms.plan_for("conv_bwd_data", problem, Traits(width))
     assert [launch.kernel for launch in plan.launches] == ["copy_input", *["pack_weights", "conv_direct"] * 6]
 

@@ -38,17 +38,17 @@ def plan_copy(
         Zeros that follow the copy.
     """
     lanes = traits.vector_bytes // problem.real_bytes
-    channels = problem.G * this.data_channels
+    batch, channels = this.data_shape
     planes = math.prod(remainders) * extents[0]
-    elements = problem.N * channels * planes * extents[1] * extents[2] + slack
+    elements = batch * channels * planes * extents[1] * extents[2] + slack
     launch = Launch(
         "conv_copy.cl",
         "copy_input",
         (*problem.defines, ("VECTOR_BYTES", traits.vector_bytes)),
-        problem.N * -(-channels // lanes) * planes * -(-extents[1] // _ROWS) + 1,
+        batch * -(-channels // lanes) * planes * -(-extents[1] // _ROWS) + 1,
         {"x": this.arrays[0], "copy": this.copy},
         {
-            "N": problem.N,
+            "N": batch,
             "C": channels,
             "SLACK": slack,
             "ROWS": _ROWS,

@@ -129,7 +129,7 @@ def _plan(this: Pass, problem: ConvProblem, traits: Traits, parts: int = 1) -> P
     is_copied = _is_copied(this, problem)
     if is_copied:
         data = this.copy
-        numbers |= _walk_of_copy(this, problem)
+        numbers |= _walk_of_copy(this)
     else:
         walks["x"] = Walk((0, 0, *(-window.low for window in this.windows)), this.walks[0].axes)
     tiles = _work_items(this, problem, traits)
@@ -148,7 +148,7 @@ def _plan(this: Pass, problem: ConvProblem, traits: Traits, parts: int = 1) -> P
             "zero_padding": int(is_copied and this.padding_mode == "zeros"),
             "PARTS": parts,
             "RUN": run,
-            "BLOCKS_FIRST": int(this.blocks_first(blocks, -(-items // blocks))),
+            "BLOCKS_FIRST": int(this.blocks_first(blocks, -(-items // max(blocks, 1)))),
             "has_bias": int(this.has_bias),
             **this.epilogue.numbers(),
         },
@@ -167,17 +167,17 @@ def _is_copied(this: Pass, problem: ConvProblem) -> bool:
     )
 
 
-def _frame_shape(this: Pass, problem: ConvProblem) -> tuple[int, ...]:
-    return (problem.N, problem.G * this.data_channels, *(axis.reach for axis in this.frame))
+def _frame_shape(this: Pass) -> tuple[int, ...]:
+    return (*this.data_shape, *(axis.reach for axis in this.frame))
 
 
-def _frame_elements(this: Pass, problem: ConvProblem) -> int:
-    return math.prod(_frame_shape(this, problem))
+def _frame_elements(this: Pass) -> int:
+    return math.prod(_frame_shape(this))
 
 
-def _walk_of_copy(this: Pass, problem: ConvProblem) -> dict[str, int]:
+def _walk_of_copy(this: Pass) -> dict[str, int]:
     """Return the start and strides by which the kernel walks the copy."""
-    shape = _frame_shape(this, problem)
+    shape = _frame_shape(this)
     strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
     lows = zip(this.frame, this.windows, strides[2:], strict=True)
     start = sum((frame.low - window.low) * stride for frame, window, stride in lows)
@@ -194,8 +194,8 @@ def _refusal(this: Pass, problem: ConvProblem, traits: Traits) -> str | None:
         return f"packing makes {packed} elements of weights for {this.OC} channels, {inflation:.3g} times as many"
     if packed > _LARGEST_WEIGHTS:
         return f"{packed} elements of weights to pack are more than {_LARGEST_WEIGHTS}"
-    if _is_copied(this, problem) and _frame_elements(this, problem) > LARGEST_COPY:
-        return f"{_frame_elements(this, problem)} elements to copy with their padding are more than {LARGEST_COPY}"
+    if _is_copied(this, problem) and _frame_elements(this) > LARGEST_COPY:
+        return f"{_frame_elements(this)} elements to copy with their padding are more than {LARGEST_COPY}"
     return None
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "bwd_weights",
     "by_axis",
     "fwd",
+    "is_product",
     "planned",
     "split_refusal",
     "weights_walk",
@@ -53,6 +54,7 @@ class Frame(NamedTuple):
 class Pass(NamedTuple):
     """The sizes of a pass in the kernel's own letters, the frame of the data, and the walks over its three arrays.
 
+    ``data_shape`` has the extents of the data's first two axes, in the order of the array.
     ``is_dense`` says that each channel of the data is known to lie in memory without gaps, and may be read there.
     """
 
@@ -64,7 +66,7 @@ class Pass(NamedTuple):
     frame: tuple[Frame, ...]
     arrays: tuple[str, str, str]
     walks: tuple[Walk, Walk, Walk]
-    data_channels: int
+    data_shape: tuple[int, int]
     is_dense: bool = False
     has_bias: bool = False
     epilogue: EpilogueProblem = NO_EPILOGUE
@@ -153,7 +155,7 @@ def fwd(problem: ConvProblem) -> Pass:
         padding_mode=problem.padding_mode,
         arrays=("x", "w", "y"),
         walks=(activation_walk(problem.ICG), weights_walk(problem.OCG, (0, 1), (1, 1)), activation_walk(problem.OCG)),
-        data_channels=problem.ICG,
+        data_shape=(problem.N, problem.G * problem.ICG),
         is_dense="x" in problem.dense,
         has_bias=problem.bias and not problem.transposed,
         epilogue=problem.epilogue,
@@ -162,6 +164,8 @@ def fwd(problem: ConvProblem) -> Pass:
 
 def bwd_data(problem: ConvProblem) -> list[Pass]:
     """Return a pass for each choice of a remainder along each axis, reading one frame of dy that is enough for all."""
+    if is_product(problem):
+        return [_data_as_product(problem)]
     axes = [window.of_data_gradient for window in problem.windows]
     frame = tuple(_frame_of_all([part.window for part in parts]) for parts in axes)
     return [
@@ -184,7 +188,7 @@ def bwd_data(problem: ConvProblem) -> list[Pass]:
                     ((1, problem.ICG), (0, 1), (1, 1), *_steps(window.stride for window in problem.windows)),
                 ),
             ),
-            data_channels=problem.OCG,
+            data_shape=(problem.N, problem.G * problem.OCG),
             is_dense="dy" in problem.dense and math.prod(map(len, axes)) == 1,  # others share a copy
             has_bias=problem.bias and problem.transposed,
             epilogue=problem.epilogue,
@@ -192,6 +196,36 @@ def bwd_data(problem: ConvProblem) -> list[Pass]:
         )
         for parts in itertools.product(*axes)
     ]
+
+
+def is_product(problem: ConvProblem) -> bool:
+    """Return whether the gradient of the data is a matrix product: every position is read once, by the only output."""
+    added = problem.bias or problem.epilogue != NO_EPILOGUE
+    return all(window.is_all for window in problem.windows) and not (problem.transposed and added)
+
+
+def _data_as_product(problem: ConvProblem) -> Pass:
+    """Return ``dx[n, ic, k] = sum over oc of dy[n, oc] * w[oc, ic, k]`` as a pass over the positions of the weights.
+
+    Their input channels are its batch, and dy plays weights of a single tap, with a channel for each sample.
+    """
+    windows = [Window(window.extent, 1, 1, 1, 0, 0, window.extent) for window in problem.windows]
+    return Pass(
+        N=problem.ICG,
+        OC=problem.N,
+        IC=problem.OCG,
+        windows=windows,
+        frame=_frame(windows),
+        padding_mode="zeros",
+        arrays=("w", "dy", "dx"),
+        walks=(
+            Walk(_NOWHERE, ((0, problem.OCG), (1, 1), (0, 1), *_SPATIAL)),
+            activation_walk(problem.OCG),
+            Walk(_NOWHERE, ((1, problem.ICG), (1, 1), (0, 1), *_SPATIAL)),
+        ),
+        data_shape=(problem.G * problem.OCG, problem.ICG),
+        is_dense="w" in problem.dense,
+    )
 
 
 def bwd_weights(problem: ConvProblem) -> Pass:
@@ -210,7 +244,7 @@ def bwd_weights(problem: ConvProblem) -> Pass:
             Walk(_NOWHERE, ((1, problem.OCG), (1, 1), (0, 1), *_SPATIAL)),
             weights_walk(problem.OCG, (1, 1), (0, 1)),
         ),
-        data_channels=problem.ICG,
+        data_shape=(problem.N, problem.G * problem.ICG),
     )
 
 

@@ -86,7 +86,7 @@ def _plan(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
         walks["x"] = this.walks[0]
     else:
         data = this.copy
-        numbers |= _walk_of_copy(this, problem)
+        numbers |= _walk_of_copy(this)
     launch = Launch(
         "conv_rows.cl",
         "conv_rows",
@@ -174,10 +174,10 @@ def _offsets(this: Pass) -> list[int]:
     return offsets
 
 
-def _walk_of_copy(this: Pass, problem: ConvProblem) -> dict[str, int]:
+def _walk_of_copy(this: Pass) -> dict[str, int]:
     """Return the start and strides by which the kernel walks the copy: within a plane, it does so by offsets."""
     channel = math.prod(_phases(this)) * math.prod(_extents(this))
-    strides = (problem.G * this.data_channels * channel, channel, 0, 0, 0)
+    strides = (this.data_shape[1] * channel, channel, 0, 0, 0)
     return this.walk_of_copy(0, strides)
 
 
@@ -192,7 +192,7 @@ def _refusal(this: Pass, problem: ConvProblem, traits: Traits) -> str | None:
     channel = math.prod(_phases(this)) * math.prod(_extents(this))
     if channel > LARGEST:
         return f"{channel} elements to copy of one channel are more than {LARGEST}"
-    copied = problem.N * problem.G * this.data_channels * channel
+    copied = math.prod(this.data_shape) * channel
     if copied > LARGEST_COPY:
         return f"{copied} elements to copy with their padding are more than {LARGEST_COPY}"
     terms = this.IC * math.prod(window.kernel for window in this.windows)

@@ -10,7 +10,7 @@ import math
 from typing import NamedTuple
 
 from clconv.algorithms.algorithm import no_vectors
-from clconv.algorithms.conv_passes import LARGEST_COPY, Pass, bwd_data, fwd, split_refusal
+from clconv.algorithms.conv_passes import LARGEST_COPY, Pass, bwd_data, fwd, is_product, split_refusal
 from clconv.plan import Launch, Plan, Traits
 from clconv.problem import ConvProblem
 from clconv.problem.window import PADDING_MODES
@@ -139,6 +139,8 @@ def fwd_refusal(problem: ConvProblem, traits: Traits) -> str | None:
 
 def bwd_data_refusal(problem: ConvProblem, traits: Traits) -> str | None:
     """Return the same of the gradient of the data, over zero padding only."""
+    if is_product(problem):
+        return "it is a matrix product"
     refusal = shape_refusal(problem, traits) or split_refusal(problem)
     return refusal or _cost_refusal(bwd_data(problem)[0], problem, traits)
 

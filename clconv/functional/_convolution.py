@@ -100,8 +100,10 @@ def geometry_of(
 
 
 def laid_out(problem: ConvProblem, arrays: dict[str, Any]) -> ConvProblem:
-    """Return the problem with what the layout of its data and of its output's gradient tells."""
+    """Return the problem with what the layout of its data, its weights and its output's gradient tells."""
     names = {"x": "grad_output", "dy": "input"} if problem.transposed else {"x": "input", "dy": "grad_output"}
+    if not problem.flip:  # else they are walked backwards
+        names["w"] = "weight"
     dense = [name for name, array in names.items() if array in arrays and is_dense(arrays[array], problem.rank)]
     result: ConvProblem = remembered(_with_dense, problem, tuple(dense))
     return result

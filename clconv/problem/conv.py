@@ -54,8 +54,8 @@ class ConvProblem:
     epilogue : EpilogueProblem
         What is done to the output before it is stored.
     dense : tuple of str
-        Which of x and dy, the data and the gradient of the forward convolution's output, are known to lie in memory
-        without gaps within each channel, so that a kernel may walk a plane as one row.
+        Which of x, w and dy, the data, the weights and the gradient of the forward convolution's output, are known to
+        lie in memory without gaps within each channel, so that a kernel may walk a plane as one row.
 
     Examples
     --------

@@ -73,6 +73,11 @@ class Window:
         return (self.output - 1) * self.stride + self.span
 
     @property
+    def is_all(self) -> bool:
+        """Whether the only window reads every position once, and nothing else."""
+        return self.output == 1 and self.low == 0 and self.kernel == self.span == self.extent
+
+    @property
     def of_data_gradient(self) -> tuple[GradientWindow, ...]:
         """The windows at stride 1 over the output's gradient whose outputs make up the data's gradient.
 
