@@ -84,8 +84,9 @@ kernel void conv_rows(
     UNROLLED for (int c = 0; c < CHANNELS; c++) bias[c] = has_bias ? load(b, b_start + (g * OC + oc + c) * b_c) : 0;
     const int taps = KD * KH * KW;
     const index64 CHANNELS_PER_PART = taps < TERMS_PER_PART ? TERMS_PER_PART / taps : 1;
-    /* Where nothing lies between rows, all outputs of a plane are one row. */
-    const int is_dense = !zero_padding && EW == OW && EH == OH && IS_ROW(y) && (!has_residual || IS_ROW(residual));
+    /* Where nothing lies between rows, or there is but one, all outputs of a plane are one row. */
+    const int is_gapless = (EW == OW && EH == OH) || (OD == 1 && OH == 1);
+    const int is_dense = !zero_padding && is_gapless && IS_ROW(y) && (!has_residual || IS_ROW(residual));
     const int is_plain = !(has_scale | has_shift | has_residual | (activation != NO_ACTIVATION));
     const int extent = is_dense ? places : OW;
     const int pitch = is_dense ? places : EW;

@@ -157,6 +157,12 @@ def _places(this: Pass) -> int:
     return ((outputs[0] - 1) * height + outputs[1] - 1) * width + outputs[2]
 
 
+def _is_gapless(this: Pass) -> bool:
+    """Return whether nothing lies between the outputs of a plane, so that they are stored as one row."""
+    outputs = [window.output for window in this.windows]
+    return _extents(this)[1:] == outputs[1:] or outputs[:2] == [1, 1]
+
+
 def _offsets(this: Pass) -> list[int]:
     """Return how far from an output's place each tap reads."""
     extents = _extents(this)
@@ -197,7 +203,7 @@ def _refusal(this: Pass, problem: ConvProblem, traits: Traits) -> str | None:
         return f"{copied} elements to copy with their padding are more than {LARGEST_COPY}"
     terms = this.IC * math.prod(window.kernel for window in this.windows)
     own = _products(this, problem, traits, _tile(this, problem, traits))
-    own *= terms + (_DENSE_OUTPUT if _extents(this) == [window.output for window in this.windows] else _OUTPUT)
+    own *= terms + (_DENSE_OUTPUT if _is_gapless(this) else _OUTPUT)
     products = conv_direct.padded_products(this, problem, traits)
     skips = any(window.stride > window.kernel for window in this.windows)
     direct = products * (terms * (_PRODUCT_OF_FAR_VALUES if skips else 1) + _DIRECT_OUTPUT)
