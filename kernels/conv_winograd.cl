@@ -1,14 +1,15 @@
 /* Convolution by Winograd's short convolutions, for processors: stride 1, dilation 1, three taps along width, height
- * or both. It computes the same sum as conv_direct.cl, in the same letters, and by the same walks over the arrays,
+ * or both, and any along depth. It computes the same sum as conv_direct.cl, in the same letters, and by the same walks over the arrays,
  *
  *     y[n, g, oc, o] = b[g, oc] + sum over ic, k of w[g, oc, ic, k] * x[n, g, ic, source(o - P + k)]
  *
  * A tile is M neighbouring outputs of an axis; they read A = M + 2 positions d and are Y((U w) * (V d)) (winograd.h):
- * A products in place of 3 M; in two axes, one after the other, A^2 in place of 9 M^2. Products are summed over CHANNELS
- * input channels before these sums are added, which keeps the error from growing with the channels.
+ * A products in place of 3 M; in two axes, one after the other, A^2 in place of 9 M^2. Taps along depth are summed over
+ * like input channels. Products are summed over CHANNELS of these before the sums are added, which keeps the error from
+ * growing with the channels.
  *
- * transform_weights makes packed[g, oc / BLOCK - FROM, j, ic, oc % BLOCK], transform_data values[g, tile / TILES, j, ic /
- * LANES, tile % TILES, ic % LANES]; both leave LANES numbers between one j and the next, lest all be kept in the same
+ * transform_weights makes packed[g, oc / BLOCK - FROM, j, kd, ic, oc % BLOCK], transform_data values[g, tile / TILES, j,
+ * kd, ic / LANES, tile % TILES, ic % LANES]; both leave LANES numbers between one j and the next, lest all be kept in the same
  * set of a cache. multiply_tiles sums the products of TILES tiles and BLOCK channels for every j, with vectors of
  * output channels and a register for each tile, and transforms them into outputs.
  *
@@ -29,24 +30,25 @@
 
 #define SQUARES ((TAPS + LANES - 1) / LANES)
 
-/* One work-item transforms a vector of output channels, of the blocks from FROM up to TO, and RUN input channels. */
+/* One work-item transforms a vector of output channels, of the blocks from FROM up to TO, and RUN input channels of the
+ * taps along depth. */
 kernel void transform_weights(
     WORK_ITEM
-    global const element *w, global real *packed, const int G, const int OC, const index64 IC, const int RUN,
+    global const element *w, global real *packed, const int G, const int OC, const index64 IC, const int KD, const int RUN,
     const int FROM, const int TO, GROUPED_VIEW(w))
 {
     const int OUTER = (OC < TO * BLOCK ? OC - FROM * BLOCK + LANES - 1 : (TO - FROM) * BLOCK) / LANES;
     const int BLOCKS = TO - FROM;
-    const index64 RUNS = (IC + RUN - 1) / RUN;
+    const index64 RUNS = (KD * IC + RUN - 1) / RUN;
     index64 item = WORK_ITEM_INDEX;
     if (item >= G * OUTER * RUNS) return;
     const index64 begin = item % RUNS * RUN; item /= RUNS;
-    const index64 end = begin + RUN < IC ? begin + RUN : IC;
+    const index64 end = begin + RUN < KD * IC ? begin + RUN : KD * IC;
     const int outer = item % OUTER;
     const int g = item / OUTER;
     const int first_channel = FROM * BLOCK + outer * LANES;
     const int channels = OC - first_channel < LANES ? OC - first_channel : LANES;
-    const index64 row = IC * BLOCK + LANES;
+    const index64 row = KD * IC * BLOCK + LANES;
     global real *target = packed + ((index64)g * BLOCKS + outer / VECTORS) * POINTS * row + outer % VECTORS * LANES;
     const index64 first = w_start + g * w_g + first_channel * w_n;
 
@@ -55,10 +57,11 @@ kernel void transform_weights(
     const index64 next_row = TAPS == 9 ? 3 * w_w : w_h;
     const int in_order = (step == 1 || step == -1) && w_h == next_row && w_g >= 0 && w_n >= 0 && w_c >= 0;
     const index64 low = step < 0 ? (TAPS - 1) * step : 0;
-    const index64 last = w_start + low + (G - 1) * w_g + (OC - 1) * w_n + (IC - 1) * w_c + TAPS - 1;
+    const index64 last = w_start + low + (G - 1) * w_g + (OC - 1) * w_n + (IC - 1) * w_c
+                       + (w_d > 0 ? (KD - 1) * w_d : 0) + TAPS - 1;
 
-    for (index64 ic = begin; ic < end; ic++) {
-        const index64 source = first + ic * w_c;
+    for (index64 term = begin; term < end; term++) {
+        const index64 source = first + term / IC * w_d + term % IC * w_c;
         vector taps[TAPS], partly[AH * KW];
         if (in_order && source + (channels - 1) * w_n + low + SQUARES * LANES - 1 <= last) {
             vector square[SQUARES * LANES];
@@ -83,7 +86,7 @@ kernel void transform_weights(
 #else
         UNROLLED for (int kw = 0; kw < KW; kw++) partly[kw] = taps[kw];
 #endif
-        global real *point = target + ic * BLOCK;
+        global real *point = target + term * BLOCK;
         UNROLLED for (int i = 0; i < AH; i++) {
             vector whole[AW];
 #if KW == 3
@@ -100,57 +103,63 @@ kernel void transform_weights(
 kernel void transform_data(
     WORK_ITEM
     global const element *x, global real *values,
-    const int G, const index64 IC, const int OD, const int OH, const int OW, const index64 N,
+    const int G, const index64 IC, const int KD, const int OD, const int OH, const int OW, const index64 N,
     const int ID, const int IH, const int IW, const int PD, const int PH, const int PW, const int padding_mode,
     const index64 BEGIN, const index64 END, const int TILES, GROUPED_VIEW(x))
 {
     transform_tiles(
-        WORK_ITEM_INDEX, x, values, G, IC, LANES, OD, OH, OW, N, ID, IH, IW, PD, PH, PW, padding_mode, BEGIN, END, TILES,
+        WORK_ITEM_INDEX, x, values, G, IC, LANES, KD, OD, OH, OW, N, ID, IH, IW, PD, PH, PW, padding_mode, BEGIN, END, TILES,
         x_start, x_g, x_n, x_c, x_d, x_h, x_w);
 }
 
-/* sums[t, oc] = sum over ic of weights[ic, oc] * values[ic / LANES, t, ic % LANES], for a point and COUNT tiles. */
+/* sums[t, oc] = sum over kd, ic of weights[kd, ic, oc] * values[kd, ic / LANES, t, ic % LANES], for a point and COUNT
+ * tiles. */
 #define DEFINE_PRODUCTS(NAME, COUNT) \
     APART void NAME( \
-        real *sums, global const real *weights, global const real *values, const index64 IC, const int TILES) \
+        real *sums, global const real *weights, global const real *values, const index64 IC, const int KD, \
+        const int TILES) \
     { \
-        for (index64 begin = 0; begin < IC; begin += CHANNELS) { \
-            const index64 end = begin + CHANNELS < IC ? begin + CHANNELS : IC; \
-            vector sum[(COUNT) * VECTORS]; \
-            UNROLLED for (int i = 0; i < (COUNT) * VECTORS; i++) sum[i] = splat(0); \
-            for (index64 ic = begin; ic < end; ic += LANES, values += TILES * LANES) { \
-                const int channels = end - ic < LANES ? end - ic : LANES; \
-                for (int c = 0; c < channels; c++, weights += BLOCK) { \
-                    vector weight[VECTORS]; \
-                    UNROLLED for (int v = 0; v < VECTORS; v++) weight[v] = load_vector(weights + v * LANES); \
-                    UNROLLED for (int t = 0; t < (COUNT); t++) { \
-                        const real value = values[t * LANES + c]; \
-                        UNROLLED for (int v = 0; v < VECTORS; v++) sum[t * VECTORS + v] += weight[v] * value; \
+        int is_first = 1; \
+        for (int kd = 0; kd < KD; kd++) \
+            for (index64 begin = 0; begin < IC; begin += CHANNELS) { \
+                const index64 end = begin + CHANNELS < IC ? begin + CHANNELS : IC; \
+                vector sum[(COUNT) * VECTORS]; \
+                UNROLLED for (int i = 0; i < (COUNT) * VECTORS; i++) sum[i] = splat(0); \
+                for (index64 ic = begin; ic < end; ic += LANES, values += TILES * LANES) { \
+                    const int channels = end - ic < LANES ? end - ic : LANES; \
+                    for (int c = 0; c < channels; c++, weights += BLOCK) { \
+                        vector weight[VECTORS]; \
+                        UNROLLED for (int v = 0; v < VECTORS; v++) weight[v] = load_vector(weights + v * LANES); \
+                        UNROLLED for (int t = 0; t < (COUNT); t++) { \
+                            const real value = values[t * LANES + c]; \
+                            UNROLLED for (int v = 0; v < VECTORS; v++) sum[t * VECTORS + v] += weight[v] * value; \
+                        } \
                     } \
                 } \
+                UNROLLED for (int i = 0; i < (COUNT) * VECTORS; i++, sums += LANES) \
+                    store_vector(sums, is_first ? sum[i] : load_private(sums) + sum[i]); \
+                sums -= (COUNT) * BLOCK; \
+                is_first = 0; \
             } \
-            UNROLLED for (int i = 0; i < (COUNT) * VECTORS; i++, sums += LANES) \
-                store_vector(sums, begin == 0 ? sum[i] : load_private(sums) + sum[i]); \
-            sums -= (COUNT) * BLOCK; \
-        } \
     }
 
 #include "winograd_products.h"
 
 /* A single output, by the rule. */
 APART real sum_by_the_rule(
-    global const element *x, global const element *w, const real bias, const index64 IC,
+    global const element *x, global const element *w, const real bias, const index64 IC, const int KD,
     const int ID, const int IH, const int IW, const int padding_mode, const int pd, const int ph, const int pw,
     const index64 x_first, const index64 x_c, const index64 x_d, const index64 x_h, const index64 x_w,
-    const index64 w_first, const index64 w_c, const index64 w_h, const index64 w_w)
+    const index64 w_first, const index64 w_c, const index64 w_d, const index64 w_h, const index64 w_w)
 {
-    const int id = source_of(pd, ID, padding_mode);
     real total = bias;
-    for (int k = 0; k < TAPS && id >= 0; k++) {
-        const int ih = source_of(ph + k / KW, IH, padding_mode), iw = source_of(pw + k % KW, IW, padding_mode);
-        if (ih < 0 || iw < 0) continue;
+    for (int k = 0; k < KD * TAPS; k++) {
+        const int kd = k / TAPS, kh = k % TAPS / KW, kw = k % KW;
+        const int id = source_of(pd + kd, ID, padding_mode);
+        const int ih = source_of(ph + kh, IH, padding_mode), iw = source_of(pw + kw, IW, padding_mode);
+        if (id < 0 || ih < 0 || iw < 0) continue;
         index64 at = x_first + id * x_d + ih * x_h + iw * x_w;
-        index64 tap = w_first + k / KW * w_h + k % KW * w_w;
+        index64 tap = w_first + kd * w_d + kh * w_h + kw * w_w;
         for (index64 ic = 0; ic < IC;) {
             real sum = 0;
             for (const index64 end = ic + CHANNELS < IC ? ic + CHANNELS : IC; ic < end; ic++, at += x_c, tap += w_c)
@@ -166,7 +175,7 @@ kernel void multiply_tiles(
     WORK_ITEM
     global const element *x, global const element *w, global const real *packed, global const real *values,
     global const element *b, EPILOGUE_ARRAYS, global element *y,
-    const int G, const int OC, const index64 IC, const int OD, const int OH, const int OW,
+    const int G, const int OC, const index64 IC, const int KD, const int OD, const int OH, const int OW,
     const int ID, const int IH, const int IW, const int PD, const int PH, const int PW, const int padding_mode,
     const index64 BEGIN, const index64 END, const int TILES, const int FROM, const int TO,
     GROUPED_VIEW(x), GROUPED_VIEW(w), GROUPED_VIEW(y), const index64 b_start, const index64 b_c, const int has_bias,
@@ -184,14 +193,14 @@ kernel void multiply_tiles(
     const index64 first = BEGIN + block * TILES;
     const int used = END - first < TILES ? END - first : TILES;
 
-    const index64 row_of_weights = IC * BLOCK + LANES;
-    const index64 row_of_values = (IC + LANES - 1) / LANES * TILES * LANES + LANES;
+    const index64 row_of_weights = KD * IC * BLOCK + LANES;
+    const index64 row_of_values = KD * ((IC + LANES - 1) / LANES) * TILES * LANES + LANES;
     packed += ((index64)g * OUTER + outer) * POINTS * row_of_weights;
     values += (g * BLOCKS + block) * POINTS * row_of_values;
     real sums[POINTS * MOST_TILES * BLOCK];
     for (int j = 0; j < POINTS; j++)
         PRODUCTS(used, sums + j * MOST_TILES * BLOCK, packed + j * row_of_weights, values + j * row_of_values, IC,
-                 TILES);
+                 KD, TILES);
 
     for (int v = 0; v * LANES < channels; v++) {
         real bias[LANES], lanes[LANES], pixels[MH * LINE * LANES], lines[MH * LINE * LANES];
@@ -252,9 +261,9 @@ kernel void multiply_tiles(
                 for (int k = 0; k < length && lanes[lane] != 0; k++) {
                     if (line[k] * 0 == 0) continue;
                     line[k] = sum_by_the_rule(
-                        x, w, bias[lane], IC, ID, IH, IW, padding_mode, at.od - PD, oh - PH, ow + k - PW,
+                        x, w, bias[lane], IC, KD, ID, IH, IW, padding_mode, at.od - PD, oh - PH, ow + k - PW,
                         x_start + at.n * x_n + g * x_g, x_c, x_d, x_h, x_w,
-                        w_start + g * w_g + (c + lane) * w_n, w_c, w_h, w_w);
+                        w_start + g * w_g + (c + lane) * w_n, w_c, w_d, w_h, w_w);
                 }
                 FINISH_RUN(line, length, (index64)g * OC + c + lane,
                            residual_start + at.n * residual_n + g * residual_g + (c + lane) * residual_c

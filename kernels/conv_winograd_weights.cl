@@ -38,7 +38,7 @@ kernel void transform_gradient(
     const index64 BEGIN, const index64 END, const int TILES, const int ROWS, GROUPED_VIEW(dy))
 {
     transform_tiles(
-        WORK_ITEM_INDEX, dy, values, G, OC, ROWS, OD, OH, OW, N, OD, OH, OW, 0, 0, 0, PADDING_ZEROS, BEGIN, END, TILES,
+        WORK_ITEM_INDEX, dy, values, G, OC, ROWS, 1, OD, OH, OW, N, OD, OH, OW, 0, 0, 0, PADDING_ZEROS, BEGIN, END, TILES,
         dy_start, dy_g, dy_n, dy_c, dy_d, dy_h, dy_w);
 }
 
@@ -106,12 +106,13 @@ APART real sum_by_the_rule(
     return total;
 }
 
-/* One work-item computes ROWS output times BLOCK input channels, over its share of the blocks of tiles. */
+/* One work-item computes ROWS output times BLOCK input channels, for a tap along depth, over its share of the blocks of
+ * tiles. */
 kernel void multiply_transformed(
     WORK_ITEM
     global const element *x, global const element *dy, global const real *data, global const real *gradient,
     global real *dw,
-    const int G, const int OC, const index64 IC, const int OD, const int OH, const int OW,
+    const int G, const int OC, const index64 IC, const int KD, const int OD, const int OH, const int OW,
     const int ID, const int IH, const int IW, const int PD, const int PH, const int PW, const int padding_mode,
     const index64 BEGIN, const index64 END, const int TILES, const int ROWS, const int PARTS,
     GROUPED_VIEW(x), GROUPED_VIEW(dy), GROUPED_VIEW(dw))
@@ -120,9 +121,10 @@ kernel void multiply_transformed(
     const index64 INNER = (IC + LANES - 1) / LANES, PAIRS = (INNER + VECTORS - 1) / VECTORS;
     const int OUTER = (OC + ROWS - 1) / ROWS;
     index64 item = WORK_ITEM_INDEX;
-    if (item >= (index64)PARTS * G * OUTER * PAIRS) return;
+    if (item >= (index64)PARTS * G * KD * OUTER * PAIRS) return;
     const int outer = item % OUTER; item /= OUTER;
     const index64 inner = item % PAIRS * VECTORS; item /= PAIRS;
+    const int kd = item % KD; item /= KD;
     const index64 g = item % G;
     const index64 part = item / G;
     const int first_oc = outer * ROWS, rows = OC - first_oc < ROWS ? OC - first_oc : ROWS;
@@ -130,19 +132,20 @@ kernel void multiply_transformed(
     const int channels = IC - first_ic < BLOCK ? IC - first_ic : BLOCK;
     const index64 first_block = BLOCKS * part / PARTS, end_block = BLOCKS * (part + 1) / PARTS;
 
-    const index64 row_of_data = INNER * TILES * LANES + LANES, row_of_gradient = (index64)OUTER * TILES * LANES + LANES;
+    const index64 row_of_data = KD * INNER * TILES * LANES + LANES;
+    const index64 row_of_gradient = (index64)OUTER * TILES * LANES + LANES;
     const index64 next = channels > LANES ? TILES * LANES : 0; /* beyond the last vector, that one again */
     real sums[POINTS * MOST_ROWS * BLOCK];
     for (index64 block = first_block; block < end_block; block++)
         for (int j = 0; j < POINTS; j++) {
             const index64 row = (g * BLOCKS + block) * POINTS + j;
-            PRODUCTS(rows, sums + j * MOST_ROWS * BLOCK, data + row * row_of_data + inner * TILES * LANES,
+            PRODUCTS(rows, sums + j * MOST_ROWS * BLOCK, data + row * row_of_data + (kd * INNER + inner) * TILES * LANES,
                      gradient + row * row_of_gradient + (index64)outer * TILES * LANES, TILES, next, block == first_block);
         }
 
     x += x_start + g * x_g + first_ic * x_c;
     dy += dy_start + g * dy_g + first_oc * dy_c;
-    dw += dw_start + part * G * OC * IC * TAPS + g * dw_g + first_oc * dw_n + first_ic * dw_c;
+    dw += dw_start + part * G * OC * IC * KD * TAPS + g * dw_g + first_oc * dw_n + first_ic * dw_c + kd * dw_d;
     const int side_by_side = dw_c == TAPS && dw_h == KW && dw_w == 1;
     const index64 first_tile = BEGIN + first_block * TILES;
     const index64 end_tile = BEGIN + end_block * TILES < END ? BEGIN + end_block * TILES : END;
@@ -161,7 +164,7 @@ kernel void multiply_transformed(
                 if (taps[i] * 0 == 0 || k >= TAPS) continue;
                 taps[i] = sum_by_the_rule(
                     x + c * x_c, dy + r * dy_c, first_tile, end_tile, TILES, OD, OH, OW, ID, IH, IW, padding_mode,
-                    -PD, k / KW - PH, k % KW - PW, x_n, x_d, x_h, x_w, dy_n, dy_d, dy_h, dy_w);
+                    kd - PD, k / KW - PH, k % KW - PW, x_n, x_d, x_h, x_w, dy_n, dy_d, dy_h, dy_w);
             }
             /* Side by side, what is beyond a channel's taps is overwritten by the next channel's. */
             global real *target = dw + r * dw_n + v * LANES * dw_c;

@@ -1,6 +1,6 @@
 /* Winograd's tiles: where they lie, and how they are read and transformed.
  *
- * transform_tiles makes values[g, tile / TILES, j, channel / STEP, tile % TILES, channel % STEP], with STEP of LANES
+ * transform_tiles makes values[g, tile / TILES, j, kd, channel / STEP, tile % TILES, channel % STEP], with STEP of LANES
  * places used, of the data; or, where OF_GRADIENT is defined, of the gradient of the outputs. LANES numbers lie between
  * one j and the next, lest all be kept in the same set of a cache. Tiles follow each other across the ends of rows,
  * planes and samples.
@@ -107,22 +107,24 @@ static inline int tiles_of_row(const tile_place *at, const int wanted, const int
     return rest < count ? rest : count;
 }
 
-/* One work-item transforms a vector of STEP channels of TILES tiles, those beyond END as zeros. */
+/* One work-item transforms a vector of STEP channels of TILES tiles, those beyond END as zeros, in the plane that one of
+ * KD taps along depth reads. */
 static inline void transform_tiles(
-    index64 item, global const element *x, global real *values, const int G, const index64 C, const int STEP,
+    index64 item, global const element *x, global real *values, const int G, const index64 C, const int STEP, const int KD,
     const int OD, const int OH, const int OW, const index64 N,
     const int ID, const int IH, const int IW, const int PD, const int PH, const int PW, const int padding_mode,
     const index64 BEGIN, const index64 END, const int TILES, GROUPED_VIEW(x))
 {
     const index64 BLOCKS = (END - BEGIN + TILES - 1) / TILES;
     const index64 INNER = (C + STEP - 1) / STEP;
-    if (item >= G * BLOCKS * INNER) return;
+    if (item >= G * BLOCKS * KD * INNER) return;
     const index64 inner = item % INNER; item /= INNER;
+    const int kd = item % KD; item /= KD;
     const index64 block = item % BLOCKS;
     const int g = item / BLOCKS;
     const int channels = C - inner * STEP < STEP ? C - inner * STEP : STEP;
-    const index64 row = INNER * TILES * LANES + LANES;
-    global real *target = values + (g * BLOCKS + block) * POINTS * row + inner * TILES * LANES;
+    const index64 row = KD * INNER * TILES * LANES + LANES;
+    global real *target = values + (g * BLOCKS + block) * POINTS * row + (kd * INNER + inner) * TILES * LANES;
 
     /* The last element, up to which neighbours may be read; none where elements of a row are no neighbours. */
     const int in_order = x_w == 1 && x_n >= 0 && x_g >= 0 && x_c >= 0 && x_d >= 0 && x_h >= 0;
@@ -138,7 +140,7 @@ static inline void transform_tiles(
         const int count = tiles_of_row(&at, used - tile, OW);
         const int columns = (count - 1) * MW + WIDTH;
         real line[(AH * COLUMNS + LANES) * LANES];
-        const int id = source_of(at.od - PD, ID, padding_mode);
+        const int id = source_of(at.od + kd - PD, ID, padding_mode);
         UNROLLED for (int i = 0; i < HEIGHT; i++) {
             const int oh = at.th * MH + i;
             const int ih = oh < OH + HEIGHT - MH ? source_of(oh - PH, IH, padding_mode) : -1;

@@ -27,6 +27,13 @@ LAYERS = {
     "a column of taps": ((2, 17, 9, 20), (40, 17, 3, 1), {"padding": (1, 0)}),
     "one axis": ((2, 9, 70), (35, 9, 3), {"padding": 1}),
     "planes": ((1, 3, 3, 6, 7), (17, 3, 1, 3, 3), {"padding": 1}),
+    "taps along depth": ((2, 17, 4, 9, 6), (35, 17, 3, 3, 3), {"padding": 1}),
+    "taps along depth and width": ((1, 20, 5, 3, 11), (3, 20, 2, 1, 3), {"padding": (1, 0, 1)}),
+    "taps along depth, in groups": (
+        (1, 6, 3, 5, 5),
+        (8, 3, 3, 3, 3),
+        {"groups": 2, "padding": (2, 1, 0), "flip": True},
+    ),
     "without a batch": ((4, 9, 9), (6, 4, 3, 3), {"padding": 1}),
 }
 
@@ -69,6 +76,8 @@ def test_both_passes_stay_within_the_class(whatever_it_costs, device, record, la
 def test_padding_holds_what_its_mode_says(whatever_it_costs, device, record, mode):
     x, w = normal(2, (2, 5, 7, 9), (20, 5, 3, 3))
     assert_within_class("conv2d", device, record, x, w, padding=((2, 1), (1, 2)), padding_mode=mode)
+    x, w = normal(2, (1, 5, 4, 7, 9), (20, 5, 3, 3, 3))
+    assert_within_class("conv3d", device, record, x, w, padding=((1, 2), (2, 1), (1, 2)), padding_mode=mode)
 
 
 def test_a_transposed_convolution_with_bias_and_epilogue(whatever_it_costs, device, record):
@@ -155,19 +164,20 @@ def test_a_plan_keeps_the_transformed_weights(device):
 
 @pytest.mark.parametrize("mode", ["zeros", "reflect"])
 @pytest.mark.parametrize("where", ["input", "weight", "both"])
-@pytest.mark.parametrize("kernel", [(3, 3), (1, 3), (3, 1)])
+@pytest.mark.parametrize("kernel", [(3, 3), (1, 3), (3, 1), (2, 3, 3)])
 def test_what_is_not_finite_stands_where_plain_products_put_it(whatever_it_costs, device, record, kernel, where, mode):
     random = np.random.default_rng(8)
-    x, w, bias = normal(8, (2, 18, 11, 10), (20, 18, *kernel), 20)
+    rank = len(kernel)
+    x, w, bias = normal(8, (2, 18, *(5, 11, 10)[-rank:]), (20, 18, *kernel), 20)
     for array in {"input": [x], "weight": [w], "both": [x, w]}[where]:
         at = random.choice(array.size, 5, replace=False)
         array.flat[at] = [np.nan, np.inf, -np.inf, np.inf, np.nan]
-    for corner in ((0, 0), (-1, -1)):
-        x[(0, 0, *corner)] = np.inf
+    for corner in (0, -1):
+        x[(0, 0, *rank * (corner,))] = np.inf
     arguments = {"padding": tuple(k // 2 for k in kernel), "padding_mode": mode}
     with clconv.accuracy("strict"):
-        exact = clconv.conv2d(x, w, bias, **arguments, device=device)
-    y = run_twice("conv2d", device, record, x, w, bias, **arguments)
+        exact = getattr(clconv, f"conv{rank}d")(x, w, bias, **arguments, device=device)
+    y = run_twice(f"conv{rank}d", device, record, x, w, bias, **arguments)
     for kind in (np.isnan, np.isposinf, np.isneginf):
         np.testing.assert_array_equal(kind(y), kind(exact))
     finite = np.isfinite(exact)

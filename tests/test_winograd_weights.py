@@ -23,6 +23,12 @@ LAYERS = {
     "padding beyond the window": ((1, 2, 4, 3), (3, 2, 3, 3), {"padding": 5}),
     "a rotated kernel": ((2, 4, 9, 10), (6, 4, 3, 3), {"flip": True}),
     "planes": ((1, 3, 3, 6, 7), (17, 3, 1, 3, 3), {"padding": 1}),
+    "taps along depth": ((2, 17, 4, 9, 6), (35, 17, 3, 3, 3), {"padding": 1}),
+    "taps along depth, in groups": (
+        (1, 6, 3, 5, 5),
+        (8, 3, 2, 3, 3),
+        {"groups": 2, "padding": (2, 1, 0), "flip": True},
+    ),
     "without a batch": ((4, 9, 9), (6, 4, 3, 3), {"padding": 1}),
 }
 
@@ -50,7 +56,8 @@ def chosen(problem, width=64, accuracy="default"):
 
 
 def gradient(dy, x, w, device="native", **arguments):
-    return clconv.conv2d_backward(dy, x, w, **arguments, **ONLY_WEIGHTS, device=device).weight
+    backward = getattr(clconv, f"conv{w.ndim - 2}d_backward")
+    return backward(dy, x, w, **arguments, **ONLY_WEIGHTS, device=device).weight
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -68,6 +75,9 @@ def test_padding_holds_what_its_mode_says(whatever_it_costs, device, record, mod
     padding = {"padding": ((2, 1), (1, 2)), "padding_mode": mode}
     problem = clconv.ConvProblem.from_shapes((2, 5, 7, 9), (20, 5, 3, 3), **padding)
     assert_within_class("conv2d_backward", device, record, *arrays(2, problem), **padding, **ONLY_WEIGHTS)
+    padding = {"padding": ((1, 2), (2, 1), (1, 2)), "padding_mode": mode}
+    problem = clconv.ConvProblem.from_shapes((1, 5, 4, 7, 9), (20, 5, 3, 3, 3), **padding)
+    assert_within_class("conv3d_backward", device, record, *arrays(2, problem), **padding, **ONLY_WEIGHTS)
 
 
 def test_a_transposed_convolution(whatever_it_costs, device, record):
@@ -92,13 +102,13 @@ def test_stages_and_parts_are_added(whatever_it_costs, monkeypatch, device, reco
     settings = {"_NEAR": 2**18, "_BLOCK": 2, "_TILES_PER_PART": 4, "_WORK_ITEMS": work_items}
     for name, value in settings.items():
         monkeypatch.setattr(conv_winograd_weights, name, value)
-    problem = clconv.ConvProblem.from_shapes((3, 20, 17, 18), (36, 20, 3, 3), padding=1)
+    problem = clconv.ConvProblem.from_shapes((1, 20, 3, 17, 18), (36, 20, 2, 3, 3), padding=1)
     plan = algorithms.plan_for("conv_bwd_weights", problem, Traits(64, vector_loops=True))
     kernels = [launch.kernel for launch in plan.launches]
     stage = ["transform_data", "transform_gradient", "multiply_transformed"]
     assert kernels[:6] == stage * 2
     assert ("sum_parts" in kernels) == (work_items > 1)
-    assert_within_class("conv2d_backward", device, record, *arrays(5, problem), padding=1, **ONLY_WEIGHTS)
+    assert_within_class("conv3d_backward", device, record, *arrays(5, problem), padding=1, **ONLY_WEIGHTS)
 
 
 def test_results_do_not_depend_on_threads():
@@ -117,26 +127,26 @@ def test_results_do_not_depend_on_threads():
 
 @pytest.mark.parametrize("mode", ["zeros", "reflect"])
 @pytest.mark.parametrize("where", [("dy",), ("x",), ("dy", "x")])
-@pytest.mark.parametrize("stages", [False, True])
+@pytest.mark.parametrize(("kernel", "stages"), [((3, 3), False), ((3, 3), True), ((2, 3, 3), False)])
 def test_what_is_not_finite_stands_where_plain_products_put_it(
-    whatever_it_costs, monkeypatch, device, record, stages, where, mode
+    whatever_it_costs, monkeypatch, device, record, kernel, stages, where, mode
 ):
     """Of the channels, some have numbers that are not finite, at places in the middle and in the corners."""
     if stages:
         monkeypatch.setattr(conv_winograd_weights, "_NEAR", 2**15)
         monkeypatch.setattr(conv_winograd_weights, "_BLOCK", 2)
         monkeypatch.setattr(conv_winograd_weights, "_TILES_PER_PART", 4)
-    padding = {"padding": 1, "padding_mode": mode}
-    problem = clconv.ConvProblem.from_shapes((2, 18, 11, 10), (20, 18, 3, 3), **padding)
+    padding, rank = {"padding": 1, "padding_mode": mode}, len(kernel)
+    problem = clconv.ConvProblem.from_shapes((2, 18, *(3, 11, 10)[-rank:]), (20, 18, *kernel), **padding)
     dy, x, w = arrays(7, problem)
     for array in ({"dy": dy, "x": x}[name] for name in where):
-        array[0, 1, 0, 0] = np.inf
-        array[1, 1, -1, -1] = -np.inf
-        array[1, 3, 0, 4] = np.nan
-        array[0, 17, 5, 5] = -np.inf
+        array[0, 1, ..., 0, 0] = np.inf
+        array[1, 1, ..., -1, -1] = -np.inf
+        array[1, 3, ..., 0, 4] = np.nan
+        array[0, 17, ..., 5, 5] = -np.inf
     with clconv.accuracy("strict"):
         exact = gradient(dy, x, w, device, **padding)
-    dw = run_twice("conv2d_backward", device, record, dy, x, w, **padding, **ONLY_WEIGHTS).weight
+    dw = run_twice(f"conv{rank}d_backward", device, record, dy, x, w, **padding, **ONLY_WEIGHTS).weight
     for kind in (np.isnan, np.isposinf, np.isneginf):
         np.testing.assert_array_equal(kind(dw), kind(exact))
     finite = np.isfinite(exact)

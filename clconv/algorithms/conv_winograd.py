@@ -18,8 +18,8 @@ from clconv.problem.window import PADDING_MODES
 __all__ = ["bwd_data_refusal", "fwd_refusal", "plan_bwd_data", "plan_fwd"]
 
 _FILE = "conv_winograd.cl"
-#: Kernels that there is code for, with the outputs of their tiles along each axis of three taps.
-_TILES = {(1, 3, 3): (4, 2), (1, 1, 3): (4,), (1, 3, 1): (4,)}
+#: Taps along height and width that there is code for, with the outputs of their tiles along each axis of three taps.
+_TILES = {(3, 3): (4, 2), (1, 3): (4,), (3, 1): (4,)}
 #: Vectors of output channels of a work-item, and numbers of tiles that there is code for, by the width of registers.
 _VECTORS = 2
 _COUNTS = {64: (4, 8, 11, 14), 32: (4, 6), 16: (4, 6)}
@@ -60,14 +60,14 @@ class Tiling(NamedTuple):
     @property
     def points(self) -> int:
         """Numbers that a tile is transformed into."""
-        return math.prod(self.tile + 2 for window in self.this.windows if window.kernel == 3)
+        return math.prod(self.tile + 2 for window in self.this.windows[1:] if window.kernel == 3)
 
     @property
     def tiles(self) -> int:
         """Tiles of a channel, over all samples."""
-        return self.this.N * math.prod(
-            -(-window.output // self.tile) if window.kernel == 3 else window.output for window in self.this.windows
-        )
+        depth, *plane = self.this.windows
+        tiles = (-(-window.output // self.tile) if window.kernel == 3 else window.output for window in plane)
+        return self.this.N * depth.output * math.prod(tiles)
 
     @property
     def run(self) -> int:
@@ -76,9 +76,14 @@ class Tiling(NamedTuple):
         return min(counts, key=lambda count: self._computed(count) + -(-self.tiles // count))
 
     @property
+    def depth(self) -> int:
+        """Taps along depth, which are summed over like input channels."""
+        return self.this.windows[0].kernel
+
+    @property
     def inner(self) -> int:
-        """Vectors of input channels."""
-        return -(-self.this.IC // self.lanes)
+        """Vectors of input channels, for all taps along depth."""
+        return self.depth * -(-self.this.IC // self.lanes)
 
     @property
     def blocks(self) -> int:
@@ -88,7 +93,7 @@ class Tiling(NamedTuple):
     @property
     def block_elements(self) -> int:
         """Elements of the transformed weights of a block of output channels, in all groups."""
-        return self.G * self.points * (self.this.IC * self.block + self.lanes)
+        return self.G * self.points * (self.depth * self.this.IC * self.block + self.lanes)
 
     @property
     def near_blocks(self) -> int:
@@ -119,7 +124,7 @@ class Tiling(NamedTuple):
     @property
     def cost(self) -> int:
         """How many multiply-adds of a vector everything takes, with weights that are transformed or not."""
-        OC, IC = self.blocks * _VECTORS, self.this.IC
+        OC, IC = self.blocks * _VECTORS, self.depth * self.this.IC
         is_far = self.near_blocks == self.blocks and self.weight_elements * self.real_bytes > _NEAR_WEIGHTS
         products = self._computed(self.run) * OC * IC
         transforms = self.tiles * (_DATA * self.inner + _SUMS * OC)
@@ -187,7 +192,7 @@ def _weights(tiling: Tiling, problem: ConvProblem, block: int) -> Launch:
         _FILE,
         "transform_weights",
         _defines(tiling, problem),
-        problem.G * -(-channels // tiling.lanes) * -(-this.IC // _RUN),
+        problem.G * -(-channels // tiling.lanes) * -(-tiling.depth * this.IC // _RUN),
         {"w": this.arrays[1], "packed": _workspace(this)[0]},
         {**this.sizes(problem.G), "RUN": _RUN, "FROM": block, "TO": end},
         _WEIGHTS * (end - block) * tiling.block_elements,
@@ -247,9 +252,9 @@ def shape_refusal(problem: ConvProblem, traits: Traits) -> str | None:
         return no_vectors(traits)
     if problem.dtype == "float16":
         return "arrays of halves are not transformed"
-    if tuple(window.kernel for window in problem.windows) not in _TILES:
+    if tuple(window.kernel for window in problem.windows[1:]) not in _TILES:
         kernel = "x".join(str(window.kernel) for window in problem.windows[-problem.rank :])
-        return f"a kernel of {kernel} does not have three taps along one or two axes"
+        return f"a kernel of {kernel} does not have three taps along height, width or both"
     if any(window.stride > 1 for window in problem.windows):
         return "the stride is not 1"
     if any(window.dilation > 1 for window in problem.windows):
@@ -273,7 +278,7 @@ def _cost_refusal(this: Pass, problem: ConvProblem, traits: Traits) -> str | Non
 
 def _tiling(this: Pass, problem: ConvProblem, traits: Traits) -> Tiling:
     """Return the tiles that cost least."""
-    choices = _TILES[1, this.windows[1].kernel, this.windows[2].kernel]
+    choices = _TILES[this.windows[1].kernel, this.windows[2].kernel]
     tilings = [
         Tiling(this, problem.G, tile, problem.real_bytes, traits.vector_bytes, traits.prepared) for tile in choices
     ]

@@ -65,8 +65,13 @@ class Tiling(NamedTuple):
         return min(counts, key=lambda count: -(-self.problem.OCG // count) * (count + 1))
 
     @property
+    def depth(self) -> int:
+        """Taps along depth."""
+        return self.problem.windows[0].kernel
+
+    @property
     def inner(self) -> int:
-        """Vectors of input channels."""
+        """Vectors of input channels, for a tap along depth."""
         return -(-self.problem.ICG // self.lanes)
 
     @property
@@ -77,13 +82,13 @@ class Tiling(NamedTuple):
     @property
     def stages(self) -> int:
         """How often data and gradients are transformed and then multiplied: so that they stay near."""
-        vectors = self.problem.G * _POINTS * self.tiles * (self.inner + self.outer)
+        vectors = self.problem.G * _POINTS * self.tiles * (self.depth * self.inner + self.outer)
         return max(1, min(self.tiles // _TILES_PER_PART, -(-vectors * self.vector_bytes // _NEAR)))
 
     @property
     def items(self) -> int:
         """Work-items of a part."""
-        return self.problem.G * self.outer * -(-self.inner // _VECTORS)
+        return self.problem.G * self.depth * self.outer * -(-self.inner // _VECTORS)
 
     @property
     def parts(self) -> int:
@@ -107,9 +112,9 @@ class Tiling(NamedTuple):
 
     def cost(self) -> int:
         """Return how many multiply-adds of a vector everything takes."""
-        outputs = self.outer * self.rows * -(-self.inner // _VECTORS) * _VECTORS
-        transforms = _DATA * self.inner + _GRADIENT * self.outer
-        sums = self.stages * self.parts * self.problem.OCG * self.inner * _SUMS
+        outputs = self.depth * self.outer * self.rows * -(-self.inner // _VECTORS) * _VECTORS
+        transforms = _DATA * self.depth * self.inner + _GRADIENT * self.outer
+        sums = self.stages * self.parts * self.problem.OCG * self.depth * self.inner * _SUMS
         return self.problem.G * _POINTS * (self.tiles * (outputs + transforms) + sums)
 
 
@@ -118,17 +123,17 @@ def bwd_weights_refusal(problem: ConvProblem, traits: Traits) -> str | None:
     refusal = shape_refusal(problem, traits)
     if refusal:
         return refusal
-    if [window.kernel for window in problem.windows] != [1, 3, 3]:
+    if [window.kernel for window in problem.windows[1:]] != [3, 3]:
         return "a kernel with three taps along one axis is not 3x3"
     tiling = Tiling(problem, traits.vector_bytes)
     if tiling.lanes < min(_ROWS[traits.vector_bytes]):
         return f"vectors of {tiling.lanes} numbers are too short"
     if not (tiling.tiles and problem.OCG and problem.ICG):
         return "there is nothing to sum"
-    if max(tiling.elements(tiling.inner), tiling.elements(tiling.outer)) > LARGEST_COPY:
+    if max(tiling.elements(tiling.depth * tiling.inner), tiling.elements(tiling.outer)) > LARGEST_COPY:
         return "the transformed data are too large"
     outputs = problem.N * math.prod(window.output for window in problem.windows)
-    direct = problem.G * problem.OCG * problem.ICG * 9 * (outputs + _STORED) // tiling.lanes
+    direct = problem.G * problem.OCG * problem.ICG * tiling.depth * 9 * (outputs + _STORED) // tiling.lanes
     own = tiling.cost()
     if direct < _WORTH_IT * own:
         return f"{direct} products of vectors do without transforms what costs {own} with them"
@@ -139,7 +144,10 @@ def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
     """Plan the gradient of the weight: operands x, dy, dw."""
     tiling = Tiling(problem, traits.vector_bytes)
     stages = tuple(launch for stage in range(tiling.stages) for launch in _stage(tiling, stage))
-    elements = {"x_transformed": tiling.elements(tiling.inner), "dy_transformed": tiling.elements(tiling.outer)}
+    elements = {
+        "x_transformed": tiling.elements(tiling.depth * tiling.inner),
+        "dy_transformed": tiling.elements(tiling.outer),
+    }
     plan = Plan(stages, {name: size * problem.real_bytes for name, size in elements.items()})
     return weights_of_parts(problem, plan, tiling.parts) if tiling.parts > 1 else plan
 
@@ -163,10 +171,10 @@ def _stage(tiling: Tiling, stage: int) -> Iterator[Launch]:
         "conv_winograd.cl",
         "transform_data",
         (*defines, ("KH", 3), ("KW", 3), ("TILE", _TILE)),
-        items * tiling.inner,
+        items * tiling.depth * tiling.inner,
         {"x": "x", "values": "x_transformed"},
         numbers,
-        _DATA * tiling.elements(tiling.inner),
+        _DATA * tiling.elements(tiling.depth * tiling.inner),
         local_size=1,
         walks={"x": this.walks[0]},
     )
