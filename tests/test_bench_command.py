@@ -122,6 +122,17 @@ def test_an_interrupt_keeps_what_was_measured(monkeypatch, tmp_path, capsys):
     assert len(json.loads(path.read_text())["rows"]) == 1
 
 
+def test_an_interrupt_before_anything_was_measured_claims_nothing(monkeypatch, capsys):
+    def interrupted(*arguments, **keywords):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "measured", interrupted)
+    assert cli.main(TINY) == 0
+    printed = capsys.readouterr().out
+    assert "Nothing was measured." in printed
+    assert "within its bound" not in printed
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

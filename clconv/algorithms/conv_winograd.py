@@ -248,6 +248,7 @@ def _stage(tiling: Tiling, problem: ConvProblem, begin: int) -> dict[str, int]:
 
 
 def shape_refusal(problem: ConvProblem, traits: Traits) -> str | None:
+    """Return why the shapes or the device leave nothing to transform, whatever it costs, or None."""
     if not traits.vector_bytes:
         return no_vectors(traits)
     if problem.dtype == "float16":

@@ -236,6 +236,9 @@ def _rows(
 
 
 def _summarise(arguments: argparse.Namespace, rows: list[Row], console: Console) -> None:
+    if not rows:
+        console.print("Nothing was measured.")
+        return
     means = report.means(rows)
     if means and not arguments.scale:
         console.print(f"\n{report.MEANS_HEADING}")
