@@ -41,8 +41,9 @@ static pthread_cond_t work_is_done = PTHREAD_COND_INITIALIZER;
 static struct job job;
 static _Atomic unsigned long generation; /* counts the jobs */
 static int workers;              /* threads started */
-static int wanted;               /* how many of them take part in this job */
-static _Atomic int unfinished;   /* how many of those have not ended it */
+static int wanted;               /* how many of them may take part in this job */
+static int is_open;              /* whether they still may */
+static _Atomic int working;      /* how many of them do */
 static pthread_once_t fork_handler = PTHREAD_ONCE_INIT;
 
 #if defined(__linux__)
@@ -105,11 +106,12 @@ static void *worker(void *start)
     for (;;) {
         if (generation == seen) await_job(seen);
         seen = generation;
-        if (rank >= wanted) continue;
+        if (rank >= wanted || !is_open) continue;
+        working++;
         pthread_mutex_unlock(&state);
         work_on_job();
         pthread_mutex_lock(&state);
-        if (--unfinished == 0) pthread_cond_signal(&work_is_done);
+        if (--working == 0) pthread_cond_signal(&work_is_done);
     }
     return 0;
 }
@@ -169,16 +171,21 @@ void clconv_run(clconv_function function, const union clconv_argument *arguments
     generation++;
     start_workers(threads - 1);
     keep_away_from_caller();
-    wanted = unfinished = workers < threads - 1 ? workers : threads - 1;
+    wanted = threads - 1;
+    is_open = 1;
     pthread_cond_broadcast(&work_is_there);
     pthread_mutex_unlock(&state);
 
     work_on_job();
 
-    for (const int64_t end = nanoseconds() + PATIENCE; atomic_load(&unfinished) > 0 && nanoseconds() < end;)
+    /* All items are taken. A worker that has not come yet, because others have its processor, is not waited for. */
+    pthread_mutex_lock(&state);
+    is_open = 0;
+    pthread_mutex_unlock(&state);
+    for (const int64_t end = nanoseconds() + PATIENCE; atomic_load(&working) > 0 && nanoseconds() < end;)
         sched_yield();
     pthread_mutex_lock(&state);
-    while (unfinished > 0) pthread_cond_wait(&work_is_done, &state);
+    while (working > 0) pthread_cond_wait(&work_is_done, &state);
     pthread_mutex_unlock(&state);
     pthread_mutex_unlock(&busy);
 }
