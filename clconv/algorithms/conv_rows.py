@@ -203,7 +203,7 @@ def _refusal(this: Pass, problem: ConvProblem, traits: Traits) -> str | None:
         return f"{copied} elements to copy with their padding are more than {LARGEST_COPY}"
     terms = this.IC * math.prod(window.kernel for window in this.windows)
     own = _products(this, problem, traits, _tile(this, problem, traits))
-    own *= terms + (_DENSE_OUTPUT if _is_gapless(this) else _OUTPUT)
+    own *= terms + (_DENSE_OUTPUT if _is_gapless(this) and not _is_padded(this) else _OUTPUT)
     products = conv_direct.padded_products(this, problem, traits)
     skips = any(window.stride > window.kernel for window in this.windows)
     direct = products * (terms * (_PRODUCT_OF_FAR_VALUES if skips else 1) + _DIRECT_OUTPUT)
