@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from clconv.accuracy import accuracy_in_force
@@ -79,7 +78,7 @@ def explain(
       algorithm  ...
     """
     geometry = geometry_of(operation, stride, padding, dilation, groups, padding_mode, flip, output_padding)
-    problem = replace(geometry.problem_of(input_shape, tuple(weight_shape), bias, dtype), dense=("x", "dy"))
+    problem = geometry.problem_of(input_shape, tuple(weight_shape), bias, dtype).without_gaps()
     executor, accuracy = executor_in_force(device), accuracy_in_force()
     executor.check_dtype(dtype)
     forward, data_gradient = ("conv_bwd_data", "conv_fwd") if problem.transposed else ("conv_fwd", "conv_bwd_data")

@@ -1,5 +1,6 @@
 /* Convolution by Winograd's short convolutions, for processors: stride 1, dilation 1, three taps along width, height
- * or both, and any along depth. It computes the same sum as conv_direct.cl, in the same letters, and by the same walks over the arrays,
+ * or both, and any along depth. It computes the same sum as conv_direct.cl, in the same letters, and by the same walks over
+ * the arrays,
  *
  *     y[n, g, oc, o] = b[g, oc] + sum over ic, k of w[g, oc, ic, k] * x[n, g, ic, source(o - P + k)]
  *

@@ -21,8 +21,10 @@ kernel void channel_sums(
     const index64 c = item % C;
     const index64 slice = item / C;
 
-    /* Axes that continue each other are one row. */
-    index64 length = W;
+    /* Axes that continue each other are one row, and so is the batch where there is nothing else. */
+    const int is_batch = (index64)D * H * W == 1;
+    const index64 step = is_batch ? a_n : a_w;
+    index64 length = is_batch ? N : W;
     int heights = H, depths = D;
     if (H == 1 || a_h == length * a_w) {
         length *= H;
@@ -41,12 +43,12 @@ kernel void channel_sums(
         const index64 first = term % length;
         const index64 count = length - first < end - term ? length - first : end - term;
         const int h = row % heights; row /= heights;
-        const index64 at = AT(a, row / depths, c, row % depths, h, first);
+        const index64 at = AT(a, row / depths, c, row % depths, h, 0) + first * step;
         index64 k = 0;
-        if (a_w == 1)
+        if (step == 1)
             for (; k + SIDE <= count; k += SIDE)
                 UNROLLED for (int s = 0; s < SIDE; s++) side[s] += load(a, at + k + s);
-        for (; k < count; k++) side[k % SIDE] += load(a, at + k * a_w);
+        for (; k < count; k++) side[k % SIDE] += load(a, at + k * step);
         term += count;
     }
     UNROLLED for (int width = SIDE / 2; width > 0; width /= 2)

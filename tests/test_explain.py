@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import clconv
 from clconv.algorithms import ALGORITHMS, alternatives, plan_for
 from clconv.cli import main
 from clconv.devices import executor_in_force
+from clconv.executor import watched_runs
 from clconv.native import executor as native_executor
 
 LAYER = {"stride": 2, "padding": ((0, 1), (1, 1)), "bias": True}
@@ -43,6 +45,32 @@ def test_every_pass_is_there_with_its_algorithms_launches_and_workspace(device):
 
 
 @pytest.mark.skipif(native_executor.why_unusable() is not None, reason="no native device")
+@pytest.mark.parametrize(
+    ("input_shape", "weight_shape", "arguments"),
+    [
+        ((2, 16, 20, 20), (32, 16, 3, 3), {"padding": 1}),
+        ((1, 64, 14, 14), (64, 64, 1, 1), {}),
+        ((8, 16, 16, 16), (64, 16, 16, 16), {}),  # a matrix product, which reads the weights where they lie
+        ((8, 16, 16, 16), (64, 16, 16, 16), {"flip": True}),  # and one that reads them backwards
+        ((2, 8, 21, 21), (8, 8, 3, 3), {"stride": 2}),
+    ],
+)
+def test_it_tells_what_calls_on_arrays_without_gaps_do(input_shape, weight_shape, arguments):
+    text = clconv.explain("conv2d", input_shape, weight_shape, **arguments, device="native")
+    told = [[line.split()[0 if line[2] == " " else 1] for line in section.splitlines() if ".cl," in line]
+            for section in text.split("\n\n")[1:]]  # fmt: skip
+    x, w = np.zeros(input_shape, "float32"), np.zeros(weight_shape, "float32")
+    dy = np.zeros_like(clconv.conv2d(x, w, **arguments, device="native"))
+    done = []
+    with watched_runs() as runs:
+        clconv.conv2d(x, w, **arguments, device="native")
+        for wanted in range(2):
+            mask = tuple(place == wanted for place in range(3))
+            clconv.conv2d_backward(dy, x, w, **arguments, output_mask=mask, device="native")
+    done = [[launch.kernel for launch in run.plan.launches if launch.items] for run in runs]
+    assert told == done
+
+
 def test_the_command_prints_the_same(capsys):
     expected = clconv.explain("conv2d", *SHAPES, **LAYER, device="native")
     assert main([*COMMAND, *ARGUMENTS, "--device", "native"]) == 0

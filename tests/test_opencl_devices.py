@@ -402,6 +402,19 @@ def test_offsets_strides_and_negative_strides_of_device_arrays_are_followed(name
 
 
 @on_opencl
+def test_slices_of_a_device_array_are_computed_each_at_its_place(name, queue_of):
+    """What is kept for a plan depends on where its arrays begin."""
+    queue = queue_of(name)
+    x, w = integers(40, 2, 6), integers(3, 2, 3, seed=1)
+    on_device, weight = cl_array.to_device(queue, x), cl_array.to_device(queue, w)
+    expected = correlated(x, w)
+    for first in (0, 1, 39, 7, 0, 1):
+        np.testing.assert_array_equal(
+            clconv.conv1d(on_device[first : first + 1], weight).get(), expected[first : first + 1]
+        )
+
+
+@on_opencl
 def test_out_takes_a_device_array_even_a_strided_view(name, queue_of):
     queue = queue_of(name)
     x, w = integers(1, 2, 30), integers(3, 2, 4, seed=1)
@@ -866,15 +879,18 @@ def test_a_fork_before_anybody_asked_for_opencl_may_use_it():
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no way to say which processors a process may use")
 def test_pocl_is_asked_to_spread_its_threads_unless_the_user_chose_or_the_process_may_not_use_all(monkeypatch):
-    everywhere = set(range(os.cpu_count()))
+    everywhere = set(range(os.sysconf("SC_NPROCESSORS_CONF")))
+    asked = []
+    monkeypatch.setattr(runtimes.cl, "get_platforms", lambda: [asked.append(os.environ.get("POCL_AFFINITY"))])
     for allowed, chosen, expected in (
         (everywhere, None, "1"),
         (everywhere, "0", "0"),
         (everywhere - {0}, None, None),
     ):
         monkeypatch.setattr(os, "sched_getaffinity", lambda process, allowed=allowed: allowed)
-        monkeypatch.delenv("POCL_AFFINITY", raising=False)
-        if chosen is not None:
-            monkeypatch.setenv("POCL_AFFINITY", chosen)
-        assert runtimes.platforms()
-        assert os.environ.get("POCL_AFFINITY") == expected
+        monkeypatch.setenv("POCL_AFFINITY", chosen or "")
+        if chosen is None:
+            monkeypatch.delenv("POCL_AFFINITY")
+        runtimes.platforms()
+        assert asked[-1] == expected
+        assert os.environ.get("POCL_AFFINITY") == chosen

@@ -207,7 +207,7 @@ def _refusal(this: Pass, problem: ConvProblem, traits: Traits) -> str | None:
     products = conv_direct.padded_products(this, problem, traits)
     skips = any(window.stride > window.kernel for window in this.windows)
     direct = products * (terms * (_PRODUCT_OF_FAR_VALUES if skips else 1) + _DIRECT_OUTPUT)
-    if not traits.prepared:
+    if not (traits.prepared and this.arrays[1] == "w"):
         is_turned = this.walks[1].axes[1] == (1, 1) and terms > this.IC
         direct += (_DIRECT_TURNED_WEIGHT if is_turned else _DIRECT_WEIGHT) * this.OC * terms
     return None if own < direct else f"direct does with {direct:.0f} products what costs {own:.0f} here"

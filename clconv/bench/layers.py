@@ -139,7 +139,8 @@ class Case(NamedTuple):
 @functools.lru_cache(maxsize=1024)
 def _problem(this: Layer, batch: int, dtype: str) -> ConvProblem:
     make = ConvProblem.from_transposed_shapes if this.transposed else ConvProblem.from_shapes
-    return make((batch, this.channels, *this.extents), this.weight_shape, **this.arguments, dtype=dtype)
+    problem = make((batch, this.channels, *this.extents), this.weight_shape, **this.arguments, dtype=dtype)
+    return problem.without_gaps()
 
 
 def layer(

@@ -132,6 +132,8 @@ class ConvPlan:
         self._arrays = {name: array if array is None else executor.snapshot(array) for name, array in arrays.items()}
         self._layouts: dict[Any, tuple[_Prepared, Layouts]] = {}
         self._with_gaps: _Prepared | None = None
+        is_walked = not self._problem.flip and is_dense(self._arrays["weight"], self._problem.rank)
+        self._dense_weights = ("w",) if is_walked else ()
         self._dense = prepared = _Prepared(self, dense=True)
         self.algorithm, self.error = prepared.algorithm.name, prepared.algorithm.error
         self.alternatives = prepared.alternatives
@@ -223,7 +225,7 @@ class _Prepared:
     def __init__(self, owner: ConvPlan, dense: bool) -> None:
         transposed = owner._problem.transposed
         operation, *self._walked = ("conv_bwd_data", "dy", "dx") if transposed else ("conv_fwd", "x", "y")
-        self._problem = replace(owner._problem, dense=(self._walked[0],) if dense else ())
+        self._problem = replace(owner._problem, dense=owner._dense_weights + ((self._walked[0],) if dense else ()))
         executor = owner._executor
         what = operation, self._problem, executor.traits._replace(prepared=True), owner.accuracy
         self.algorithm, self.alternatives = algorithm_for(*what), alternatives(*what)

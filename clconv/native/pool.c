@@ -124,6 +124,8 @@ static void empty_pool_of_child(void)
     pthread_cond_init(&work_is_there, 0);
     pthread_cond_init(&work_is_done, 0);
     workers = 0;
+    is_open = 0;
+    working = 0;
 #if defined(__linux__)
     avoiding = 0;
 #endif

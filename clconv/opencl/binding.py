@@ -6,6 +6,7 @@ import functools
 import threading
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyopencl as cl
 
 from clconv import kernel_source
@@ -13,10 +14,11 @@ from clconv.executor import Layouts, ordered_arguments, written_by
 from clconv.opencl.programs import Programs
 from clconv.plan import Launch, Plan
 
-__all__ = ["Bindings", "BoundLaunch", "BoundPlan", "bindings_of"]
+__all__ = ["Bindings", "BoundLaunch", "Names", "bindings_of", "names_of"]
 
-#: Plans that a thread keeps ready.
+#: Plans, each for layouts of operands, that a thread keeps ready; and plans whose names are kept.
 _MOST_KEPT = 1024
+_TYPES = {"int": np.int32, "index64": np.int64, "real": np.float32}
 
 
 class BoundLaunch(NamedTuple):
@@ -28,12 +30,19 @@ class BoundLaunch(NamedTuple):
     local: tuple[int]
 
 
-class BoundPlan(NamedTuple):
-    """The launches of a plan, and the names of the operands, workspace and constants that they use and write."""
+class Names(NamedTuple):
+    """The operands, workspace and constants that the launches of a plan use, and those that they write."""
 
-    launches: tuple[BoundLaunch, ...]
     used: frozenset[str]
     written: frozenset[str]
+
+
+@functools.lru_cache(maxsize=_MOST_KEPT)
+def names_of(plan: Plan) -> Names:
+    """Return the names of what a plan uses and writes."""
+    launches = [launch for launch in plan.launches if launch.items]
+    used = frozenset(name for launch in launches for name in launch.arrays.values())
+    return Names(used, frozenset(name for launch in launches for name in written_by(launch)))
 
 
 @functools.lru_cache(maxsize=64)
@@ -49,36 +58,31 @@ class Bindings:
         self._programs = programs
         self._of_thread = threading.local()
 
-    def bound(self, plan: Plan, layouts: Layouts) -> BoundPlan:
-        """Return a plan for operands with these layouts as this thread may run it."""
-        kept: dict[Any, BoundPlan] = self._of_thread.__dict__.setdefault("plans", {})
-        key = plan, layouts
-        if key not in kept:
-            if len(kept) >= _MOST_KEPT:
-                kept.clear()
-            kept[key] = self._bind(plan, layouts)
-        return kept[key]
+    def bound(self, plan: Plan, layouts: Layouts) -> tuple[BoundLaunch, ...]:
+        """Return the launches of a plan, for operands with these layouts, that this thread may run."""
+        if not hasattr(self._of_thread, "bound"):
+            self._of_thread.bound = functools.lru_cache(maxsize=_MOST_KEPT)(self._bind)
+        launches: tuple[BoundLaunch, ...] = self._of_thread.bound(plan, layouts)
+        return launches
 
-    def _bind(self, plan: Plan, layouts: Layouts) -> BoundPlan:
-        launches = [launch for launch in plan.launches if launch.items]
-        return BoundPlan(
-            tuple(self._bind_launch(launch, layouts) for launch in launches),
-            frozenset(name for launch in launches for name in launch.arrays.values()),
-            frozenset(name for launch in launches for name in written_by(launch)),
-        )
+    def _bind(self, plan: Plan, layouts: Layouts) -> tuple[BoundLaunch, ...]:
+        return tuple(self._bind_launch(launch, layouts) for launch in plan.launches if launch.items)
 
     def _bind_launch(self, launch: Launch, layouts: Layouts) -> BoundLaunch:
         kernel = self._programs.kernel(launch.file, launch.kernel, launch.defines)
+        types = _TYPES | {"real": np.float64} if ("ELEMENT", 64) in launch.defines else _TYPES
         values = ordered_arguments(launch, layouts)
-        parameters = kernel_source.signatures(launch.file)[launch.kernel]
-        arrays = [number for number, parameter in enumerate(parameters) if parameter.is_array]
-        kernel.set_args(*(None if number in arrays else value for number, value in enumerate(values)))
+        arrays = []
+        for number, (parameter, value) in enumerate(
+            zip(kernel_source.signatures(launch.file)[launch.kernel], values, strict=True)
+        ):
+            if not parameter.is_array:
+                kernel.set_arg(number, types[parameter.type](value))
+            elif value is None:
+                kernel.set_arg(number, None)
+            else:
+                arrays.append((number, value))
         device = self._programs.device
         most = kernel.get_work_group_info(cl.kernel_work_group_info.WORK_GROUP_SIZE, device)
         local = min(launch.local_size, most, device.max_work_item_sizes[0])
-        return BoundLaunch(
-            kernel,
-            tuple((number, values[number]) for number in arrays if values[number] is not None),
-            (-(-launch.items // local) * local,),
-            (local,),
-        )
+        return BoundLaunch(kernel, tuple(arrays), (-(-launch.items // local) * local,), (local,))

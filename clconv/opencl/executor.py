@@ -17,7 +17,7 @@ from clconv.arrays import is_device_array
 from clconv.errors import DeviceMemoryError, Unsupported
 from clconv.executor import Executor, Layouts
 from clconv.host_memory import empty
-from clconv.opencl.binding import BoundPlan, bindings_of
+from clconv.opencl.binding import BoundLaunch, bindings_of, names_of
 from clconv.opencl.memory import HostBuffers, copy_of_span, one_span_or_contiguous, runs_in_host_memory
 from clconv.opencl.programs import Programs
 from clconv.opencl.runtimes import POCL, check_process
@@ -114,19 +114,18 @@ class OpenCLExecutor(Executor):
 
     def _run_on_host_arrays(self, plan: Plan, layouts: Layouts, given: Mapping[str, Any]) -> None:
         queue = self._queue()
-        bound = self._bindings.bound(plan, layouts)
+        names = names_of(plan)
         buffers = HostBuffers(self._programs.context, self.in_host_memory)
         memory, moved = {}, {}
         # Results first: OpenCL leaves open what overlapping buffers in host memory do, so an input that shares its span
         # with a result, as interleaved views do, gets a copy.
-        for name in sorted(bound.used & given.keys(), key=lambda name: name not in bound.written):
+        for name in sorted(names.used & given.keys(), key=lambda name: name not in names.written):
             array = given[name]
             if is_device_array(array):
                 memory[name], moved[name] = _memory_of(array), _offset(array)
             else:
-                memory[name], moved[name] = buffers.add(array, name in bound.written)
-        if any(moved.values()):
-            bound = self._bindings.bound(plan, _moved(layouts, moved))
+                memory[name], moved[name] = buffers.add(array, name in names.written)
+        bound = self._bindings.bound(plan, _moved(layouts, moved) if any(moved.values()) else layouts)
         memory |= self._constants(plan) | self._kept_workspace(_workspace_sizes(plan, memory))
         try:
             event = _enqueue(queue, bound, memory, None)
@@ -147,7 +146,7 @@ class OpenCLExecutor(Executor):
         events = [event for array in given.values() for event in array.events]
         event = _enqueue(queue, bound, memory, events)
         if event is not None:
-            for name in bound.written & given.keys():
+            for name in names_of(plan).written & given.keys():
                 given[name].add_event(event)
 
     def _constants(self, plan: Plan) -> dict[str, Any]:
@@ -188,10 +187,10 @@ class OpenCLExecutor(Executor):
         return self._of_thread.queue
 
 
-def _enqueue(queue: Any, bound: BoundPlan, memory: Mapping[str, Any], wait_for: list[Any] | None) -> Any:
+def _enqueue(queue: Any, bound: tuple[BoundLaunch, ...], memory: Mapping[str, Any], wait_for: list[Any] | None) -> Any:
     """Enqueue the launches, each after the one before it; return the last one's event."""
     event = None
-    for kernel, arrays, size, local in bound.launches:
+    for kernel, arrays, size, local in bound:
         for number, name in arrays:
             kernel.set_arg(number, memory[name])
         event = cl.enqueue_nd_range_kernel(queue, kernel, size, local, wait_for=wait_for)

@@ -16,11 +16,9 @@ import os
 import tempfile
 import threading
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import platformdirs
 import pyopencl as cl
 
@@ -54,10 +52,7 @@ class Programs:
 
     def kernel(self, file: str, name: str, defines: Defines) -> Any:
         """Return a new kernel object, which is the caller's alone: its arguments are state."""
-        kernel = cl.Kernel(self._program(file, defines), name)
-        # Told beforehand, arguments are packed all at once: one by one, each takes some microseconds.
-        kernel.set_scalar_arg_dtypes(_types(kernel_source.signatures(file)[name], ("ELEMENT", 64) in defines))
-        return kernel
+        return cl.Kernel(self._program(file, defines), name)
 
     def _program(self, file: str, defines: Defines) -> Any:
         with self._lock:
@@ -95,12 +90,6 @@ class Programs:
         parts += [device.extensions, device.native_vector_width_float]
         parts += [os.environ.get("PYOPENCL_BUILD_OPTIONS", "")]  # which pyopencl adds
         return hashlib.sha256(json.dumps(parts).encode()).digest()
-
-
-def _types(parameters: Sequence[kernel_source.KernelParameter], is_double: bool) -> list[Any]:
-    """Return the types of a kernel's numbers in OpenCL, and None for its arrays."""
-    types = {"int": np.int32, "index64": np.int64, "real": np.float64 if is_double else np.float32}
-    return [None if parameter.is_array else types[parameter.type] for parameter in parameters]
 
 
 def build(program: Any, options: list[str], device: Any) -> Any:

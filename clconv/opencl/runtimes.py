@@ -52,10 +52,9 @@ def check_process() -> None:
 
 def platforms() -> list[Any]:
     """Return all platforms, an empty list if there are none."""
-    _spread_pocl()
     runtime = None if any(name in os.environ for name in _LOADER_VARIABLES) else _intel_runtime()
     try:
-        with contextlib.nullcontext() if runtime is None else _registered(runtime):
+        with _spread_pocl(), contextlib.nullcontext() if runtime is None else _registered(runtime):
             return list(cl.get_platforms())
     except cl.Error as error:
         if getattr(error, "code", None) == -1001:  # PLATFORM_NOT_FOUND_KHR, the loader's word for none
@@ -73,13 +72,28 @@ def why_hidden(names: list[str]) -> str | None:
     return "its libraries cannot be loaded, or OpenCL was started before clconv could register it: call clconv first"
 
 
-def _spread_pocl() -> None:
-    """Ask PoCL to give each of its threads a processor, unless the user has said otherwise or keeps us off some.
+@contextlib.contextmanager
+def _spread_pocl() -> Iterator[None]:
+    """Ask PoCL to give each of its threads a processor while it starts them, which it does when it is first found.
 
-    A launch ends within a millisecond, sooner than Linux moves threads that it woke on one processor apart.
+    A launch ends within a millisecond, sooner than Linux moves threads that it woke on one processor apart. Nothing is
+    asked where the user has chosen, or keeps this process off some processors, which PoCL does not heed.
     """
-    if sys.platform.startswith("linux") and len(os.sched_getaffinity(0)) == os.cpu_count():
-        os.environ.setdefault(_POCL_AFFINITY, "1")
+    if _POCL_AFFINITY in os.environ or not _may_use_all_processors():
+        yield
+        return
+    os.environ[_POCL_AFFINITY] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[_POCL_AFFINITY]
+
+
+def _may_use_all_processors() -> bool:
+    """Return whether this process may run on every processor, as far as the system tells."""
+    if not hasattr(os, "sched_getaffinity"):
+        return False
+    return os.sched_getaffinity(0) == set(range(os.sysconf("SC_NPROCESSORS_CONF")))
 
 
 def _intel_library() -> Path | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from clconv.arguments import choice, flag, integer
@@ -78,6 +78,10 @@ class ConvProblem:
     transposed: bool
     epilogue: EpilogueProblem = NO_EPILOGUE
     dense: tuple[str, ...] = ()
+
+    def without_gaps(self) -> ConvProblem:
+        """Return the problem of arrays whose channels lie in memory without gaps, weights that are not rotated too."""
+        return replace(self, dense=("x", "dy") if self.flip else ("x", "dy", "w"))
 
     @classmethod
     def from_shapes(
