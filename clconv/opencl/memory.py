@@ -55,7 +55,7 @@ class HostBuffers:
     def __init__(self, context: Any, in_place: bool) -> None:
         self._context = context
         self._in_place = in_place
-        self._results: list[tuple[int, Any, Any]] = []
+        self._results: list[tuple[Any, Any]] = []
         self._spans: dict[tuple[int, int], Any] = {}
 
     def add(self, array: np.ndarray[Any, Any] | None, is_written: bool) -> tuple[Any, int]:
@@ -72,17 +72,17 @@ class HostBuffers:
             return None, 0
         first, last = span(array)
         buffer = self._result(first, last) if is_written else self._input(first, last)
-        return buffer, (array.ctypes.data - first) // array.itemsize
+        return buffer, (array.__array_interface__["data"][0] - first) // array.itemsize
 
     def read_back(self, queue: Any, event: Any) -> None:
         """Wait for the results and make them visible in their arrays."""
         wait_for = None if event is None else [event]
-        for size, memory, buffer in self._results:
+        for memory, buffer in self._results:
             if self._in_place:
                 # Nobody looks at what is mapped before the queue has ended: one wait instead of three.
                 how, bytes_ = cl.map_flags.READ, np.dtype(np.uint8)
                 mapped, is_mapped = cl.enqueue_map_buffer(
-                    queue, buffer, how, 0, (size,), bytes_, wait_for=wait_for, is_blocking=False
+                    queue, buffer, how, 0, (buffer.size,), bytes_, wait_for=wait_for, is_blocking=False
                 )
                 mapped.base.release(queue, wait_for=[is_mapped])
             else:
@@ -97,11 +97,11 @@ class HostBuffers:
             self._spans[first, last] = buffer
         else:
             buffer = cl.Buffer(self._context, flags, last - first)
-        self._results.append((last - first, memory, buffer))
+        self._results.append((memory, buffer))
         return buffer
 
     def _input(self, first: int, last: int) -> Any:
-        if (first, last) in self._spans and all(self._spans[first, last] is not result for *_, result in self._results):
+        if (first, last) in self._spans and self._spans[first, last] not in [buffer for _, buffer in self._results]:
             return self._spans[first, last]
         overlapping = any(first < other_last and other_first < last for other_first, other_last in self._spans)
         # READ_WRITE, although kernels only read it: Intel's runtime copies what a READ_ONLY buffer is to use in place,

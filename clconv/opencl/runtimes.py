@@ -72,21 +72,15 @@ def why_hidden(names: list[str]) -> str | None:
     return "its libraries cannot be loaded, or OpenCL was started before clconv could register it: call clconv first"
 
 
-@contextlib.contextmanager
-def _spread_pocl() -> Iterator[None]:
+def _spread_pocl() -> contextlib.AbstractContextManager[None]:
     """Ask PoCL to give each of its threads a processor while it starts them, which it does when it is first found.
 
     A launch ends within a millisecond, sooner than Linux moves threads that it woke on one processor apart. Nothing is
     asked where the user has chosen, or keeps this process off some processors, which PoCL does not heed.
     """
     if _POCL_AFFINITY in os.environ or not _may_use_all_processors():
-        yield
-        return
-    os.environ[_POCL_AFFINITY] = "1"
-    try:
-        yield
-    finally:
-        del os.environ[_POCL_AFFINITY]
+        return contextlib.nullcontext()
+    return _set(_POCL_AFFINITY, "1")
 
 
 def _may_use_all_processors() -> bool:
@@ -127,11 +121,18 @@ def _registered(runtime: Path) -> Iterator[None]:
         return
     with folder as name:
         _register_all(runtime, Path(name))
-        os.environ["OCL_ICD_VENDORS"] = name
-        try:
+        with _set("OCL_ICD_VENDORS", name):
             yield
-        finally:
-            del os.environ["OCL_ICD_VENDORS"]
+
+
+@contextlib.contextmanager
+def _set(variable: str, value: str) -> Iterator[None]:
+    """Set a variable of the environment that is not there, for the length of a block."""
+    os.environ[variable] = value
+    try:
+        yield
+    finally:
+        del os.environ[variable]
 
 
 def _register_all(runtime: Path, folder: Path) -> None:
