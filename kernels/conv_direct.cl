@@ -150,17 +150,10 @@ kernel void conv_direct(
     const index64 RUNS = (outputs + RUN * TILE - 1) / (RUN * TILE);
     index64 item = WORK_ITEM_INDEX;
     if (item >= PARTS * G * BLOCKS * RUNS) return;
-    index64 run, block;
-    if (BLOCKS_FIRST) {
-        block = item % BLOCKS; item /= BLOCKS;
-        run = item % RUNS; item /= RUNS;
-    } else {
-        run = item % RUNS; item /= RUNS;
-        block = item % BLOCKS; item /= BLOCKS;
-    }
-    index64 q = run * RUN * TILE;
+    const index64 pair = item % (BLOCKS * RUNS); item /= BLOCKS * RUNS;
+    const index64 first_channel = (BLOCKS_FIRST ? pair % BLOCKS : pair / RUNS) * BLOCK;
+    index64 q = (BLOCKS_FIRST ? pair / BLOCKS : pair % RUNS) * RUN * TILE;
     const index64 last_output = q + RUN * TILE < outputs ? q + RUN * TILE : outputs;
-    const index64 first_channel = block * BLOCK;
     const index64 g = item % G;
     const index64 slice = item / G;
     const index64 rows = IC * KD * KH;

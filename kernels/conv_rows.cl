@@ -61,15 +61,9 @@ kernel void conv_rows(
     const index64 BLOCKS = (OC + CHANNELS - 1) / CHANNELS;
     index64 item = WORK_ITEM_INDEX;
     if (item >= N * G * BLOCKS * RUNS) return;
-    index64 run, block;
-    if (BLOCKS_FIRST) {
-        block = item % BLOCKS * CHANNELS; item /= BLOCKS;
-        run = item % RUNS; item /= RUNS;
-    } else {
-        run = item % RUNS; item /= RUNS;
-        block = item % BLOCKS * CHANNELS; item /= BLOCKS;
-    }
-    index64 tile = run * RUN * TILE;
+    const index64 pair = item % (BLOCKS * RUNS); item /= BLOCKS * RUNS;
+    const index64 block = (BLOCKS_FIRST ? pair % BLOCKS : pair / RUNS) * CHANNELS;
+    index64 tile = (BLOCKS_FIRST ? pair / BLOCKS : pair % RUNS) * RUN * TILE;
     const index64 last_place = tile + RUN * TILE < places ? tile + RUN * TILE : places;
     const index64 g = item % G;
     const index64 n = item / G;

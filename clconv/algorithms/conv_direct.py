@@ -92,7 +92,7 @@ def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
     ``dw[oc, icg, k]`` is the output of a convolution of x by dy that sums over the batch, at stride D and dilation S.
     """
     this = bwd_weights(problem)
-    tiles = _work_items(this, problem, traits)
+    tiles = _tiles_of_all_blocks(this, problem, traits)
     terms = this.rows * this.windows[-1].kernel
     parts = max(1, min(terms // _TERMS_PER_PART, this.rows, _WORK_ITEMS // max(tiles, 1)))
     plan = _copy(this, problem, traits) + _plan(this, problem, traits, parts)
@@ -132,23 +132,23 @@ def _plan(this: Pass, problem: ConvProblem, traits: Traits, parts: int = 1) -> P
         numbers |= _walk_of_copy(this)
     else:
         walks["x"] = Walk((0, 0, *(-window.low for window in this.windows)), this.walks[0].axes)
-    tiles = _work_items(this, problem, traits)
+    tiles = _tiles_of_all_blocks(this, problem, traits)
     run = max(1, min(_LONGEST_RUN, parts * tiles // _WORK_ITEMS))
-    items, blocks = _work_items(this, problem, traits, run), problem.G * _blocks(this.OC, defines)
+    blocks, runs = _blocks(this.OC, defines), _runs(this, problem, traits, run)
     bias = ("b",) if this.has_bias else ()
     given = {"x": data, "packed": packed, **{name: name for name in (*bias, *this.epilogue.arrays)}}
     direct = Launch(
         "conv_direct.cl",
         "conv_direct",
         defines,
-        parts * items,
+        parts * problem.G * blocks * runs,
         {**given, "part": "dw_parts"} if parts > 1 else {**given, "y": result},
         {
             **numbers,
             "zero_padding": int(is_copied and this.padding_mode == "zeros"),
             "PARTS": parts,
             "RUN": run,
-            "BLOCKS_FIRST": int(this.blocks_first(blocks, -(-items // max(blocks, 1)))),
+            "BLOCKS_FIRST": int(this.blocks_first(blocks, runs)),
             "has_bias": int(this.has_bias),
             **this.epilogue.numbers(),
         },
@@ -221,11 +221,15 @@ def _packed_elements(this: Pass, problem: ConvProblem, defines: tuple[tuple[str,
     return channels * this.rows * this.windows[-1].kernel
 
 
-def _work_items(this: Pass, problem: ConvProblem, traits: Traits, run: int = 1) -> int:
-    """Return the runs of so many tiles, in all blocks of channels."""
-    defines = _defines(this.OC, problem, traits)
-    tile = _tiles(traits)[dict(defines)["VECTORS"]]
-    return problem.G * _blocks(this.OC, defines) * -(-this.outputs // (run * tile))
+def _tiles_of_all_blocks(this: Pass, problem: ConvProblem, traits: Traits) -> int:
+    """Return how many tiles there are, in all blocks of channels."""
+    return problem.G * _blocks(this.OC, _defines(this.OC, problem, traits)) * _runs(this, problem, traits, 1)
+
+
+def _runs(this: Pass, problem: ConvProblem, traits: Traits, run: int) -> int:
+    """Return the runs of so many tiles in a block of channels."""
+    tile = _tiles(traits)[dict(_defines(this.OC, problem, traits))["VECTORS"]]
+    return -(-this.outputs // (run * tile))
 
 
 def _tiles(traits: Traits) -> dict[int, int]:

@@ -219,9 +219,9 @@ def _data_as_product(problem: ConvProblem) -> Pass:
         padding_mode="zeros",
         arrays=("w", "dy", "dx"),
         walks=(
-            Walk(_NOWHERE, ((0, problem.OCG), (1, 1), (0, 1), *_SPATIAL)),
+            weights_walk(problem.OCG, (1, 1), (0, 1)),
             activation_walk(problem.OCG),
-            Walk(_NOWHERE, ((1, problem.ICG), (1, 1), (0, 1), *_SPATIAL)),
+            _exchanged_walk(problem.ICG),
         ),
         data_shape=(problem.G * problem.OCG, problem.ICG),
         is_dense="w" in problem.dense,
@@ -240,8 +240,8 @@ def bwd_weights(problem: ConvProblem) -> Pass:
         padding_mode=problem.padding_mode,
         arrays=("x", "dy", "dw"),
         walks=(
-            Walk(_NOWHERE, ((1, problem.ICG), (1, 1), (0, 1), *_SPATIAL)),
-            Walk(_NOWHERE, ((1, problem.OCG), (1, 1), (0, 1), *_SPATIAL)),
+            _exchanged_walk(problem.ICG),
+            _exchanged_walk(problem.OCG),
             weights_walk(problem.OCG, (1, 1), (0, 1)),
         ),
         data_shape=(problem.N, problem.G * problem.ICG),
@@ -267,6 +267,11 @@ def _steps(factors: Iterable[int]) -> tuple[tuple[int, int], ...]:
 def activation_walk(channels: int) -> Walk:
     """Return the walk over an array of batch and channels, with this many channels in a group."""
     return Walk(_NOWHERE, ((1, channels), (0, 1), (1, 1), *_SPATIAL))
+
+
+def _exchanged_walk(channels: int) -> Walk:
+    """Return the walk over the same array whose channels are taken as batch, and its batch as channels."""
+    return Walk(_NOWHERE, ((1, channels), (1, 1), (0, 1), *_SPATIAL))
 
 
 def weights_walk(OCG: int, n: tuple[int, int], c: tuple[int, int]) -> Walk:

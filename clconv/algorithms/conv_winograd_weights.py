@@ -75,6 +75,11 @@ class Tiling(NamedTuple):
         return -(-self.problem.ICG // self.lanes)
 
     @property
+    def data_vectors(self) -> int:
+        """Vectors of input channels, for all taps along depth."""
+        return self.depth * self.inner
+
+    @property
     def outer(self) -> int:
         """Vectors of output channels, with ``rows`` in each."""
         return -(-self.problem.OCG // self.rows)
@@ -82,7 +87,7 @@ class Tiling(NamedTuple):
     @property
     def stages(self) -> int:
         """How often data and gradients are transformed and then multiplied: so that they stay near."""
-        vectors = self.problem.G * _POINTS * self.tiles * (self.depth * self.inner + self.outer)
+        vectors = self.problem.G * _POINTS * self.tiles * (self.data_vectors + self.outer)
         return max(1, min(self.tiles // _TILES_PER_PART, -(-vectors * self.vector_bytes // _NEAR)))
 
     @property
@@ -113,8 +118,8 @@ class Tiling(NamedTuple):
     def cost(self) -> int:
         """Return how many multiply-adds of a vector everything takes."""
         outputs = self.depth * self.outer * self.rows * -(-self.inner // _VECTORS) * _VECTORS
-        transforms = _DATA * self.depth * self.inner + _GRADIENT * self.outer
-        sums = self.stages * self.parts * self.problem.OCG * self.depth * self.inner * _SUMS
+        transforms = _DATA * self.data_vectors + _GRADIENT * self.outer
+        sums = self.stages * self.parts * self.problem.OCG * self.data_vectors * _SUMS
         return self.problem.G * _POINTS * (self.tiles * (outputs + transforms) + sums)
 
 
@@ -130,7 +135,7 @@ def bwd_weights_refusal(problem: ConvProblem, traits: Traits) -> str | None:
         return f"vectors of {tiling.lanes} numbers are too short"
     if not (tiling.tiles and problem.OCG and problem.ICG):
         return "there is nothing to sum"
-    if max(tiling.elements(tiling.depth * tiling.inner), tiling.elements(tiling.outer)) > LARGEST_COPY:
+    if max(tiling.elements(tiling.data_vectors), tiling.elements(tiling.outer)) > LARGEST_COPY:
         return "the transformed data are too large"
     outputs = problem.N * math.prod(window.output for window in problem.windows)
     direct = problem.G * problem.OCG * problem.ICG * tiling.depth * 9 * (outputs + _STORED) // tiling.lanes
@@ -145,7 +150,7 @@ def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
     tiling = Tiling(problem, traits.vector_bytes)
     stages = tuple(launch for stage in range(tiling.stages) for launch in _stage(tiling, stage))
     elements = {
-        "x_transformed": tiling.elements(tiling.depth * tiling.inner),
+        "x_transformed": tiling.elements(tiling.data_vectors),
         "dy_transformed": tiling.elements(tiling.outer),
     }
     plan = Plan(stages, {name: size * problem.real_bytes for name, size in elements.items()})
@@ -171,10 +176,10 @@ def _stage(tiling: Tiling, stage: int) -> Iterator[Launch]:
         "conv_winograd.cl",
         "transform_data",
         (*defines, ("KH", 3), ("KW", 3), ("TILE", _TILE)),
-        items * tiling.depth * tiling.inner,
+        items * tiling.data_vectors,
         {"x": "x", "values": "x_transformed"},
         numbers,
-        _DATA * tiling.elements(tiling.depth * tiling.inner),
+        _DATA * tiling.elements(tiling.data_vectors),
         local_size=1,
         walks={"x": this.walks[0]},
     )

@@ -13,7 +13,7 @@ from clconv.algorithms import algorithm_for, alternatives, plan_for
 from clconv.arrays import check_arrays, check_out, is_dense, is_device_array
 from clconv.devices import executor_for
 from clconv.executor import Executor, Layouts, Operand, layouts_of
-from clconv.functional._convolution import geometry_of
+from clconv.functional._convolution import geometry_of, laid_out
 from clconv.functional._run import activation, result_array, vector
 from clconv.functional._run import weight as weight_operand
 from clconv.functional.epilogue import Epilogue, epilogue_arrays, epilogue_operands, epilogue_problem
@@ -127,13 +127,12 @@ class ConvPlan:
         self.operation = operation
         self.input_shape, self.output_shape, self.dtype = problem.input_shape, problem.output_shape, problem.dtype
         self.device, self.accuracy = executor.name, accuracy_in_force()
-        self._problem, self._executor = problem, executor
+        self._executor = executor
         self._on_device_arrays = is_device_array(arrays["weight"])
         self._arrays = {name: array if array is None else executor.snapshot(array) for name, array in arrays.items()}
+        self._problem = laid_out(problem, {"weight": self._arrays["weight"]})
         self._layouts: dict[Any, tuple[_Prepared, Layouts]] = {}
         self._with_gaps: _Prepared | None = None
-        is_walked = not self._problem.flip and is_dense(self._arrays["weight"], self._problem.rank)
-        self._dense_weights = ("w",) if is_walked else ()
         self._dense = prepared = _Prepared(self, dense=True)
         self.algorithm, self.error = prepared.algorithm.name, prepared.algorithm.error
         self.alternatives = prepared.alternatives
@@ -225,7 +224,8 @@ class _Prepared:
     def __init__(self, owner: ConvPlan, dense: bool) -> None:
         transposed = owner._problem.transposed
         operation, *self._walked = ("conv_bwd_data", "dy", "dx") if transposed else ("conv_fwd", "x", "y")
-        self._problem = replace(owner._problem, dense=owner._dense_weights + ((self._walked[0],) if dense else ()))
+        walked = (self._walked[0],) if dense else ()
+        self._problem = replace(owner._problem, dense=(*owner._problem.dense, *walked))
         executor = owner._executor
         what = operation, self._problem, executor.traits._replace(prepared=True), owner.accuracy
         self.algorithm, self.alternatives = algorithm_for(*what), alternatives(*what)
