@@ -24,11 +24,14 @@
 #endif
 #define BLOCK (VECTORS * LANES)
 
-/* Outputs in a tile: accumulators, weights and a value of x fit into 32 registers of 64 bytes or 16 narrower ones. */
-#if VECTOR_BYTES == 64
+/* Outputs in a tile: with the weights and values of x, VECTORS * TILE sums fit into 32 registers of 64 bytes, or with the
+ * weights and one value into 16 narrower ones. Some compilers load all values before the first product. */
+#if VECTORS == 1
 #define TILE 12
+#elif VECTOR_BYTES == 64
+#define TILE 8
 #else
-#define TILE (VECTORS == 2 ? 6 : 12)
+#define TILE 6
 #endif
 
 #if TILE > 8
@@ -45,10 +48,48 @@
         if (is_even) even *= (size); \
     }
 
+/* Elements within which the taps of a channel may lie to be packed by lines. */
+#define NEAR_TAPS 32
+
+static inline index64 distance(const index64 stride) { return stride < 0 ? -stride : stride; }
+
+/* The taps of an input channel for the channels of a block, where those taps lie among `span` elements: these are read as
+ * a line for each output channel, turned in registers, and the taps taken out of them. The lines of the last channels
+ * would end beyond the last tap, and are read from where they do not; their columns are set one by one. */
+static inline void pack_lines(
+    global real *target, global const element *w, const index64 line, const index64 span, const index64 first_tap,
+    const int KD, const int KH, const int KW, const index64 w_n, const index64 w_d, const index64 w_h, const index64 w_w)
+{
+    real columns[NEAR_TAPS * BLOCK];
+    const index64 last = line + (BLOCK - 1) * w_n + span - LANES;
+    for (int v = 0; v < VECTORS; v++)
+        for (int column = 0; column < span; column += LANES) {
+            const index64 first = line + v * LANES * w_n + column;
+            vector square[LANES];
+            UNROLLED for (int lane = 0; lane < LANES; lane++) {
+                const index64 at = first + lane * w_n;
+                square[lane] = load_lanes(w, at < last ? at : last);
+            }
+            TRANSPOSE(square, LANES);
+            real *corner = columns + column * BLOCK + v * LANES;
+            UNROLLED for (int i = 0; i < LANES; i++) store_vector(corner + i * BLOCK, square[i]);
+            for (int lane = LANES - 1; lane >= 0 && first + lane * w_n > last; lane--)
+                for (int i = 0; i < LANES && column + i < span; i++)
+                    corner[i * BLOCK + lane] = load(w, first + lane * w_n + i);
+        }
+    for (int kd = 0; kd < KD; kd++)
+        for (int kh = 0; kh < KH; kh++)
+            for (int kw = 0; kw < KW; kw++, target += BLOCK) {
+                const real *column = columns + (first_tap + kd * w_d + kh * w_h + kw * w_w) * BLOCK;
+                UNROLLED for (int v = 0; v < VECTORS; v++)
+                    store_global(target + v * LANES, load_private(column + v * LANES));
+            }
+}
+
 /* packed[g, oc / BLOCK, ic, k, oc % BLOCK] = w[g, oc, ic, k], and 0 beyond the last output channel: one work-item lays out
  * RUN taps of all the channels of a block. Taps that follow each other at equal distances in w are copied in one loop: in
- * vectors where channels are neighbours, turned in registers where taps are. Work-items that follow each other read what
- * lies side by side. */
+ * vectors where channels are neighbours, turned in registers where taps are; and by lines where it is but the few taps of
+ * an input channel that lie together. Work-items that follow each other read what lies side by side. */
 kernel void pack_weights(
     WORK_ITEM
     global const element *w, global real *packed,
@@ -72,6 +113,19 @@ kernel void pack_weights(
     CONTINUE_BY(KH, w_h)
     CONTINUE_BY(KD, w_d)
     CONTINUE_BY(IC, w_c)
+
+    const int window = KD * KH * KW;
+    const index64 span = 1 + (KD - 1) * distance(w_d) + (KH - 1) * distance(w_h) + (KW - 1) * distance(w_w);
+    if (is_whole && w_n > 1 && even < taps && RUN % window == 0 && span <= NEAR_TAPS) {
+        const index64 first_tap = (w_d < 0 ? (1 - KD) * w_d : 0) + (w_h < 0 ? (1 - KH) * w_h : 0)
+            + (w_w < 0 ? (1 - KW) * w_w : 0);
+        for (index64 ic = first / window; ic < last / window; ic++)
+            pack_lines(
+                packed + ((g * BLOCKS + block) * taps + ic * window) * BLOCK, w,
+                w_start + g * w_g + block * BLOCK * w_n + ic * w_c - first_tap, span, first_tap,
+                KD, KH, KW, w_n, w_d, w_h, w_w);
+        return;
+    }
     for (index64 tap = first; tap < last;) {
         const index64 end = tap - tap % even + even < last ? tap - tap % even + even : last;
         index64 row = tap / KW;
@@ -162,6 +216,9 @@ kernel void conv_direct(
     const index64 ROWS_PER_PART = KW < TERMS_PER_PART ? TERMS_PER_PART / KW : 1;
     const int channels = OC - first_channel < BLOCK ? OC - first_channel : BLOCK;
     const int is_plain = !(has_scale | has_shift | has_residual | (activation != NO_ACTIVATION));
+    /* From a tap to the next one, and what is added to that at the ends of axes. */
+    const index64 next_w = DW * x_w, next_h = DH * x_h - KW * next_w;
+    const index64 next_d = DD * x_d - KH * DH * x_h, next_c = x_c - KD * DD * x_d;
     packed += ((g * BLOCKS + first_channel / BLOCK) * rows + first_row) * KW * BLOCK;
     x += x_start + g * x_g;
     const index64 y_first = y_start + g * y_g + first_channel * y_c;
@@ -178,14 +235,12 @@ kernel void conv_direct(
     for (; q < last_output; q += TILE) {
         const int count = last_output - q < TILE ? last_output - q : TILE;
         index64 source[TILE], target[TILE], addend[TILE];
-        int is_run = is_plain && count == TILE;
-        int has_even_residual = 1;
+        int is_run = count == TILE;
         UNROLLED for (int t = 0; t < TILE; t++) {
             source[t] = n * x_n + od * SD * x_d + oh * SH * x_h + ow * SW * x_w;
             target[t] = n * y_n + od * y_d + oh * y_h + ow * y_w;
             addend[t] = n * residual_n + od * residual_d + oh * residual_h + ow * residual_w;
             is_run &= target[t] == target[0] + t;
-            has_even_residual &= addend[t] == addend[0] + t * residual_w;
             if (t + 1 >= count && q + count >= outputs) continue; /* beyond the last output, that one again */
             if (++ow < OW) continue;
             ow = 0;
@@ -198,33 +253,34 @@ kernel void conv_direct(
 
         vector total[VECTORS * TILE];
         global const real *tap = packed;
-        int kh = first_row % KH;
+        int kw = 0, kh = first_row % KH;
         int kd = first_row / KH % KD;
-        index64 at = first_row / KH / KD * x_c + kd * DD * x_d + kh * DH * x_h;
+        global const real *place = x + first_row / KH / KD * x_c + kd * DD * x_d + kh * DH * x_h;
         index64 row = first_row;
         do {
             const int is_first = row == first_row;
             const index64 end = row + ROWS_PER_PART < last_row ? row + ROWS_PER_PART : last_row;
             vector sum[VECTORS * TILE];
             UNROLLED for (int i = 0; i < VECTORS * TILE; i++) sum[i] = splat(0);
-            for (; row < end; row++) {
-                index64 position = at;
-                for (int kw = 0; kw < KW; kw++, tap += BLOCK, position += DW * x_w) {
-                    vector weight[VECTORS];
-                    UNROLLED for (int v = 0; v < VECTORS; v++) weight[v] = load_vector(tap + v * LANES);
-                    UNROLLED for (int t = 0; t < TILE; t++) {
-                        const real value = x[source[t] + position];
-                        UNROLLED for (int v = 0; v < VECTORS; v++) sum[t * VECTORS + v] += weight[v] * value;
-                    }
+            for (global const real *last = tap + (end - row) * KW * BLOCK; tap < last; tap += BLOCK) {
+                vector weight[VECTORS];
+                UNROLLED for (int v = 0; v < VECTORS; v++) weight[v] = load_vector(tap + v * LANES);
+                UNROLLED for (int t = 0; t < TILE; t++) {
+                    const real value = place[source[t]];
+                    UNROLLED for (int v = 0; v < VECTORS; v++) sum[t * VECTORS + v] += weight[v] * value;
                 }
-                at += DH * x_h;
+                place += next_w;
+                if (++kw < KW) continue;
+                kw = 0;
+                place += next_h;
                 if (++kh < KH) continue;
                 kh = 0;
-                at += DD * x_d - KH * DH * x_h;
+                place += next_d;
                 if (++kd < KD) continue;
                 kd = 0;
-                at += x_c - KD * DD * x_d;
+                place += next_c;
             }
+            row = end;
             UNROLLED for (int t = 0; t < TILE; t++)
                 UNROLLED for (int v = 0; v < VECTORS; v++) {
                     const int i = t * VECTORS + v;
@@ -256,21 +312,33 @@ kernel void conv_direct(
             global real *sums = part + (slice * G * OC + g * OC + first_channel) * outputs + q;
             for (int lane = 0; lane < channels; lane++)
                 for (int t = 0; t < count; t++) sums[lane * outputs + t] = value[lane * COLUMNS + t];
-        } else if (is_run) {
-            for (int lane = 0; lane < channels; lane++)
-                UNROLLED for (int t = 0; t < TILE; t++)
-                    store(y, y_first + lane * y_c + target[0] + t, value[lane * COLUMNS + t]);
         } else {
-            for (int lane = 0; lane < channels; lane++) {
-                const index64 oc = g * OC + first_channel + lane;
-                const index64 added = residual_first + lane * residual_c;
-                real *run = value + lane * COLUMNS;
-                if (has_even_residual) {
-                    FINISH_RUN(run, TILE, oc, added + addend[0], residual_w);
-                } else {
-                    for (int t = 0; t < count; t++) run[t] = FINISHED(run[t], oc, added + addend[t]);
+            if (!is_plain) {
+                int has_even_residual = 1;
+                for (int t = 1; t < TILE; t++) has_even_residual &= addend[t] == addend[0] + t * residual_w;
+                for (int lane = 0; lane < channels; lane++) {
+                    const index64 oc = g * OC + first_channel + lane;
+                    const index64 added = residual_first + lane * residual_c;
+                    real *run = value + lane * COLUMNS;
+                    if (has_even_residual) {
+                        FINISH_RUN(run, TILE, oc, added + addend[0], residual_w);
+                    } else {
+                        for (int t = 0; t < count; t++) run[t] = FINISHED(run[t], oc, added + addend[t]);
+                    }
                 }
-                for (int t = 0; t < count; t++) store(y, y_first + lane * y_c + target[t], run[t]);
+            }
+            if (is_run) {
+                for (int lane = 0; lane < channels; lane++)
+                    UNROLLED for (int t = 0; t < TILE; t++)
+                        store(y, y_first + lane * y_c + target[0] + t, value[lane * COLUMNS + t]);
+            } else if (count == TILE) {
+                for (int lane = 0; lane < channels; lane++)
+                    UNROLLED for (int t = 0; t < TILE; t++)
+                        store(y, y_first + lane * y_c + target[t], value[lane * COLUMNS + t]);
+            } else {
+                for (int lane = 0; lane < channels; lane++)
+                    for (int t = 0; t < count; t++)
+                        store(y, y_first + lane * y_c + target[t], value[lane * COLUMNS + t]);
             }
         }
     }

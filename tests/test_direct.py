@@ -83,6 +83,15 @@ LAYERS = {
     "no window": ((2, 20, 9, 11), (70, 20, 1, 1), {}),
     "depthwise, planes of several pieces": ((1, 2, 60, 130), (2, 1, 3, 3), {"groups": 2, "padding": 1}),
     "depthwise, more taps than a work-item's": ((1, 2, 14, 40), (2, 1, 9, 9), {"groups": 2, "padding": 4}),
+    "blocks of channels that trade places": ((2, 48, 9, 8), (20, 48, 3, 3), {"padding": 1}),
+    "blocks of channels that trade places, at strides": ((2, 64, 9, 11), (7, 64, 3, 3), {"stride": 2, "padding": 1}),
+    "blocks of channels that trade places, rotated planes": (
+        (1, 32, 4, 5, 6),
+        (5, 32, 2, 2, 3),
+        {"stride": (2, 1, 2), "flip": True},
+    ),
+    "blocks of channels that trade places, long rows": ((1, 96, 90), (3, 96, 29), {"dilation": 2}),
+    "blocks of channels that trade places, and more taps than a line": ((1, 32, 9, 9), (5, 32, 6, 6), {"padding": 2}),
     "everything": ((2, 6, 13, 10), (8, 3, 3, 2), {**WINDOW, "groups": 2}),
 }
 
@@ -103,6 +112,16 @@ def test_all_passes_are_exact_on_integers(device, record, layer, dtype):
     dy = draw(output_shape)
     assert_exact(f"conv{rank}d", device, record, x, w, bias, **arguments)
     assert_exact(f"conv{rank}d_backward", device, record, dy, x, w, bias, **arguments)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_weights_may_have_gaps_and_run_backwards(device, record, dtype, stride):
+    random = np.random.default_rng(2)
+    dy = random.integers(-1, 2, (1, 6, 8, 9)).astype(dtype)
+    w = random.integers(-1, 2, (6, 96, 3, 8)).astype(dtype)
+    for view in (w[:, ::2, ::-1, :4], w[:, 47::-1, :, ::2], w[::-1, :48, ::2, ::-3], w[:, :48].swapaxes(2, 3)):
+        assert_exact("conv_transpose2d", device, record, dy, view, stride=stride)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -24,6 +24,7 @@ from clconv.plan import Launch, Plan, Traits, Walk
 from clconv.problem import ConvProblem
 
 __all__ = [
+    "NEAR_TAPS",
     "bwd_data_refusal",
     "bwd_weights_refusal",
     "fwd_refusal",
@@ -34,10 +35,14 @@ __all__ = [
 ]
 
 #: Outputs in a tile by the vectors of channels, in registers of 64 bytes and in narrower ones: as in the kernel file.
-_WIDE_TILES = {1: 12, 2: 12}
+_WIDE_TILES = {1: 12, 2: 8, 3: 8}
 _TILES = {1: 12, 2: 6}
-#: Taps that a work-item lays out: reading that many together uses whole cache lines of each channel.
+#: What the products of a vector cost in tiles of so many: each value of x is loaded for them all.
+_COSTS = {1: 1.5, 2: 1.0, 3: 0.9}
+#: Taps that a work-item lays out, but whole windows: reading that many together uses whole cache lines of each channel.
 _TAPS = 96
+#: Taps of a channel that are packed by lines, where channels trade places: as in the kernel file.
+NEAR_TAPS = 32
 #: How far packing may inflate weights with few output channels, unless they stay smaller than this many elements, and
 #: how many elements may be packed at all: a view of little memory may stand for many.
 _LARGEST_INFLATION = 2
@@ -65,11 +70,12 @@ def bwd_weights_refusal(problem: ConvProblem, traits: Traits) -> str | None:
     return _refusal(bwd_weights(problem), problem, traits)
 
 
-def padded_products(this: Pass, problem: ConvProblem, traits: Traits) -> int:
-    """Return how many products of a weight and a value this algorithm forms for a tap, in all lanes of all tiles."""
+def padded_products(this: Pass, problem: ConvProblem, traits: Traits) -> float:
+    """Return what the products of weights and values for a tap cost, in all lanes of all tiles."""
     defines = _defines(this.OC, problem, traits)
-    tile = _tiles(traits)[dict(defines)["VECTORS"]]
-    return _blocks(this.OC, defines) * _block(defines) * -(-this.outputs // tile) * tile
+    vectors = dict(defines)["VECTORS"]
+    tile = _tiles(traits)[vectors]
+    return _COSTS[vectors] * _blocks(this.OC, defines) * _block(defines) * -(-this.outputs // tile) * tile
 
 
 def plan_fwd(problem: ConvProblem, traits: Traits) -> Plan:
@@ -113,14 +119,16 @@ def _plan(this: Pass, problem: ConvProblem, traits: Traits, parts: int = 1) -> P
     data, weights, result = this.arrays
     packed = f"{result}_packed{this.name}"
     taps = this.rows * this.windows[-1].kernel
+    window = math.prod(window.kernel for window in this.windows)
+    taps_of_item = _TAPS // window * window or _TAPS
     numbers = this.sizes(problem.G)
     pack = Launch(
         "conv_direct.cl",
         "pack_weights",
         defines,
-        problem.G * _blocks(this.OC, defines) * -(-taps // _TAPS),
+        problem.G * _blocks(this.OC, defines) * -(-taps // taps_of_item),
         {"w": weights, "packed": packed},
-        {**numbers, "RUN": _TAPS},
+        {**numbers, "RUN": taps_of_item},
         OPERATIONS_OF_A_COPY * _packed_elements(this, problem, defines),
         local_size=1,
         walks={"w": this.walks[1]},
@@ -200,9 +208,10 @@ def _refusal(this: Pass, problem: ConvProblem, traits: Traits) -> str | None:
 
 
 def _defines(OC: int, problem: ConvProblem, traits: Traits) -> tuple[tuple[str, int], ...]:
-    """Return what the kernels are compiled with: as many vectors as waste the fewest channels."""
+    """Return what the kernels are compiled with."""
     lanes = traits.vector_bytes // problem.real_bytes
-    vectors = min(_tiles(traits), key=lambda count: (-(-OC // (count * lanes)) * count, -count))
+    tiles = _tiles(traits)
+    vectors = min(tiles, key=lambda count: -(-OC // (count * lanes)) * count * _COSTS[count])
     return (*problem.defines, ("VECTOR_BYTES", traits.vector_bytes), ("VECTORS", vectors))
 
 

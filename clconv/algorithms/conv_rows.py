@@ -29,17 +29,24 @@ _LARGEST_TILE = 128
 #: Work-items that keep threads busy.
 _WORK_ITEMS = 64
 _LONGEST_RUN = 16
-#: Costs in products of a direct convolution: a product, whose values are read from unaligned places; one for which a
-#: vector of values is loaded anew; one there whose values are few of those in a cache line; storing an output where
-#: rows have gaps, where not, and there; packing a weight, and one whose neighbours go elsewhere.
+#: Costs in products of a direct convolution: a product, whose values are read from unaligned places; one at a stride,
+#: whose values lie in as many planes; one for which a vector of values is loaded anew.
 _PRODUCT = 1.04
+_STRIDED_PRODUCT = 1.15
 _PRODUCT_OF_ONE_CHANNEL = 2
-_PRODUCT_OF_FAR_VALUES = 1.4
-_OUTPUT = 90
+#: Storing an output where rows have gaps, and where not.
+_OUTPUT = 65
 _DENSE_OUTPUT = 30
+#: There: a product whose values are few of those in a cache line; storing an output, and one whose channels lie pages
+#: apart, so that they take each other's place in the nearest cache; packing a weight, and the taps between two channels
+#: where these trade places, if they lie near each other or if not.
+_DIRECT_PRODUCT_OF_FAR_VALUES = 1.4
 _DIRECT_OUTPUT = 50
-_DIRECT_WEIGHT = 60
+_DIRECT_OUTPUT_IN_PAGES = 110
+_DIRECT_WEIGHT = 40
+_DIRECT_TURNED_TAPS = 160
 _DIRECT_TURNED_WEIGHT = 150
+_PAGE = 4096
 
 
 def fwd_refusal(problem: ConvProblem, traits: Traits) -> str | None:
@@ -204,20 +211,31 @@ def _refusal(this: Pass, problem: ConvProblem, traits: Traits) -> str | None:
     terms = this.IC * math.prod(window.kernel for window in this.windows)
     own = _products(this, problem, traits, _tile(this, problem, traits))
     own *= terms + (_DENSE_OUTPUT if _is_gapless(this) and not _is_padded(this) else _OUTPUT)
-    products = conv_direct.padded_products(this, problem, traits)
     skips = any(window.stride > window.kernel for window in this.windows)
-    direct = products * (terms * (_PRODUCT_OF_FAR_VALUES if skips else 1) + _DIRECT_OUTPUT)
+    plane = math.prod(window.output for window in this.windows) * problem.real_bytes
+    output = _DIRECT_OUTPUT_IN_PAGES if plane % _PAGE == 0 else _DIRECT_OUTPUT
+    direct = conv_direct.padded_products(this, problem, traits)
+    direct *= terms * (_DIRECT_PRODUCT_OF_FAR_VALUES if skips else 1) + output
     if not (traits.prepared and this.arrays[1] == "w"):
-        is_turned = this.walks[1].axes[1] == (1, 1) and terms > this.IC
-        direct += (_DIRECT_TURNED_WEIGHT if is_turned else _DIRECT_WEIGHT) * this.OC * terms
+        direct += this.OC * this.IC * _packing(this, problem)
     return None if own < direct else f"direct does with {direct:.0f} products what costs {own:.0f} here"
+
+
+def _packing(this: Pass, problem: ConvProblem) -> int:
+    """Return what packing the taps between two channels costs in a direct convolution."""
+    window = math.prod(window.kernel for window in problem.windows)
+    taps = math.prod(window.kernel for window in this.windows)
+    if this.walks[1].axes[1] != (1, 1) or window == 1:
+        return _DIRECT_WEIGHT * taps
+    return _DIRECT_TURNED_TAPS if window <= conv_direct.NEAR_TAPS else _DIRECT_TURNED_WEIGHT * taps
 
 
 def _products(this: Pass, problem: ConvProblem, traits: Traits, tile: tuple[int, int]) -> float:
     """Return what the products for a tap of an input channel cost."""
     channels, pixels = tile
     places = pixels * _lanes(problem, traits)
-    cost = _PRODUCT_OF_ONE_CHANNEL if channels == 1 else _PRODUCT
+    is_strided = math.prod(_phases(this)) > 1
+    cost = _PRODUCT_OF_ONE_CHANNEL if channels == 1 else _STRIDED_PRODUCT if is_strided else _PRODUCT
     return cost * this.N * -(-this.OC // channels) * channels * -(-_places(this) // places) * places
 
 

@@ -38,8 +38,8 @@ DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
     "conv_direct.cl": tuple(
         (*element, ("VECTOR_BYTES", width), ("VECTORS", vectors))
         for element in _ELEMENTS
-        for width in WIDTHS
-        for vectors in (1, 2)
+        for width, counts in ((16, (1, 2)), (32, (1, 2)), (64, (1, 2, 3)))
+        for vectors in counts
     ),
     "conv_rows.cl": tuple(
         (*element, ("VECTOR_BYTES", width), ("CHANNELS", channels), ("PIXELS", pixels))

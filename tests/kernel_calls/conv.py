@@ -19,9 +19,9 @@ def forward(draw):
 
 
 def forward_in_vectors(draw):
-    """As many output channels as fill one, two and four vectors of any type and width."""
+    """As many output channels as fill one, two, three and four vectors of any type and width."""
     yield from forward(draw)
-    for OC in (8, 16, 32, 64):
+    for OC in (8, 16, 24, 32, 48, 64):
         yield Call("conv2d", (draw(2, 2, 4, 5), draw(OC, 2, 3, 2), draw(OC)), WINDOW)
 
 
