@@ -53,11 +53,22 @@
 
 static inline index64 distance(const index64 stride) { return stride < 0 ? -stride : stride; }
 
+/* Where tap k of an input channel lies, in blocks: beside the others, or, where they are in several parts, where `places`
+ * says: behind how many taps of other parts, among how many, behind how many. There are `blocks` for each of these. */
+static inline index64 place_of(
+    global const int *places, const int is_parted, const index64 blocks, const index64 block, const int window, const int k)
+{
+    if (!is_parted) return block * window + k;
+    places += 3 * k;
+    return places[0] * blocks + block * places[1] + places[2];
+}
+
 /* The taps of an input channel for the channels of a block, where those taps lie among `span` elements: these are read as
  * a line for each output channel, turned in registers, and the taps taken out of them. The lines of the last channels
  * would end beyond the last tap, and are read from where they do not; their columns are set one by one. */
 static inline void pack_lines(
-    global real *target, global const element *w, const index64 line, const index64 span, const index64 first_tap,
+    global real *packed, global const int *places, const int is_parted, const index64 blocks, const index64 block,
+    global const element *w, const index64 line, const index64 span, const index64 first_tap,
     const int KD, const int KH, const int KW, const index64 w_n, const index64 w_d, const index64 w_h, const index64 w_w)
 {
     real columns[NEAR_TAPS * BLOCK];
@@ -77,22 +88,23 @@ static inline void pack_lines(
                 for (int i = 0; i < LANES && column + i < span; i++)
                     corner[i * BLOCK + lane] = load(w, first + lane * w_n + i);
         }
-    for (int kd = 0; kd < KD; kd++)
-        for (int kh = 0; kh < KH; kh++)
-            for (int kw = 0; kw < KW; kw++, target += BLOCK) {
-                const real *column = columns + (first_tap + kd * w_d + kh * w_h + kw * w_w) * BLOCK;
-                UNROLLED for (int v = 0; v < VECTORS; v++)
-                    store_global(target + v * LANES, load_private(column + v * LANES));
-            }
+    const int window = KD * KH * KW;
+    for (int k = 0; k < window; k++) {
+        const index64 tap = first_tap + k / KW / KH * w_d + k / KW % KH * w_h + k % KW * w_w;
+        global real *target = packed + place_of(places, is_parted, blocks, block, window, k) * BLOCK;
+        UNROLLED for (int v = 0; v < VECTORS; v++)
+            store_global(target + v * LANES, load_private(columns + tap * BLOCK + v * LANES));
+    }
 }
 
 /* packed[g, oc / BLOCK, ic, k, oc % BLOCK] = w[g, oc, ic, k], and 0 beyond the last output channel: one work-item lays out
  * RUN taps of all the channels of a block. Taps that follow each other at equal distances in w are copied in one loop: in
  * vectors where channels are neighbours, turned in registers where taps are; and by lines where it is but the few taps of
- * an input channel that lie together. Work-items that follow each other read what lies side by side. */
+ * an input channel that lie together. Work-items that follow each other read what lies side by side. Where the taps are in
+ * several parts, as in a strided gradient of the data, each part is laid out like weights of its own. */
 kernel void pack_weights(
     WORK_ITEM
-    global const element *w, global real *packed,
+    global const element *w, global real *packed, global const int *places, const int is_parted,
     const int G, const int OC, const index64 IC, const int KD, const int KH, const int KW, const int RUN, GROUPED_VIEW(w))
 {
     const index64 BLOCKS = (OC + BLOCK - 1) / BLOCK;
@@ -116,24 +128,27 @@ kernel void pack_weights(
 
     const int window = KD * KH * KW;
     const index64 span = 1 + (KD - 1) * distance(w_d) + (KH - 1) * distance(w_h) + (KW - 1) * distance(w_w);
-    if (is_whole && w_n > 1 && even < taps && RUN % window == 0 && span <= NEAR_TAPS) {
+    const index64 blocks = G * BLOCKS * IC;
+    if (is_whole && w_n > 1 && (even < taps || is_parted) && RUN % window == 0 && span <= NEAR_TAPS) {
         const index64 first_tap = (w_d < 0 ? (1 - KD) * w_d : 0) + (w_h < 0 ? (1 - KH) * w_h : 0)
             + (w_w < 0 ? (1 - KW) * w_w : 0);
         for (index64 ic = first / window; ic < last / window; ic++)
             pack_lines(
-                packed + ((g * BLOCKS + block) * taps + ic * window) * BLOCK, w,
+                packed, places, is_parted, blocks, (g * BLOCKS + block) * IC + ic, w,
                 w_start + g * w_g + block * BLOCK * w_n + ic * w_c - first_tap, span, first_tap,
                 KD, KH, KW, w_n, w_d, w_h, w_w);
         return;
     }
     for (index64 tap = first; tap < last;) {
-        const index64 end = tap - tap % even + even < last ? tap - tap % even + even : last;
+        const index64 next = is_parted ? tap + 1 : tap - tap % even + even;
+        const index64 end = next < last ? next : last;
         index64 row = tap / KW;
         const int kh = row % KH; row /= KH;
         const index64 source = w_start + g * w_g + block * BLOCK * w_n
             + row / KD * w_c + row % KD * w_d + kh * w_h + tap % KW * w_w;
         const int count = end - tap;
-        global real *target = packed + ((g * BLOCKS + block) * taps + tap) * BLOCK;
+        const index64 channel = (g * BLOCKS + block) * IC + tap / window;
+        global real *target = packed + place_of(places, is_parted, blocks, channel, window, tap % window) * BLOCK;
         tap = end;
         int begin = 0;
         if (is_whole && w_n == 1) {
@@ -196,8 +211,8 @@ kernel void conv_direct(
     const int SD, const int SH, const int SW, const int DD, const int DH, const int DW,
     const int ID, const int IH, const int IW, const int PD, const int PH, const int PW, const int zero_padding,
     const int PARTS, const int RUN, const int BLOCKS_FIRST,
-    GROUPED_VIEW(x), GROUPED_VIEW(y), const index64 b_start, const index64 b_c, const int has_bias,
-    EPILOGUE, GROUPED_VIEW(residual))
+    const index64 packed_start, GROUPED_VIEW(x), GROUPED_VIEW(y), const index64 b_start, const index64 b_c,
+    const int has_bias, EPILOGUE, GROUPED_VIEW(residual))
 {
     const index64 BLOCKS = (OC + BLOCK - 1) / BLOCK;
     const index64 outputs = N * OD * OH * OW;
@@ -219,7 +234,7 @@ kernel void conv_direct(
     /* From a tap to the next one, and what is added to that at the ends of axes. */
     const index64 next_w = DW * x_w, next_h = DH * x_h - KW * next_w;
     const index64 next_d = DD * x_d - KH * DH * x_h, next_c = x_c - KD * DD * x_d;
-    packed += ((g * BLOCKS + first_channel / BLOCK) * rows + first_row) * KW * BLOCK;
+    packed += packed_start + ((g * BLOCKS + first_channel / BLOCK) * rows + first_row) * KW * BLOCK;
     x += x_start + g * x_g;
     const index64 y_first = y_start + g * y_g + first_channel * y_c;
     const index64 residual_first = residual_start + g * residual_g + first_channel * residual_c;

@@ -6,8 +6,12 @@ One kernel serves the three passes; each is told by :class:`clconv.plan.Walk` wh
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
-from clconv.algorithms.algorithm import first_reason, no_vectors
+import numpy as np
+
+from clconv.algorithms.algorithm import no_vectors
 from clconv.algorithms.conv_copy import plan_copy
 from clconv.algorithms.conv_passes import (
     LARGEST_COPY,
@@ -15,9 +19,10 @@ from clconv.algorithms.conv_passes import (
     Pass,
     bwd_data,
     bwd_weights,
+    by_axis,
     fwd,
-    planned,
     split_refusal,
+    weights_walk,
 )
 from clconv.algorithms.conv_portable import weights_of_parts
 from clconv.plan import Launch, Plan, Traits, Walk
@@ -57,17 +62,17 @@ _TERMS_PER_PART = 512
 
 def fwd_refusal(problem: ConvProblem, traits: Traits) -> str | None:
     """Return why not: there must be vectors, and what is copied must stay small."""
-    return _refusal(fwd(problem), problem, traits)
+    return _refusal([fwd(problem)], problem, traits)
 
 
 def bwd_data_refusal(problem: ConvProblem, traits: Traits) -> str | None:
     """Return the same; the gradient is a few convolutions at stride 1, over zero padding only."""
-    return split_refusal(problem) or first_reason(_refusal(this, problem, traits) for this in bwd_data(problem))
+    return split_refusal(problem) or _refusal(bwd_data(problem), problem, traits)
 
 
 def bwd_weights_refusal(problem: ConvProblem, traits: Traits) -> str | None:
     """Return the same where the output's gradient plays the weights."""
-    return _refusal(bwd_weights(problem), problem, traits)
+    return _refusal([bwd_weights(problem)], problem, traits)
 
 
 def padded_products(this: Pass, problem: ConvProblem, traits: Traits) -> float:
@@ -80,16 +85,16 @@ def padded_products(this: Pass, problem: ConvProblem, traits: Traits) -> float:
 
 def plan_fwd(problem: ConvProblem, traits: Traits) -> Plan:
     """Plan ``y = x * w (+ b)``: operands x, w, b, those of the epilogue, y."""
-    return planned([fwd(problem)], problem, traits, _copy, _plan)
+    return _plan([fwd(problem)], problem, traits)
 
 
 def plan_bwd_data(problem: ConvProblem, traits: Traits) -> Plan:
     """Plan the gradient of the data, or the transposed convolution: operands dy, w, b, the epilogue's, dx.
 
     At stride 1 that is one convolution of dy. Otherwise each remainder of the positions by the strides has its own
-    taps, and is a convolution of its own, all of which read one copy of dy.
+    taps, and is a convolution of its own, all of which read one copy of dy, and weights that are packed together.
     """
-    return planned(bwd_data(problem), problem, traits, _copy, _plan)
+    return _plan(bwd_data(problem), problem, traits)
 
 
 def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
@@ -101,7 +106,7 @@ def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
     tiles = _tiles_of_all_blocks(this, problem, traits)
     terms = this.rows * this.windows[-1].kernel
     parts = max(1, min(terms // _TERMS_PER_PART, this.rows, _WORK_ITEMS // max(tiles, 1)))
-    plan = _copy(this, problem, traits) + _plan(this, problem, traits, parts)
+    plan = _plan([this], problem, traits, parts)
     return plan if parts == 1 else weights_of_parts(problem, plan, parts)
 
 
@@ -113,26 +118,86 @@ def _copy(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
     return plan_copy(this, problem, traits, lows, reaches)
 
 
-def _plan(this: Pass, problem: ConvProblem, traits: Traits, parts: int = 1) -> Plan:
-    """Plan a pass over data that has been copied where it must be."""
+def _plan(passes: Sequence[Pass], problem: ConvProblem, traits: Traits, parts: int = 1) -> Plan:
+    """Plan passes over the same arrays, the sums of which may be cut into parts."""
+    plan = _copy(passes[0], problem, traits) + _pack(passes, problem, traits)
+    start = 0
+    for this in passes:
+        plan += _convolve(this, problem, traits, parts, start)
+        start += _packed_elements([this], problem, traits)
+    return plan
+
+
+def _pack(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> Plan:
+    """Plan the packing of the weights, all taps of one pass after those of another."""
+    this = passes[0]
     defines = _defines(this.OC, problem, traits)
-    data, weights, result = this.arrays
-    packed = f"{result}_packed{this.name}"
-    taps = this.rows * this.windows[-1].kernel
-    window = math.prod(window.kernel for window in this.windows)
+    is_parted = len(passes) > 1
+    windows = problem.windows if is_parted else this.windows
+    walk = weights_walk(problem.OCG, (1, 1), (0, 1)) if is_parted else this.walks[1]
+    window = math.prod(window.kernel for window in windows)
+    IC = max(this.IC for this in passes)
     taps_of_item = _TAPS // window * window or _TAPS
-    numbers = this.sizes(problem.G)
-    pack = Launch(
+    packed, places = _packed(this), f"{_packed(this)}_places"
+    size = _packed_elements(passes, problem, traits)
+    launch = Launch(
         "conv_direct.cl",
         "pack_weights",
         defines,
-        problem.G * _blocks(this.OC, defines) * -(-taps // taps_of_item),
-        {"w": weights, "packed": packed},
-        {**numbers, "RUN": taps_of_item},
-        OPERATIONS_OF_A_COPY * _packed_elements(this, problem, defines),
+        problem.G * _blocks(this.OC, defines) * -(-IC * window // taps_of_item),
+        {"w": this.arrays[1], "packed": packed} | ({"places": places} if is_parted else {}),
+        {
+            "G": problem.G,
+            "OC": this.OC,
+            "IC": IC,
+            **by_axis("K", [window.kernel for window in windows]),
+            "RUN": taps_of_item,
+            "is_parted": int(is_parted),
+        },
+        OPERATIONS_OF_A_COPY * size,
         local_size=1,
-        walks={"w": this.walks[1]},
+        walks={"w": walk},
     )
+    constants = {places: _places(passes, problem).tobytes()} if is_parted else {}
+    return Plan((launch,), {packed: size * problem.real_bytes}, constants=constants)
+
+
+def _places(passes: Sequence[Pass], problem: ConvProblem) -> np.ndarray[Any, Any]:
+    """Return where each tap is packed: behind so many of other passes, among how many, behind how many.
+
+    Taps that no pass reads, because the data end before what they would, come last.
+    """
+    kernels = tuple(window.kernel for window in problem.windows)
+    places = np.zeros((math.prod(kernels), 3), np.int32)
+    before = 0
+    for this in passes:
+        taps = _taps(this, kernels)
+        places[taps] = np.stack([np.full_like(taps, before), np.full_like(taps, taps.size), np.arange(taps.size)], -1)
+        before += taps.size
+    unread = places[:, 1] == 0
+    places[unread, 0], places[unread, 1] = before, unread.sum()
+    places[unread, 2] = np.arange(unread.sum())
+    return places
+
+
+def _taps(this: Pass, kernels: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    """Return the taps of the weights that a pass reads, in its order, as numbers within the whole window."""
+    walk = this.walks[1]
+    axes = zip(walk.start[2:], walk.axes[3:], this.windows, strict=True)
+    taps = [first + step * np.arange(window.kernel) for first, (_, step), window in axes]
+    return np.ravel_multi_index(np.ix_(*taps), kernels).ravel() if this.IC else np.zeros(0, int)
+
+
+def _packed(this: Pass) -> str:
+    """Return the name of the packed weights."""
+    return f"{this.arrays[2]}_packed"
+
+
+def _convolve(this: Pass, problem: ConvProblem, traits: Traits, parts: int, packed_start: int) -> Plan:
+    """Plan a pass over data that have been copied where they must be, by packed weights that begin there."""
+    defines = _defines(this.OC, problem, traits)
+    data, _, result = this.arrays
+    numbers = {**this.sizes(problem.G), "packed_start": packed_start}
     walks = {"residual": this.walks[2], "y": this.walks[2]}
     is_copied = _is_copied(this, problem)
     if is_copied:
@@ -144,7 +209,7 @@ def _plan(this: Pass, problem: ConvProblem, traits: Traits, parts: int = 1) -> P
     run = max(1, min(_LONGEST_RUN, parts * tiles // _WORK_ITEMS))
     blocks, runs = _blocks(this.OC, defines), _runs(this, problem, traits, run)
     bias = ("b",) if this.has_bias else ()
-    given = {"x": data, "packed": packed, **{name: name for name in (*bias, *this.epilogue.arrays)}}
+    given = {"x": data, "packed": _packed(this), **{name: name for name in (*bias, *this.epilogue.arrays)}}
     direct = Launch(
         "conv_direct.cl",
         "conv_direct",
@@ -164,7 +229,7 @@ def _plan(this: Pass, problem: ConvProblem, traits: Traits, parts: int = 1) -> P
         local_size=1,
         walks=walks,
     )
-    return Plan((pack, direct), {packed: _packed_elements(this, problem, defines) * problem.real_bytes})
+    return Plan((direct,))
 
 
 def _is_copied(this: Pass, problem: ConvProblem) -> bool:
@@ -192,11 +257,12 @@ def _walk_of_copy(this: Pass) -> dict[str, int]:
     return this.walk_of_copy(start, strides)
 
 
-def _refusal(this: Pass, problem: ConvProblem, traits: Traits) -> str | None:
+def _refusal(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> str | None:
     if not traits.vector_bytes:
         return no_vectors(traits)
+    this = passes[0]
     defines = _defines(this.OC, problem, traits)
-    packed = _packed_elements(this, problem, defines)
+    packed = _packed_elements(passes, problem, traits)
     inflation = _blocks(this.OC, defines) * _block(defines) / max(this.OC, 1)
     if packed > _SMALL_WEIGHTS and inflation > _LARGEST_INFLATION:
         return f"packing makes {packed} elements of weights for {this.OC} channels, {inflation:.3g} times as many"
@@ -225,9 +291,12 @@ def _blocks(OC: int, defines: tuple[tuple[str, int], ...]) -> int:
     return -(-OC // _block(defines))
 
 
-def _packed_elements(this: Pass, problem: ConvProblem, defines: tuple[tuple[str, int], ...]) -> int:
-    channels = problem.G * _blocks(this.OC, defines) * _block(defines)
-    return channels * this.rows * this.windows[-1].kernel
+def _packed_elements(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> int:
+    """Return how many elements the packed weights of these passes have, and of all taps if they are several."""
+    defines = _defines(passes[0].OC, problem, traits)
+    windows = passes[0].windows if len(passes) == 1 else problem.windows
+    taps = max(this.IC for this in passes) * math.prod(window.kernel for window in windows)
+    return problem.G * _blocks(passes[0].OC, defines) * _block(defines) * taps
 
 
 def _tiles_of_all_blocks(this: Pass, problem: ConvProblem, traits: Traits) -> int:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from clconv.plan import Plan, Traits, Walk
+from clconv.plan import Walk
 from clconv.problem import ConvProblem, EpilogueProblem
 from clconv.problem.epilogue import NO_EPILOGUE
 from clconv.problem.window import Window
@@ -28,7 +28,6 @@ __all__ = [
     "by_axis",
     "fwd",
     "is_product",
-    "planned",
     "split_refusal",
     "weights_walk",
 ]
@@ -120,20 +119,6 @@ class Pass(NamedTuple):
 def by_axis(letter: str, values: Sequence[int]) -> dict[str, int]:
     """Return a kernel's arguments along depth, height and width by their names."""
     return {f"{letter}{axis}": value for axis, value in zip("DHW", values, strict=True)}
-
-
-def planned(
-    passes: Sequence[Pass],
-    problem: ConvProblem,
-    traits: Traits,
-    copy: Callable[[Pass, ConvProblem, Traits], Plan],
-    plan: Callable[[Pass, ConvProblem, Traits], Plan],
-) -> Plan:
-    """Return the plan that copies the data once, and then computes all passes."""
-    result = copy(passes[0], problem, traits)
-    for this in passes:
-        result += plan(this, problem, traits)
-    return result
 
 
 def split_refusal(problem: ConvProblem) -> str | None:

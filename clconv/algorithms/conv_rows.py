@@ -14,7 +14,7 @@ import numpy as np
 from clconv.algorithms import conv_direct
 from clconv.algorithms.algorithm import first_reason, no_vectors
 from clconv.algorithms.conv_copy import plan_copy
-from clconv.algorithms.conv_passes import LARGEST_COPY, Pass, bwd_data, fwd, planned, split_refusal
+from clconv.algorithms.conv_passes import LARGEST_COPY, Pass, bwd_data, fwd, split_refusal
 from clconv.arguments import LARGEST
 from clconv.plan import Launch, Plan, Traits
 from clconv.problem import ConvProblem
@@ -30,7 +30,7 @@ _LARGEST_TILE = 128
 _WORK_ITEMS = 64
 _LONGEST_RUN = 16
 #: Costs in products of a direct convolution: a product, whose values are read from unaligned places; one at a stride,
-#: whose values lie in as many planes; one for which a vector of values is loaded anew.
+#: whose values lie in as many planes, or whose weights lie apart; one for which a vector of values is loaded anew.
 _PRODUCT = 1.04
 _STRIDED_PRODUCT = 1.15
 _PRODUCT_OF_ONE_CHANNEL = 2
@@ -61,12 +61,14 @@ def bwd_data_refusal(problem: ConvProblem, traits: Traits) -> str | None:
 
 def plan_fwd(problem: ConvProblem, traits: Traits) -> Plan:
     """Plan ``y = x * w (+ b)``: operands x, w, b, those of the epilogue, y."""
-    return planned([fwd(problem)], problem, traits, _split, _plan)
+    this = fwd(problem)
+    return _split(this, problem, traits) + _plan(this, problem, traits)
 
 
 def plan_bwd_data(problem: ConvProblem, traits: Traits) -> Plan:
     """Plan the gradient of the data, or the transposed convolution: operands dy, w, b, the epilogue's, dx."""
-    return planned(bwd_data(problem), problem, traits, _split, _plan)
+    passes = bwd_data(problem)
+    return sum((_plan(this, problem, traits) for this in passes), _split(passes[0], problem, traits))
 
 
 def _split(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
@@ -210,7 +212,8 @@ def _refusal(this: Pass, problem: ConvProblem, traits: Traits) -> str | None:
         return f"{copied} elements to copy with their padding are more than {LARGEST_COPY}"
     terms = this.IC * math.prod(window.kernel for window in this.windows)
     own = _products(this, problem, traits, _tile(this, problem, traits))
-    own *= terms + (_DENSE_OUTPUT if _is_gapless(this) and not _is_padded(this) else _OUTPUT)
+    is_dense = _is_gapless(this) and not _is_padded(this) and not _steps_over_taps(this)
+    own *= terms + (_DENSE_OUTPUT if is_dense else _OUTPUT)
     skips = any(window.stride > window.kernel for window in this.windows)
     plane = math.prod(window.output for window in this.windows) * problem.real_bytes
     output = _DIRECT_OUTPUT_IN_PAGES if plane % _PAGE == 0 else _DIRECT_OUTPUT
@@ -221,20 +224,27 @@ def _refusal(this: Pass, problem: ConvProblem, traits: Traits) -> str | None:
     return None if own < direct else f"direct does with {direct:.0f} products what costs {own:.0f} here"
 
 
-def _packing(this: Pass, problem: ConvProblem) -> int:
+def _steps_over_taps(this: Pass) -> bool:
+    """Return whether this is a pass of a strided gradient, which reads some taps and writes some positions."""
+    return any(abs(factor) > 1 for _, factor in this.walks[1].axes[3:])
+
+
+def _packing(this: Pass, problem: ConvProblem) -> float:
     """Return what packing the taps between two channels costs in a direct convolution."""
     window = math.prod(window.kernel for window in problem.windows)
     taps = math.prod(window.kernel for window in this.windows)
     if this.walks[1].axes[1] != (1, 1) or window == 1:
         return _DIRECT_WEIGHT * taps
-    return _DIRECT_TURNED_TAPS if window <= conv_direct.NEAR_TAPS else _DIRECT_TURNED_WEIGHT * taps
+    if window > conv_direct.NEAR_TAPS:
+        return _DIRECT_TURNED_WEIGHT * taps
+    return _DIRECT_TURNED_TAPS * taps / window  # all passes have them packed together
 
 
 def _products(this: Pass, problem: ConvProblem, traits: Traits, tile: tuple[int, int]) -> float:
     """Return what the products for a tap of an input channel cost."""
     channels, pixels = tile
     places = pixels * _lanes(problem, traits)
-    is_strided = math.prod(_phases(this)) > 1
+    is_strided = math.prod(_phases(this)) > 1 or _steps_over_taps(this)
     cost = _PRODUCT_OF_ONE_CHANNEL if channels == 1 else _STRIDED_PRODUCT if is_strided else _PRODUCT
     return cost * this.N * -(-this.OC // channels) * channels * -(-_places(this) // places) * places
 

@@ -23,6 +23,9 @@ def forward_in_vectors(draw):
     yield from forward(draw)
     for OC in (8, 16, 24, 32, 48, 64):
         yield Call("conv2d", (draw(2, 2, 4, 5), draw(OC, 2, 3, 2), draw(OC)), WINDOW)
+    for stride in (1, 2):  # weights whose channels trade places
+        arrays = draw(1, 2, 6 - 2 * stride, 6 - 2 * stride), draw(2, 48, 2, 3)
+        yield Call("conv_transpose2d", arrays, {"stride": stride})
 
 
 #: Planes that fill few vectors of any type and width, and many.
