@@ -22,7 +22,7 @@
 
 /* As many as registers hold: 32 of 64 bytes, 16 narrower ones. */
 #if VECTOR_BYTES == 64
-#define ROWS (COLUMNS == 3 ? 8 : 6)
+#define ROWS (COLUMNS == 1 ? 12 : COLUMNS == 4 ? 6 : 8)
 #else
 #define ROWS 4
 #endif

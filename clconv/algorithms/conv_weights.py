@@ -18,8 +18,10 @@ __all__ = ["bwd_weights_refusal", "padded_products", "plan_bwd_weights", "walk_o
 
 #: Rows of a tile by its columns, in registers of 64 bytes and in narrower ones, and how many tiles a work-item may
 #: compute side by side: as in the kernel file.
-_WIDE_TILES = {3: 8, 4: 6}
+_WIDE_TILES = {1: 12, 2: 8, 3: 8, 4: 6}
 _TILES = {3: 4}
+#: What a product costs in tiles of so many columns, for which each value of dy is loaded.
+_COSTS = {1: 1.2, 2: 1.05, 3: 1.0, 4: 1.0}
 _LONGEST_RUN = 3
 #: Work-items that keep threads equally busy: sums are cut until there are so many, into parts of so many terms.
 _WORK_ITEMS = 48
@@ -115,16 +117,20 @@ def _in_one_row(problem: ConvProblem) -> ConvProblem:
 
 
 def _run(problem: ConvProblem, shape: _Shape) -> int:
-    """Return how many tiles a work-item computes: those of all taps of a block, which it stores as one row, or few."""
+    """Return how many tiles a work-item computes: those of all taps of a block, which it stores as one row, or few.
+
+    Tiles beyond the last column are computed, too: as few as may be.
+    """
     columns, rows = -(-shape.columns // shape.tile_columns), -(-problem.OCG // shape.tile_rows)
     run, rest = divmod(math.prod(window.kernel for window in problem.windows), shape.tile_columns)
-    if rest or run > _LONGEST_RUN:
-        run = min(_LONGEST_RUN, problem.G * columns * rows // _WORK_ITEMS)
-    return max(1, min(run, columns))
+    if not rest and run <= _LONGEST_RUN:
+        return max(1, min(run, columns))
+    longest = max(1, min(_LONGEST_RUN, problem.G * columns * rows // _WORK_ITEMS))
+    return min(range(1, longest + 1), key=lambda run: (-(-columns // run) * run, -run))
 
 
-def padded_products(problem: ConvProblem, traits: Traits) -> int:
-    """Return how many products this algorithm forms for an output, in all lanes of all tiles."""
+def padded_products(problem: ConvProblem, traits: Traits) -> float:
+    """Return what the products for an output cost, in all lanes of all tiles."""
     shape = _shape(problem, traits)
     lanes = traits.vector_bytes // problem.real_bytes
     return problem.G * _padded_vectors(shape, problem.OCG) * lanes
@@ -150,9 +156,10 @@ def _columns(problem: ConvProblem, block: int, lanes: int) -> int:
     return -(-problem.ICG // block) * taps[0] * taps[1] * vectors
 
 
-def _padded_vectors(shape: _Shape, OC: int) -> int:
+def _padded_vectors(shape: _Shape, OC: int) -> float:
     rows = -(-OC // shape.tile_rows) * shape.tile_rows
-    return -(-shape.columns // shape.tile_columns) * shape.tile_columns * rows
+    columns = -(-shape.columns // shape.tile_columns) * shape.tile_columns
+    return _COSTS[shape.tile_columns] * columns * rows
 
 
 def _copied_elements(problem: ConvProblem, shape: _Shape) -> int:

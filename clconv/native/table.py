@@ -61,7 +61,7 @@ DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
     "conv_weights.cl": tuple(
         (*element, ("VECTOR_BYTES", width), ("COLUMNS", columns))
         for element in _ELEMENTS
-        for width, counts in ((16, (3,)), (32, (3,)), (64, (3, 4)))
+        for width, counts in ((16, (3,)), (32, (3,)), (64, (1, 2, 3, 4)))
         for columns in counts
     ),
     "deform.cl": _ELEMENTS,

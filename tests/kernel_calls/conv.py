@@ -111,11 +111,11 @@ def backward_in_lanes(draw):
 
 
 def backward_in_channels(draw):
-    """Windows whose rows are tiles of three columns, and of four."""
+    """Windows whose rows are tiles of one column to four."""
     for padding_mode in PADDING_MODES:
         arrays = draw(2, 8, 3, 5), draw(2, 16, 4, 5), draw(8, 16, 3, 2), draw(8)
         yield Call("conv2d_backward", arrays, {**WINDOW, "padding_mode": padding_mode})
-    for OC, IC in ((8, 16), (6, 64)):
+    for OC, IC in ((12, 8), (12, 16), (8, 32), (6, 64)):
         arrays = draw(1, OC, 5), draw(1, IC, 5), draw(OC, IC, 3), draw(OC)
         yield Call("conv1d_backward", arrays, {"padding": 1})
         arrays = draw(1, OC, 5), draw(1, IC, 5), draw(OC, IC, 1), draw(OC)
