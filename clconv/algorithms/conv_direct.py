@@ -130,13 +130,12 @@ def _plan(passes: Sequence[Pass], problem: ConvProblem, traits: Traits, parts: i
 
 def _pack(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> Plan:
     """Plan the packing of the weights, all taps of one pass after those of another."""
-    this = passes[0]
+    this = _reading(passes)[0]
     defines = _defines(this.OC, problem, traits)
-    is_parted = len(passes) > 1
+    is_parted = len(_reading(passes)) > 1
     windows = problem.windows if is_parted else this.windows
     walk = weights_walk(problem.OCG, (1, 1), (0, 1)) if is_parted else this.walks[1]
     window = math.prod(window.kernel for window in windows)
-    IC = max(this.IC for this in passes)
     taps_of_item = _TAPS // window * window or _TAPS
     packed, places = _packed(this), f"{_packed(this)}_places"
     size = _packed_elements(passes, problem, traits)
@@ -144,12 +143,12 @@ def _pack(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> Plan:
         "conv_direct.cl",
         "pack_weights",
         defines,
-        problem.G * _blocks(this.OC, defines) * -(-IC * window // taps_of_item),
+        problem.G * _blocks(this.OC, defines) * -(-this.IC * window // taps_of_item),
         {"w": this.arrays[1], "packed": packed} | ({"places": places} if is_parted else {}),
         {
             "G": problem.G,
             "OC": this.OC,
-            "IC": IC,
+            "IC": this.IC,
             **by_axis("K", [window.kernel for window in windows]),
             "RUN": taps_of_item,
             "is_parted": int(is_parted),
@@ -160,6 +159,11 @@ def _pack(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> Plan:
     )
     constants = {places: _places(passes, problem).tobytes()} if is_parted else {}
     return Plan((launch,), {packed: size * problem.real_bytes}, constants=constants)
+
+
+def _reading(passes: Sequence[Pass]) -> Sequence[Pass]:
+    """Return the passes that read taps, or one if none does."""
+    return [this for this in passes if this.IC] or passes[:1]
 
 
 def _places(passes: Sequence[Pass], problem: ConvProblem) -> np.ndarray[Any, Any]:
@@ -292,11 +296,12 @@ def _blocks(OC: int, defines: tuple[tuple[str, int], ...]) -> int:
 
 
 def _packed_elements(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> int:
-    """Return how many elements the packed weights of these passes have, and of all taps if they are several."""
-    defines = _defines(passes[0].OC, problem, traits)
-    windows = passes[0].windows if len(passes) == 1 else problem.windows
-    taps = max(this.IC for this in passes) * math.prod(window.kernel for window in windows)
-    return problem.G * _blocks(passes[0].OC, defines) * _block(defines) * taps
+    """Return how many elements the packed weights of these passes have: of all taps, if several read some."""
+    this = _reading(passes)[0]
+    defines = _defines(this.OC, problem, traits)
+    windows = this.windows if len(_reading(passes)) == 1 else problem.windows
+    taps = this.IC * math.prod(window.kernel for window in windows)
+    return problem.G * _blocks(this.OC, defines) * _block(defines) * taps
 
 
 def _tiles_of_all_blocks(this: Pass, problem: ConvProblem, traits: Traits) -> int:

@@ -29,24 +29,29 @@ _LARGEST_TILE = 128
 #: Work-items that keep threads busy.
 _WORK_ITEMS = 64
 _LONGEST_RUN = 16
-#: Costs in products of a direct convolution: a product, whose values are read from unaligned places; one at a stride,
-#: whose values lie in as many planes, or whose weights lie apart; one for which a vector of values is loaded anew.
+#: Costs in products of a direct convolution: a product, whose values are read from unaligned places; one that reads
+#: them where they lie, and there in planes of at most two tiles; one at a stride, whose values lie in as many planes,
+#: or whose weights lie apart; one for which a vector of values is loaded anew.
 _PRODUCT = 1.04
+_PRODUCT_IN_PLACE = 1.0
+_PRODUCT_OF_SMALL_PLANES = 1.5
 _STRIDED_PRODUCT = 1.15
 _PRODUCT_OF_ONE_CHANNEL = 2
 #: Storing an output where rows have gaps, and where not.
 _OUTPUT = 65
 _DENSE_OUTPUT = 30
 #: There: a product whose values are few of those in a cache line; storing an output, and one whose channels lie pages
-#: apart, so that they take each other's place in the nearest cache; packing a weight, and the taps between two channels
-#: where these trade places, if they lie near each other or if not.
+#: apart, so that they take each other's place in the nearest cache; packing a weight, and one of very many; the taps
+#: between two channels where these trade places, if they lie near each other, and one of these if not.
 _DIRECT_PRODUCT_OF_FAR_VALUES = 1.4
 _DIRECT_OUTPUT = 50
 _DIRECT_OUTPUT_IN_PAGES = 110
 _DIRECT_WEIGHT = 40
+_DIRECT_FAR_WEIGHT = 100
 _DIRECT_TURNED_TAPS = 160
 _DIRECT_TURNED_WEIGHT = 150
 _PAGE = 4096
+_FAR_WEIGHTS = 2**20
 
 
 def fwd_refusal(problem: ConvProblem, traits: Traits) -> str | None:
@@ -212,7 +217,7 @@ def _refusal(this: Pass, problem: ConvProblem, traits: Traits) -> str | None:
         return f"{copied} elements to copy with their padding are more than {LARGEST_COPY}"
     terms = this.IC * math.prod(window.kernel for window in this.windows)
     own = _products(this, problem, traits, _tile(this, problem, traits))
-    is_dense = _is_gapless(this) and not _is_padded(this) and not _steps_over_taps(this)
+    is_dense = _is_gapless(this) and not _is_padded(this) and all(factor == 1 for _, factor in this.walks[2].axes[3:])
     own *= terms + (_DENSE_OUTPUT if is_dense else _OUTPUT)
     skips = any(window.stride > window.kernel for window in this.windows)
     plane = math.prod(window.output for window in this.windows) * problem.real_bytes
@@ -224,9 +229,10 @@ def _refusal(this: Pass, problem: ConvProblem, traits: Traits) -> str | None:
     return None if own < direct else f"direct does with {direct:.0f} products what costs {own:.0f} here"
 
 
-def _steps_over_taps(this: Pass) -> bool:
-    """Return whether this is a pass of a strided gradient, which reads some taps and writes some positions."""
-    return any(abs(factor) > 1 for _, factor in this.walks[1].axes[3:])
+def _steps_over_taps(this: Pass, problem: ConvProblem) -> bool:
+    """Return whether this is a pass of a strided gradient of the data, which reads taps with others between them."""
+    steps = zip(this.walks[1].axes[3:], problem.windows, strict=True)
+    return any(abs(factor) > 1 and window.kernel > 1 for (_, factor), window in steps)
 
 
 def _packing(this: Pass, problem: ConvProblem) -> float:
@@ -234,7 +240,7 @@ def _packing(this: Pass, problem: ConvProblem) -> float:
     window = math.prod(window.kernel for window in problem.windows)
     taps = math.prod(window.kernel for window in this.windows)
     if this.walks[1].axes[1] != (1, 1) or window == 1:
-        return _DIRECT_WEIGHT * taps
+        return (_DIRECT_FAR_WEIGHT if this.OC * this.IC * taps >= _FAR_WEIGHTS else _DIRECT_WEIGHT) * taps
     if window > conv_direct.NEAR_TAPS:
         return _DIRECT_TURNED_WEIGHT * taps
     return _DIRECT_TURNED_TAPS * taps / window  # all passes have them packed together
@@ -244,8 +250,13 @@ def _products(this: Pass, problem: ConvProblem, traits: Traits, tile: tuple[int,
     """Return what the products for a tap of an input channel cost."""
     channels, pixels = tile
     places = pixels * _lanes(problem, traits)
-    is_strided = math.prod(_phases(this)) > 1 or _steps_over_taps(this)
-    cost = _PRODUCT_OF_ONE_CHANNEL if channels == 1 else _STRIDED_PRODUCT if is_strided else _PRODUCT
+    cost = _PRODUCT
+    if channels == 1:
+        cost = _PRODUCT_OF_ONE_CHANNEL
+    elif math.prod(_phases(this)) > 1 or _steps_over_taps(this, problem):
+        cost = _STRIDED_PRODUCT
+    elif _lies_as_its_copy(this):
+        cost = _PRODUCT_OF_SMALL_PLANES if _places(this) <= 2 * places else _PRODUCT_IN_PLACE
     return cost * this.N * -(-this.OC // channels) * channels * -(-_places(this) // places) * places
 
 

@@ -28,7 +28,7 @@ _WORK_ITEMS = 48
 _TERMS_PER_PART = 1024
 #: Costs in products: of an element of x laid out here; of one of dy, and of a weight stored, in a direct convolution.
 _PACKED = 15
-_PACKED_BY_DIRECT = 40
+_PACKED_BY_DIRECT = 60
 _STORED_BY_DIRECT = 150
 
 
