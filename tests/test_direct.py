@@ -97,6 +97,8 @@ LAYERS = {
     ),
     "blocks of channels that trade places, long rows": ((1, 96, 90), (3, 96, 29), {"dilation": 2}),
     "blocks of channels that trade places, and more taps than a line": ((1, 32, 9, 9), (5, 32, 6, 6), {"padding": 2}),
+    "patches side by side": ((2, 3, 18, 20), (19, 3, 9, 9), {"stride": 9}),
+    "a window of all data, at a long stride": ((2, 3, 9, 8), (20, 3, 9, 8), {"stride": 100}),
     "everything": ((2, 6, 13, 10), (8, 3, 3, 2), {**WINDOW, "groups": 2}),
 }
 
@@ -135,6 +137,13 @@ def test_planes_that_only_output_padding_adds_are_written(device, record, dtype)
     x, w = np.ones((1, 19, 4, 5, 6), dtype), np.ones((19, 1, 1, 3, 3), dtype)
     arguments = {"padding": (0, 1, 1), "dilation": (2, 1, 1), "output_padding": (1, 0, 0), "groups": 19}
     assert_exact("conv_transpose3d", device, record, x, w, np.full(19, 7, dtype), **arguments)
+
+
+@pytest.mark.parametrize("layer", ["patches side by side", "a window of all data, at a long stride"])
+def test_no_stride_of_patches_leaves_the_gradient_of_the_data_to_the_portable_kernel(layer):
+    input_shape, weight_shape, arguments = LAYERS[layer]
+    problem = clconv.ConvProblem.from_shapes(input_shape, weight_shape, **arguments)
+    assert clconv.algorithms.algorithm_for("conv_bwd_data", problem, Traits(64)).name != "portable"
 
 
 @pytest.mark.parametrize("width", [16, 32, 64])

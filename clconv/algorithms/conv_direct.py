@@ -5,8 +5,10 @@ One kernel serves the three passes; each is told by :class:`clconv.plan.Walk` wh
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -121,11 +123,9 @@ def _copy(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
 def _plan(passes: Sequence[Pass], problem: ConvProblem, traits: Traits, parts: int = 1) -> Plan:
     """Plan passes over the same arrays, the sums of which may be cut into parts."""
     plan = _copy(passes[0], problem, traits) + _pack(passes, problem, traits)
-    start = 0
-    for this in passes:
-        plan += _convolve(this, problem, traits, parts, start)
-        start += _packed_elements([this], problem, traits)
-    return plan
+    starts = itertools.accumulate((_packed_elements([this], problem, traits) for this in passes), initial=0)
+    launches = (_convolve(this, problem, traits, parts, start) for this, start in zip(passes, starts, strict=False))
+    return replace(plan, launches=(*plan.launches, *launches))
 
 
 def _pack(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> Plan:
@@ -197,8 +197,8 @@ def _packed(this: Pass) -> str:
     return f"{this.arrays[2]}_packed"
 
 
-def _convolve(this: Pass, problem: ConvProblem, traits: Traits, parts: int, packed_start: int) -> Plan:
-    """Plan a pass over data that have been copied where they must be, by packed weights that begin there."""
+def _convolve(this: Pass, problem: ConvProblem, traits: Traits, parts: int, packed_start: int) -> Launch:
+    """Return the launch of a pass over data that have been copied where they must be, by the weights packed there."""
     defines = _defines(this.OC, problem, traits)
     data, _, result = this.arrays
     numbers = {**this.sizes(problem.G), "packed_start": packed_start}
@@ -214,7 +214,7 @@ def _convolve(this: Pass, problem: ConvProblem, traits: Traits, parts: int, pack
     blocks, runs = _blocks(this.OC, defines), _runs(this, problem, traits, run)
     bias = ("b",) if this.has_bias else ()
     given = {"x": data, "packed": _packed(this), **{name: name for name in (*bias, *this.epilogue.arrays)}}
-    direct = Launch(
+    return Launch(
         "conv_direct.cl",
         "conv_direct",
         defines,
@@ -233,7 +233,6 @@ def _convolve(this: Pass, problem: ConvProblem, traits: Traits, parts: int, pack
         local_size=1,
         walks=walks,
     )
-    return Plan((direct,))
 
 
 def _is_copied(this: Pass, problem: ConvProblem) -> bool:
@@ -278,7 +277,7 @@ def _refusal(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> st
 
 
 def _defines(OC: int, problem: ConvProblem, traits: Traits) -> tuple[tuple[str, int], ...]:
-    """Return what the kernels are compiled with."""
+    """Return what the kernels are compiled with: as many vectors as make the products of all channels cost least."""
     lanes = traits.vector_bytes // problem.real_bytes
     tiles = _tiles(traits)
     vectors = min(tiles, key=lambda count: -(-OC // (count * lanes)) * count * _COSTS[count])

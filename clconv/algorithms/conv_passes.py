@@ -36,8 +36,8 @@ __all__ = [
 LARGEST_COPY = 2**29
 #: How many arithmetic operations take as long as copying an element.
 OPERATIONS_OF_A_COPY = 16
-#: The strided gradient of the data takes a pass for each remainder: at most so many.
-_MOST_PASSES = 64
+#: The strided gradient of the data takes a pass for each remainder: at most so many, as patches of 32x32 have.
+_MOST_PASSES = 1024
 
 _SPATIAL = ((2, 1), (3, 1), (4, 1))
 _NOWHERE = (0,) * 5
@@ -123,6 +123,8 @@ def by_axis(letter: str, values: Sequence[int]) -> dict[str, int]:
 
 def split_refusal(problem: ConvProblem) -> str | None:
     """Return why the gradient of the data is not made of few passes, None if it is."""
+    if is_product(problem):
+        return None
     if problem.padding_mode != "zeros":
         return f"padding_mode={problem.padding_mode!r} is not 'zeros'"
     passes = math.prod(window.stride for window in problem.windows)
