@@ -24,8 +24,9 @@
 #endif
 #define BLOCK (VECTORS * LANES)
 
-/* Outputs in a tile: with the weights and values of x, VECTORS * TILE sums fit into 32 registers of 64 bytes, or with the
- * weights and one value into 16 narrower ones. Some compilers load all values before the first product. */
+/* Outputs in a tile: with the weights and a value of x, VECTORS * TILE sums fit into 32 registers of 64 bytes or 16 narrower
+ * ones. Some compilers load all values before the first product, so that in wide registers there is room for these, or,
+ * with three vectors, for most. */
 #if VECTORS == 1
 #define TILE 12
 #elif VECTOR_BYTES == 64
@@ -49,7 +50,7 @@
     }
 
 /* Elements within which the taps of a channel may lie to be packed by lines. */
-#define NEAR_TAPS 32
+#define LONGEST_LINE 64
 
 static inline index64 distance(const index64 stride) { return stride < 0 ? -stride : stride; }
 
@@ -63,31 +64,33 @@ static inline index64 place_of(
     return places[0] * blocks + block * places[1] + places[2];
 }
 
-/* The taps of an input channel for the channels of a block, where those taps lie among `span` elements: these are read as
- * a line for each output channel, turned in registers, and the taps taken out of them. The lines of the last channels
- * would end beyond the last tap, and are read from where they do not; their columns are set one by one. */
+/* The taps of an input channel for the `channels` of a block, where those taps lie among `span` elements: these are read as
+ * a line for each output channel, zeros beyond the last, turned in registers, and the taps taken out of them. The lines of
+ * the last channels would end beyond the last tap, and are read from where they do not; their columns are set one by one. */
 static inline void pack_lines(
     global real *packed, global const int *places, const int is_parted, const index64 blocks, const index64 block,
-    global const element *w, const index64 line, const index64 span, const index64 first_tap,
+    const int channels, global const element *w, const index64 line, const index64 span, const index64 first_tap,
     const int KD, const int KH, const int KW, const index64 w_n, const index64 w_d, const index64 w_h, const index64 w_w)
 {
-    real columns[NEAR_TAPS * BLOCK];
-    const index64 last = line + (BLOCK - 1) * w_n + span - LANES;
-    for (int v = 0; v < VECTORS; v++)
+    real columns[LONGEST_LINE * BLOCK];
+    const index64 last = line + (channels - 1) * w_n + span - LANES;
+    for (int v = 0; v < VECTORS; v++) {
+        const int lanes = channels - v * LANES < LANES ? channels - v * LANES : LANES;
         for (int column = 0; column < span; column += LANES) {
             const index64 first = line + v * LANES * w_n + column;
             vector square[LANES];
             UNROLLED for (int lane = 0; lane < LANES; lane++) {
                 const index64 at = first + lane * w_n;
-                square[lane] = load_lanes(w, at < last ? at : last);
+                square[lane] = lane < lanes ? load_lanes(w, at < last ? at : last) : splat(0);
             }
             TRANSPOSE(square, LANES);
             real *corner = columns + column * BLOCK + v * LANES;
             UNROLLED for (int i = 0; i < LANES; i++) store_vector(corner + i * BLOCK, square[i]);
-            for (int lane = LANES - 1; lane >= 0 && first + lane * w_n > last; lane--)
+            for (int lane = lanes - 1; lane >= 0 && first + lane * w_n > last; lane--)
                 for (int i = 0; i < LANES && column + i < span; i++)
                     corner[i * BLOCK + lane] = load(w, first + lane * w_n + i);
         }
+    }
     const int window = KD * KH * KW;
     for (int k = 0; k < window; k++) {
         const index64 tap = first_tap + k / KW / KH * w_d + k / KW % KH * w_h + k % KW * w_w;
@@ -101,7 +104,8 @@ static inline void pack_lines(
  * RUN taps of all the channels of a block. Taps that follow each other at equal distances in w are copied in one loop: in
  * vectors where channels are neighbours, turned in registers where taps are; and by lines where it is but the few taps of
  * an input channel that lie together. Work-items that follow each other read what lies side by side. Where the taps are in
- * several parts, as in a strided gradient of the data, each part is laid out like weights of its own. */
+ * several parts, as in a strided gradient of the data, each part is laid out like weights of its own: by lines, or
+ * tap by tap where these would be too long. */
 kernel void pack_weights(
     WORK_ITEM
     global const element *w, global real *packed, global const int *places, const int is_parted,
@@ -117,7 +121,8 @@ kernel void pack_weights(
     const index64 block = w_n == 1 ? item % BLOCKS : item / RUNS;
     const index64 first = (w_n == 1 ? item / BLOCKS : item % RUNS) * RUN;
     const index64 last = first + RUN < taps ? first + RUN : taps;
-    const int is_whole = (block + 1) * BLOCK <= OC;
+    const int channels = OC - block * BLOCK < BLOCK ? OC - block * BLOCK : BLOCK;
+    const int is_whole = channels == BLOCK;
 
     index64 even = 1, step = 0;
     int is_even = 1;
@@ -129,12 +134,13 @@ kernel void pack_weights(
     const int window = KD * KH * KW;
     const index64 span = 1 + (KD - 1) * distance(w_d) + (KH - 1) * distance(w_h) + (KW - 1) * distance(w_w);
     const index64 blocks = G * BLOCKS * IC;
-    if (is_whole && w_n > 1 && (even < taps || is_parted) && RUN % window == 0 && span <= NEAR_TAPS) {
+    if (w_n > 1 && (even < taps || is_parted) && RUN % window == 0 && span <= LONGEST_LINE
+        && (channels - 1) * w_n + span >= LANES) {
         const index64 first_tap = (w_d < 0 ? (1 - KD) * w_d : 0) + (w_h < 0 ? (1 - KH) * w_h : 0)
             + (w_w < 0 ? (1 - KW) * w_w : 0);
         for (index64 ic = first / window; ic < last / window; ic++)
             pack_lines(
-                packed, places, is_parted, blocks, (g * BLOCKS + block) * IC + ic, w,
+                packed, places, is_parted, blocks, (g * BLOCKS + block) * IC + ic, channels, w,
                 w_start + g * w_g + block * BLOCK * w_n + ic * w_c - first_tap, span, first_tap,
                 KD, KH, KW, w_n, w_d, w_h, w_w);
         return;

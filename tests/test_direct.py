@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import clconv
-from clconv.algorithms import forget
+from clconv.algorithms import ALGORITHMS, forget
 from clconv.native.executor import native
 from clconv.plan import Traits
 from tests.calls import assert_exact
@@ -96,7 +96,6 @@ LAYERS = {
         {"stride": (5, 2), "padding": (1, 0)},
     ),
     "blocks of channels that trade places, long rows": ((1, 96, 90), (3, 96, 29), {"dilation": 2}),
-    "blocks of channels that trade places, and more taps than a line": ((1, 32, 9, 9), (5, 32, 6, 6), {"padding": 2}),
     "patches side by side": ((2, 3, 18, 20), (19, 3, 9, 9), {"stride": 9}),
     "a window of all data, at a long stride": ((2, 3, 9, 8), (20, 3, 9, 8), {"stride": 100}),
     "everything": ((2, 6, 13, 10), (8, 3, 3, 2), {**WINDOW, "groups": 2}),
@@ -119,6 +118,34 @@ def test_all_passes_are_exact_on_integers(device, record, layer, dtype):
     dy = draw(output_shape)
     assert_exact(f"conv{rank}d", device, record, x, w, bias, **arguments)
     assert_exact(f"conv{rank}d_backward", device, record, dy, x, w, bias, **arguments)
+
+
+@pytest.fixture
+def only_direct(monkeypatch):
+    """Leave direct convolution and the portable one for gradients of the data."""
+    left = [algorithm for algorithm in ALGORITHMS["conv_bwd_data"] if algorithm.name in ("direct", "portable")]
+    monkeypatch.setitem(ALGORITHMS, "conv_bwd_data", tuple(left))
+    forget()
+    yield
+    monkeypatch.undo()
+    forget()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("stride", [1, 2, (1, 3)])
+@pytest.mark.parametrize(
+    ("channels", "window"),
+    [(48, (3, 3)), (40, (3, 3)), (3, (3, 3)), (1, (2, 2)), (50, (7, 7)), (48, (9, 8)), (23, (1, 70)), (64, (1, 1))],
+)
+def test_weights_whose_channels_trade_places_are_packed_wherever_they_lie(
+    device, record, only_direct, channels, window, stride, dtype
+):
+    random = np.random.default_rng(4)
+    dy = random.integers(-1, 2, (1, 3, 4, 5)).astype(dtype)
+    w = random.integers(-1, 2, (3, channels, *window)).astype(dtype)
+    assert_exact("conv_transpose2d", device, record, dy, w, stride=stride)
+    channels_last = np.moveaxis(np.moveaxis(w, 1, -1).copy(), -1, 1)
+    assert_exact("conv_transpose2d", device, record, dy, channels_last, stride=stride)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])

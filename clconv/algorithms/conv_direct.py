@@ -31,10 +31,11 @@ from clconv.plan import Launch, Plan, Traits, Walk
 from clconv.problem import ConvProblem
 
 __all__ = [
-    "NEAR_TAPS",
+    "LONGEST_LINE",
     "bwd_data_refusal",
     "bwd_weights_refusal",
     "fwd_refusal",
+    "padded_channels",
     "padded_products",
     "plan_bwd_data",
     "plan_bwd_weights",
@@ -44,12 +45,12 @@ __all__ = [
 #: Outputs in a tile by the vectors of channels, in registers of 64 bytes and in narrower ones: as in the kernel file.
 _WIDE_TILES = {1: 12, 2: 8, 3: 8}
 _TILES = {1: 12, 2: 6}
-#: What the products of a vector cost in tiles of so many: each value of x is loaded for them all.
-_COSTS = {1: 1.5, 2: 1.0, 3: 0.9}
+#: What the products of a vector cost in tiles of so many, for which each value of x is loaded.
+_COSTS = {1: 1.5, 2: 1.0, 3: 1.0}
 #: Taps that a work-item lays out, but whole windows: reading that many together uses whole cache lines of each channel.
-_TAPS = 96
-#: Taps of a channel that are packed by lines, where channels trade places: as in the kernel file.
-NEAR_TAPS = 32
+_TAPS_OF_ITEM = 96
+#: Elements among which the taps of a channel may lie to be packed by lines: as in the kernel file.
+LONGEST_LINE = 64
 #: How far packing may inflate weights with few output channels, unless they stay smaller than this many elements, and
 #: how many elements may be packed at all: a view of little memory may stand for many.
 _LARGEST_INFLATION = 2
@@ -77,12 +78,16 @@ def bwd_weights_refusal(problem: ConvProblem, traits: Traits) -> str | None:
     return _refusal([bwd_weights(problem)], problem, traits)
 
 
-def padded_products(this: Pass, problem: ConvProblem, traits: Traits) -> float:
-    """Return what the products of weights and values for a tap cost, in all lanes of all tiles."""
+def padded_channels(this: Pass, problem: ConvProblem, traits: Traits) -> int:
+    """Return the output channels of a group in all lanes of all vectors."""
     defines = _defines(this.OC, problem, traits)
-    vectors = dict(defines)["VECTORS"]
-    tile = _tiles(traits)[vectors]
-    return _COSTS[vectors] * _blocks(this.OC, defines) * _block(defines) * -(-this.outputs // tile) * tile
+    return _blocks(this.OC, defines) * _block(defines)
+
+
+def padded_products(this: Pass, problem: ConvProblem, traits: Traits) -> int:
+    """Return how many products of a weight and a value this algorithm forms for a tap, in all lanes of all tiles."""
+    tile = _tiles(traits)[dict(_defines(this.OC, problem, traits))["VECTORS"]]
+    return padded_channels(this, problem, traits) * -(-this.outputs // tile) * tile
 
 
 def plan_fwd(problem: ConvProblem, traits: Traits) -> Plan:
@@ -136,7 +141,7 @@ def _pack(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> Plan:
     windows = problem.windows if is_parted else this.windows
     walk = weights_walk(problem.OCG, (1, 1), (0, 1)) if is_parted else this.walks[1]
     window = math.prod(window.kernel for window in windows)
-    taps_of_item = _TAPS // window * window or _TAPS
+    taps_of_item = _TAPS_OF_ITEM // window * window or _TAPS_OF_ITEM
     packed, places = _packed(this), f"{_packed(this)}_places"
     size = _packed_elements(passes, problem, traits)
     launch = Launch(
@@ -264,9 +269,8 @@ def _refusal(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> st
     if not traits.vector_bytes:
         return no_vectors(traits)
     this = passes[0]
-    defines = _defines(this.OC, problem, traits)
     packed = _packed_elements(passes, problem, traits)
-    inflation = _blocks(this.OC, defines) * _block(defines) / max(this.OC, 1)
+    inflation = padded_channels(this, problem, traits) / max(this.OC, 1)
     if packed > _SMALL_WEIGHTS and inflation > _LARGEST_INFLATION:
         return f"packing makes {packed} elements of weights for {this.OC} channels, {inflation:.3g} times as many"
     if packed > _LARGEST_WEIGHTS:
@@ -280,7 +284,7 @@ def _defines(OC: int, problem: ConvProblem, traits: Traits) -> tuple[tuple[str, 
     """Return what the kernels are compiled with: as many vectors as make the products of all channels cost least."""
     lanes = traits.vector_bytes // problem.real_bytes
     tiles = _tiles(traits)
-    vectors = min(tiles, key=lambda count: -(-OC // (count * lanes)) * count * _COSTS[count])
+    vectors = min(tiles, key=lambda count: (-(-OC // (count * lanes)) * count * _COSTS[count], -count))
     return (*problem.defines, ("VECTOR_BYTES", traits.vector_bytes), ("VECTORS", vectors))
 
 
@@ -297,10 +301,9 @@ def _blocks(OC: int, defines: tuple[tuple[str, int], ...]) -> int:
 def _packed_elements(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> int:
     """Return how many elements the packed weights of these passes have: of all taps, if several read some."""
     this = _reading(passes)[0]
-    defines = _defines(this.OC, problem, traits)
     windows = this.windows if len(_reading(passes)) == 1 else problem.windows
     taps = this.IC * math.prod(window.kernel for window in windows)
-    return problem.G * _blocks(this.OC, defines) * _block(defines) * taps
+    return problem.G * padded_channels(this, problem, traits) * taps
 
 
 def _tiles_of_all_blocks(this: Pass, problem: ConvProblem, traits: Traits) -> int:

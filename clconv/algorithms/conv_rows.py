@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -29,26 +30,38 @@ _LARGEST_TILE = 128
 #: Work-items that keep threads busy.
 _WORK_ITEMS = 64
 _LONGEST_RUN = 16
-#: Costs in products of a direct convolution: a product, whose values are read from unaligned places; one that reads
-#: them where they lie, and there in planes of at most two tiles; one at a stride, whose values lie in as many planes,
-#: or whose weights lie apart; one for which a vector of values is loaded anew.
+# Costs, in products of a direct convolution.
+#: A product, whose values are read from unaligned places of a copy.
 _PRODUCT = 1.04
+#: A product whose values are read where the data lie.
 _PRODUCT_IN_PLACE = 1.0
+#: A product whose values are read where the data lie, in planes of at most two tiles.
 _PRODUCT_OF_SMALL_PLANES = 1.5
+#: A product whose values lie in a plane for each remainder by the strides, or whose weights lie apart.
 _STRIDED_PRODUCT = 1.15
+#: A product for which a vector of values is loaded anew.
 _PRODUCT_OF_ONE_CHANNEL = 2
-#: Storing an output where rows have gaps, and where not.
+#: Passing over a weight, of so many that they come from memory, for those that lie apart.
+_FAR_WEIGHT_APART = 15
+#: Storing an output of rows with gaps.
 _OUTPUT = 65
+#: Storing an output of planes without gaps.
 _DENSE_OUTPUT = 30
-#: There: a product whose values are few of those in a cache line; storing an output, and one whose channels lie pages
-#: apart, so that they take each other's place in the nearest cache; packing a weight, and one of very many; the taps
-#: between two channels where these trade places, if they lie near each other, and one of these if not.
+
+# Costs of a direct convolution in the same unit.
+#: A product whose values are few of those in a cache line.
 _DIRECT_PRODUCT_OF_FAR_VALUES = 1.4
+#: Storing an output.
 _DIRECT_OUTPUT = 50
+#: Storing an output whose channels lie pages apart, where they take each other's place in the nearest cache.
 _DIRECT_OUTPUT_IN_PAGES = 110
+#: Packing a weight.
 _DIRECT_WEIGHT = 40
+#: Packing a weight of so many that they come from memory.
 _DIRECT_FAR_WEIGHT = 100
-_DIRECT_TURNED_TAPS = 160
+#: Packing all weights between two channels that trade places, by a line.
+_DIRECT_LINE = 160
+#: Packing a weight where channels trade places and lines would be too long.
 _DIRECT_TURNED_WEIGHT = 150
 _PAGE = 4096
 _FAR_WEIGHTS = 2**20
@@ -56,12 +69,12 @@ _FAR_WEIGHTS = 2**20
 
 def fwd_refusal(problem: ConvProblem, traits: Traits) -> str | None:
     """Return why not: outputs must fill vectors better than channels do, and what is copied must stay small."""
-    return _refusal(fwd(problem), problem, traits)
+    return _refusal([fwd(problem)], problem, traits)
 
 
 def bwd_data_refusal(problem: ConvProblem, traits: Traits) -> str | None:
     """Return the same of the passes that make up the gradient of the data."""
-    return split_refusal(problem) or first_reason(_refusal(this, problem, traits) for this in bwd_data(problem))
+    return split_refusal(problem) or _refusal(bwd_data(problem), problem, traits)
 
 
 def plan_fwd(problem: ConvProblem, traits: Traits) -> Plan:
@@ -201,9 +214,19 @@ def _walk_of_copy(this: Pass) -> dict[str, int]:
     return this.walk_of_copy(0, strides)
 
 
-def _refusal(this: Pass, problem: ConvProblem, traits: Traits) -> str | None:
+def _refusal(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> str | None:
     if not traits.vector_bytes:
         return no_vectors(traits)
+    reason = first_reason(_refusal_to_copy(this) for this in passes)
+    if reason:
+        return reason
+    own = sum(_cost(this, problem, traits) for this in passes)
+    direct = sum(_cost_of_direct(this, problem, traits) for this in passes)
+    return None if own < direct else f"direct does with {direct:.0f} products what costs {own:.0f} here"
+
+
+def _refusal_to_copy(this: Pass) -> str | None:
+    """Return why the data of a pass are not copied for it."""
     if not this.outputs:
         return "there are no outputs"
     for window in this.windows:
@@ -213,20 +236,36 @@ def _refusal(this: Pass, problem: ConvProblem, traits: Traits) -> str | None:
     if channel > LARGEST:
         return f"{channel} elements to copy of one channel are more than {LARGEST}"
     copied = math.prod(this.data_shape) * channel
-    if copied > LARGEST_COPY:
-        return f"{copied} elements to copy with their padding are more than {LARGEST_COPY}"
-    terms = this.IC * math.prod(window.kernel for window in this.windows)
-    own = _products(this, problem, traits, _tile(this, problem, traits))
+    return (
+        f"{copied} elements to copy with their padding are more than {LARGEST_COPY}" if copied > LARGEST_COPY else None
+    )
+
+
+def _cost(this: Pass, problem: ConvProblem, traits: Traits) -> float:
+    """Return what a pass costs for a group."""
     is_dense = _is_gapless(this) and not _is_padded(this) and all(factor == 1 for _, factor in this.walks[2].axes[3:])
-    own *= terms + (_DENSE_OUTPUT if is_dense else _OUTPUT)
+    cost = _products(this, problem, traits, _tile(this, problem, traits))
+    cost *= _terms(this) + (_DENSE_OUTPUT if is_dense else _OUTPUT)
+    if _steps_over_taps(this, problem) and _weights(problem) >= _FAR_WEIGHTS:
+        cost += _FAR_WEIGHT_APART * _weights(problem) / problem.G
+    return cost
+
+
+def _cost_of_direct(this: Pass, problem: ConvProblem, traits: Traits) -> float:
+    """Return what a pass costs for a group as a direct convolution."""
     skips = any(window.stride > window.kernel for window in this.windows)
     plane = math.prod(window.output for window in this.windows) * problem.real_bytes
     output = _DIRECT_OUTPUT_IN_PAGES if plane % _PAGE == 0 else _DIRECT_OUTPUT
-    direct = conv_direct.padded_products(this, problem, traits)
-    direct *= terms * (_DIRECT_PRODUCT_OF_FAR_VALUES if skips else 1) + output
+    product = _DIRECT_PRODUCT_OF_FAR_VALUES if skips else 1
+    cost: float = conv_direct.padded_products(this, problem, traits) * (_terms(this) * product + output)
     if not (traits.prepared and this.arrays[1] == "w"):
-        direct += this.OC * this.IC * _packing(this, problem)
-    return None if own < direct else f"direct does with {direct:.0f} products what costs {own:.0f} here"
+        cost += conv_direct.padded_channels(this, problem, traits) * this.IC * _packing(this, problem)
+    return cost
+
+
+def _terms(this: Pass) -> int:
+    """Return how many products an output sums."""
+    return this.IC * math.prod(window.kernel for window in this.windows)
 
 
 def _steps_over_taps(this: Pass, problem: ConvProblem) -> bool:
@@ -235,15 +274,22 @@ def _steps_over_taps(this: Pass, problem: ConvProblem) -> bool:
     return any(abs(factor) > 1 and window.kernel > 1 for (_, factor), window in steps)
 
 
+def _weights(problem: ConvProblem) -> int:
+    """Return how many weights there are."""
+    return problem.G * problem.OCG * problem.ICG * math.prod(window.kernel for window in problem.windows)
+
+
 def _packing(this: Pass, problem: ConvProblem) -> float:
     """Return what packing the taps between two channels costs in a direct convolution."""
     window = math.prod(window.kernel for window in problem.windows)
     taps = math.prod(window.kernel for window in this.windows)
+    if _weights(problem) >= _FAR_WEIGHTS:
+        return _DIRECT_FAR_WEIGHT * taps
     if this.walks[1].axes[1] != (1, 1) or window == 1:
-        return (_DIRECT_FAR_WEIGHT if this.OC * this.IC * taps >= _FAR_WEIGHTS else _DIRECT_WEIGHT) * taps
-    if window > conv_direct.NEAR_TAPS:
+        return _DIRECT_WEIGHT * taps
+    if window > conv_direct.LONGEST_LINE:
         return _DIRECT_TURNED_WEIGHT * taps
-    return _DIRECT_TURNED_TAPS * taps / window  # all passes have them packed together
+    return _DIRECT_LINE * taps / window  # all passes have them packed together
 
 
 def _products(this: Pass, problem: ConvProblem, traits: Traits, tile: tuple[int, int]) -> float:

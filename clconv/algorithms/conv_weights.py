@@ -28,7 +28,7 @@ _WORK_ITEMS = 48
 _TERMS_PER_PART = 1024
 #: Costs in products: of an element of x laid out here; of one of dy, and of a weight stored, in a direct convolution.
 _PACKED = 15
-_PACKED_BY_DIRECT = 60
+_PACKED_BY_DIRECT = 40
 _STORED_BY_DIRECT = 150
 
 
@@ -129,15 +129,15 @@ def _run(problem: ConvProblem, shape: _Shape) -> int:
     return min(range(1, longest + 1), key=lambda run: (-(-columns // run) * run, -run))
 
 
-def padded_products(problem: ConvProblem, traits: Traits) -> float:
-    """Return what the products for an output cost, in all lanes of all tiles."""
+def padded_products(problem: ConvProblem, traits: Traits) -> int:
+    """Return how many products this algorithm forms for an output, in all lanes of all tiles."""
     shape = _shape(problem, traits)
     lanes = traits.vector_bytes // problem.real_bytes
     return problem.G * _padded_vectors(shape, problem.OCG) * lanes
 
 
 def _shape(problem: ConvProblem, traits: Traits) -> _Shape:
-    """Return the cut that wastes the fewest lanes."""
+    """Return the cut whose products, wasted ones too, cost least."""
     lanes = traits.vector_bytes // problem.real_bytes
     blocks = {max(1, min(lanes, problem.ICG))}
     if lanes < problem.ICG and problem.windows[-1].dilation == 1:
@@ -146,7 +146,7 @@ def _shape(problem: ConvProblem, traits: Traits) -> _Shape:
     shapes = (
         _Shape(block, _columns(problem, block, lanes), *tile) for block in sorted(blocks) for tile in tiles.items()
     )
-    return min(shapes, key=lambda shape: _padded_vectors(shape, problem.OCG))
+    return min(shapes, key=lambda shape: _COSTS[shape.tile_columns] * _padded_vectors(shape, problem.OCG))
 
 
 def _columns(problem: ConvProblem, block: int, lanes: int) -> int:
@@ -156,10 +156,9 @@ def _columns(problem: ConvProblem, block: int, lanes: int) -> int:
     return -(-problem.ICG // block) * taps[0] * taps[1] * vectors
 
 
-def _padded_vectors(shape: _Shape, OC: int) -> float:
+def _padded_vectors(shape: _Shape, OC: int) -> int:
     rows = -(-OC // shape.tile_rows) * shape.tile_rows
-    columns = -(-shape.columns // shape.tile_columns) * shape.tile_columns
-    return _COSTS[shape.tile_columns] * columns * rows
+    return -(-shape.columns // shape.tile_columns) * shape.tile_columns * rows
 
 
 def _copied_elements(problem: ConvProblem, shape: _Shape) -> int:
