@@ -59,8 +59,8 @@ _DIRECT_OUTPUT_IN_PAGES = 110
 _DIRECT_WEIGHT = 40
 #: Packing a weight of so many that they come from memory.
 _DIRECT_FAR_WEIGHT = 100
-#: Packing all weights between two channels that trade places, by a line.
-_DIRECT_LINE = 160
+#: Packing a vector of the weights between two channels that trade places, by lines.
+_DIRECT_LINE = 240
 #: Packing a weight where channels trade places and lines would be too long.
 _DIRECT_TURNED_WEIGHT = 150
 _PAGE = 4096
@@ -259,7 +259,7 @@ def _cost_of_direct(this: Pass, problem: ConvProblem, traits: Traits) -> float:
     product = _DIRECT_PRODUCT_OF_FAR_VALUES if skips else 1
     cost: float = conv_direct.padded_products(this, problem, traits) * (_terms(this) * product + output)
     if not (traits.prepared and this.arrays[1] == "w"):
-        cost += conv_direct.padded_channels(this, problem, traits) * this.IC * _packing(this, problem)
+        cost += this.IC * _packing(this, problem, traits)
     return cost
 
 
@@ -279,17 +279,18 @@ def _weights(problem: ConvProblem) -> int:
     return problem.G * problem.OCG * problem.ICG * math.prod(window.kernel for window in problem.windows)
 
 
-def _packing(this: Pass, problem: ConvProblem) -> float:
-    """Return what packing the taps between two channels costs in a direct convolution."""
+def _packing(this: Pass, problem: ConvProblem, traits: Traits) -> float:
+    """Return what packing the taps of an input channel costs in a direct convolution."""
     window = math.prod(window.kernel for window in problem.windows)
     taps = math.prod(window.kernel for window in this.windows)
     if _weights(problem) >= _FAR_WEIGHTS:
-        return _DIRECT_FAR_WEIGHT * taps
+        return _DIRECT_FAR_WEIGHT * this.OC * taps
     if this.walks[1].axes[1] != (1, 1) or window == 1:
-        return _DIRECT_WEIGHT * taps
+        return _DIRECT_WEIGHT * this.OC * taps
     if window > conv_direct.LONGEST_LINE:
-        return _DIRECT_TURNED_WEIGHT * taps
-    return _DIRECT_LINE * taps / window  # all passes have them packed together
+        return _DIRECT_TURNED_WEIGHT * this.OC * taps
+    vectors = conv_direct.padded_channels(this, problem, traits) * -(-window // _lanes(problem, traits))
+    return _DIRECT_LINE * vectors * taps / window  # all passes have them packed together
 
 
 def _products(this: Pass, problem: ConvProblem, traits: Traits, tile: tuple[int, int]) -> float:

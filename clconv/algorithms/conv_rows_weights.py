@@ -44,7 +44,7 @@ def bwd_weights_refusal(problem: ConvProblem, traits: Traits) -> str | None:
     own = cost(problem, traits)
     if own == math.inf:
         return f"what all taps read for one output are more than {_SCRATCH} numbers"
-    if own >= conv_weights.padded_products(problem, traits):
+    if own >= conv_weights.cost_of_products(problem, traits):
         return "input channels fill vectors better than neighbouring outputs do"
     return None
 

@@ -14,7 +14,7 @@ from clconv.plan import Launch, Plan, Traits
 from clconv.problem import ConvProblem
 from clconv.problem.window import PADDING_MODES, Window
 
-__all__ = ["bwd_weights_refusal", "padded_products", "plan_bwd_weights", "walk_of_parts"]
+__all__ = ["bwd_weights_refusal", "cost_of_products", "plan_bwd_weights", "walk_of_parts"]
 
 #: Rows of a tile by its columns, in registers of 64 bytes and in narrower ones, and how many tiles a work-item may
 #: compute side by side: as in the kernel file.
@@ -49,7 +49,7 @@ def bwd_weights_refusal(problem: ConvProblem, traits: Traits) -> str | None:
     copied = _copied_elements(problem, _shape(problem, traits))
     if copied > LARGEST_COPY:
         return f"{copied} elements to copy are more than {LARGEST_COPY}"
-    own = padded_products(problem, traits) + _PACKED * copied / outputs
+    own = cost_of_products(problem, traits) + _PACKED * copied / outputs
     weights = problem.G * problem.OCG * problem.ICG * math.prod(window.kernel for window in problem.windows)
     direct = problem.G * (
         conv_direct.padded_products(bwd_weights(problem), problem, traits) + _PACKED_BY_DIRECT * problem.OCG
@@ -129,11 +129,10 @@ def _run(problem: ConvProblem, shape: _Shape) -> int:
     return min(range(1, longest + 1), key=lambda run: (-(-columns // run) * run, -run))
 
 
-def padded_products(problem: ConvProblem, traits: Traits) -> int:
-    """Return how many products this algorithm forms for an output, in all lanes of all tiles."""
-    shape = _shape(problem, traits)
+def cost_of_products(problem: ConvProblem, traits: Traits) -> float:
+    """Return what the products for an output cost, in all lanes of all tiles."""
     lanes = traits.vector_bytes // problem.real_bytes
-    return problem.G * _padded_vectors(shape, problem.OCG) * lanes
+    return problem.G * _cost_of_vectors(_shape(problem, traits), problem.OCG) * lanes
 
 
 def _shape(problem: ConvProblem, traits: Traits) -> _Shape:
@@ -146,7 +145,7 @@ def _shape(problem: ConvProblem, traits: Traits) -> _Shape:
     shapes = (
         _Shape(block, _columns(problem, block, lanes), *tile) for block in sorted(blocks) for tile in tiles.items()
     )
-    return min(shapes, key=lambda shape: _COSTS[shape.tile_columns] * _padded_vectors(shape, problem.OCG))
+    return min(shapes, key=lambda shape: _cost_of_vectors(shape, problem.OCG))
 
 
 def _columns(problem: ConvProblem, block: int, lanes: int) -> int:
@@ -156,9 +155,9 @@ def _columns(problem: ConvProblem, block: int, lanes: int) -> int:
     return -(-problem.ICG // block) * taps[0] * taps[1] * vectors
 
 
-def _padded_vectors(shape: _Shape, OC: int) -> int:
+def _cost_of_vectors(shape: _Shape, OC: int) -> float:
     rows = -(-OC // shape.tile_rows) * shape.tile_rows
-    return -(-shape.columns // shape.tile_columns) * shape.tile_columns * rows
+    return _COSTS[shape.tile_columns] * -(-shape.columns // shape.tile_columns) * shape.tile_columns * rows
 
 
 def _copied_elements(problem: ConvProblem, shape: _Shape) -> int:
