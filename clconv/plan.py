@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-__all__ = ["NO_LAUNCHES", "Launch", "Plan", "Traits", "Walk"]
+__all__ = ["NO_LAUNCHES", "Launch", "Plan", "Traits", "Walk", "joined"]
 
 
 class Traits(NamedTuple):
@@ -107,8 +107,13 @@ NO_LAUNCHES = Plan(())
 
 @functools.lru_cache(maxsize=1024)
 def _joined(one: Plan, other: Plan) -> Plan:
-    if one is NO_LAUNCHES:
-        return other
+    return other if one is NO_LAUNCHES else joined([one, other])
+
+
+def joined(plans: Sequence[Plan]) -> Plan:
+    """Return a new plan that does these one after another."""
     return Plan(
-        one.launches + other.launches, {**one.workspace, **other.workspace}, {**one.constants, **other.constants}
+        tuple(launch for plan in plans for launch in plan.launches),
+        {name: size for plan in plans for name, size in plan.workspace.items()},
+        {name: content for plan in plans for name, content in plan.constants.items()},
     )

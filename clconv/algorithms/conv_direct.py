@@ -111,8 +111,7 @@ def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
     """
     this = bwd_weights(problem)
     tiles = _tiles_of_all_blocks(this, problem, traits)
-    terms = this.rows * this.windows[-1].kernel
-    parts = max(1, min(terms // _TERMS_PER_PART, this.rows, _WORK_ITEMS // max(tiles, 1)))
+    parts = max(1, min(this.terms // _TERMS_PER_PART, this.rows, _WORK_ITEMS // max(tiles, 1)))
     plan = _plan([this], problem, traits, parts)
     return plan if parts == 1 else weights_of_parts(problem, plan, parts)
 

@@ -107,13 +107,17 @@ class Pass(NamedTuple):
         The data of the run then stay in the cache, and all weights are read for each run; else the weights of the block
         stay there, and all data are read for each block.
         """
-        weights = self.OC * self.rows * self.windows[-1].kernel
-        return weights * runs < self.N * self.IC * math.prod(axis.reach for axis in self.frame) * blocks
+        return self.OC * self.terms * runs < self.N * self.IC * math.prod(axis.reach for axis in self.frame) * blocks
 
     @property
     def rows(self) -> int:
         """Rows of taps that each output sums over."""
         return self.IC * math.prod(window.kernel for window in self.windows[:-1])
+
+    @property
+    def terms(self) -> int:
+        """Taps that each output sums over."""
+        return self.rows * self.windows[-1].kernel
 
 
 def by_axis(letter: str, values: Sequence[int]) -> dict[str, int]:

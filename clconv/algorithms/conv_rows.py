@@ -17,7 +17,7 @@ from clconv.algorithms.algorithm import first_reason, no_vectors
 from clconv.algorithms.conv_copy import plan_copy
 from clconv.algorithms.conv_passes import LARGEST_COPY, Pass, bwd_data, fwd, split_refusal
 from clconv.arguments import LARGEST
-from clconv.plan import Launch, Plan, Traits
+from clconv.plan import Launch, Plan, Traits, joined
 from clconv.problem import ConvProblem
 
 __all__ = ["bwd_data_refusal", "fwd_refusal", "plan_bwd_data", "plan_fwd"]
@@ -79,14 +79,17 @@ def bwd_data_refusal(problem: ConvProblem, traits: Traits) -> str | None:
 
 def plan_fwd(problem: ConvProblem, traits: Traits) -> Plan:
     """Plan ``y = x * w (+ b)``: operands x, w, b, those of the epilogue, y."""
-    this = fwd(problem)
-    return _split(this, problem, traits) + _plan(this, problem, traits)
+    return _plan_all([fwd(problem)], problem, traits)
 
 
 def plan_bwd_data(problem: ConvProblem, traits: Traits) -> Plan:
     """Plan the gradient of the data, or the transposed convolution: operands dy, w, b, the epilogue's, dx."""
-    passes = bwd_data(problem)
-    return sum((_plan(this, problem, traits) for this in passes), _split(passes[0], problem, traits))
+    return _plan_all(bwd_data(problem), problem, traits)
+
+
+def _plan_all(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> Plan:
+    """Plan passes that read one copy of the data."""
+    return joined([_split(passes[0], problem, traits), *(_plan(this, problem, traits) for this in passes)])
 
 
 def _split(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
@@ -245,9 +248,9 @@ def _cost(this: Pass, problem: ConvProblem, traits: Traits) -> float:
     """Return what a pass costs for a group."""
     is_dense = _is_gapless(this) and not _is_padded(this) and all(factor == 1 for _, factor in this.walks[2].axes[3:])
     cost = _products(this, problem, traits, _tile(this, problem, traits))
-    cost *= _terms(this) + (_DENSE_OUTPUT if is_dense else _OUTPUT)
-    if _steps_over_taps(this, problem) and _weights(problem) >= _FAR_WEIGHTS:
-        cost += _FAR_WEIGHT_APART * _weights(problem) / problem.G
+    cost *= this.terms + (_DENSE_OUTPUT if is_dense else _OUTPUT)
+    if _steps_over_taps(this, problem) and math.prod(problem.weight_shape) >= _FAR_WEIGHTS:
+        cost += _FAR_WEIGHT_APART * math.prod(problem.weight_shape) / problem.G
     return cost
 
 
@@ -257,15 +260,10 @@ def _cost_of_direct(this: Pass, problem: ConvProblem, traits: Traits) -> float:
     plane = math.prod(window.output for window in this.windows) * problem.real_bytes
     output = _DIRECT_OUTPUT_IN_PAGES if plane % _PAGE == 0 else _DIRECT_OUTPUT
     product = _DIRECT_PRODUCT_OF_FAR_VALUES if skips else 1
-    cost: float = conv_direct.padded_products(this, problem, traits) * (_terms(this) * product + output)
+    cost: float = conv_direct.padded_products(this, problem, traits) * (this.terms * product + output)
     if not (traits.prepared and this.arrays[1] == "w"):
         cost += this.IC * _packing(this, problem, traits)
     return cost
-
-
-def _terms(this: Pass) -> int:
-    """Return how many products an output sums."""
-    return this.IC * math.prod(window.kernel for window in this.windows)
 
 
 def _steps_over_taps(this: Pass, problem: ConvProblem) -> bool:
@@ -274,16 +272,11 @@ def _steps_over_taps(this: Pass, problem: ConvProblem) -> bool:
     return any(abs(factor) > 1 and window.kernel > 1 for (_, factor), window in steps)
 
 
-def _weights(problem: ConvProblem) -> int:
-    """Return how many weights there are."""
-    return problem.G * problem.OCG * problem.ICG * math.prod(window.kernel for window in problem.windows)
-
-
 def _packing(this: Pass, problem: ConvProblem, traits: Traits) -> float:
     """Return what packing the taps of an input channel costs in a direct convolution."""
     window = math.prod(window.kernel for window in problem.windows)
     taps = math.prod(window.kernel for window in this.windows)
-    if _weights(problem) >= _FAR_WEIGHTS:
+    if math.prod(problem.weight_shape) >= _FAR_WEIGHTS:
         return _DIRECT_FAR_WEIGHT * this.OC * taps
     if this.walks[1].axes[1] != (1, 1) or window == 1:
         return _DIRECT_WEIGHT * this.OC * taps

@@ -50,7 +50,7 @@ def bwd_weights_refusal(problem: ConvProblem, traits: Traits) -> str | None:
     if copied > LARGEST_COPY:
         return f"{copied} elements to copy are more than {LARGEST_COPY}"
     own = cost_of_products(problem, traits) + _PACKED * copied / outputs
-    weights = problem.G * problem.OCG * problem.ICG * math.prod(window.kernel for window in problem.windows)
+    weights = math.prod(problem.weight_shape)
     direct = problem.G * (
         conv_direct.padded_products(bwd_weights(problem), problem, traits) + _PACKED_BY_DIRECT * problem.OCG
     )
