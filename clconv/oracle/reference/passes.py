@@ -6,6 +6,7 @@ g (N, OC, *positions), with ICG = IC/G and OCG = OC/G channels in each of G grou
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,10 @@ __all__ = ["conv_bwd_data", "conv_bwd_weights", "conv_fwd", "rotated"]
 
 def conv_fwd(x: FloatArray, w: FloatArray, window: Window, G: int) -> FloatArray:
     """Correlate the padded data with the weights: values (N, OC, *positions)."""
-    N, OC, ICG = x.shape[0], w.shape[0], w.shape[1]
     xp, wd = window.pad(x), _spread(w, window.dilation)
-    y = np.empty((N, OC, *window.positions))
-    at_positions: tuple[Any, ...] = (slice(None), 0, *_every(window.stride, window.positions))
-    for oc in range(OC):
-        y[:, oc] = _correlate(xp[:, _group(oc, OC // G, ICG)], wd[oc : oc + 1])[at_positions]
-    return y
+    at_positions: tuple[Any, ...] = (slice(None), slice(None), *_every(window.stride, window.positions))
+    pairs = zip(np.split(xp, G, axis=1), np.split(wd, G), strict=True)
+    return np.concatenate([_correlations(xg, wg)[at_positions] for xg, wg in pairs], axis=1)
 
 
 def conv_bwd_data(g: FloatArray, w: FloatArray, window: Window, G: int) -> FloatArray:
@@ -33,17 +31,14 @@ def conv_bwd_data(g: FloatArray, w: FloatArray, window: Window, G: int) -> Float
     A padded pixel p gets ``g[o] * w[k]`` for every ``o*S + k*D = p``: the full convolution of the
     zero-stuffed g with the dilated kernel, here as a correlation with the rotated one.
     """
-    N, OCG, ICG = g.shape[0], w.shape[0] // G, w.shape[1]
     margins = tuple((s - 1, s - 1) for s in window.span)
     gs = np.pad(_spread(g, window.stride), ((0, 0), (0, 0), *margins))
     wr = rotated(_spread(w, window.dilation))
+    pairs = zip(np.split(gs, G, axis=1), np.split(wr, G), strict=True)
+    values = np.concatenate([_correlations(gg, wg.swapaxes(0, 1)) for gg, wg in pairs], axis=1)
+    dxp = np.zeros((g.shape[0], w.shape[1] * G, *window.padded))
     # Pixels right of the last window stay zero.
-    reached = tuple(slice(0, e - s + 1) for e, s in zip(gs.shape[2:], window.span, strict=True))
-    dxp = np.zeros((N, ICG * G, *window.padded))
-    for ic in range(ICG * G):
-        group = _group(ic, ICG, OCG)
-        kernel = wr[np.newaxis, group, ic % ICG]
-        dxp[(slice(None), slice(ic, ic + 1), *reached)] = _correlate(gs[:, group], kernel)
+    dxp[tuple(slice(0, size) for size in values.shape)] = values
     return window.unpad(dxp)
 
 
@@ -51,26 +46,18 @@ def conv_bwd_weights(g: FloatArray, x: FloatArray, window: Window, G: int) -> Fl
     """Apply the adjoint of `conv_fwd` in w: weights (OC, ICG, *kernel).
 
     The tap k gets ``g[o] * xp[o*S + k*D]`` over all o: the correlation of the padded data with the
-    zero-stuffed g, read at every D-th place.
+    zero-stuffed g, read at every D-th place. Images are what is summed over, and so change places with channels.
     """
-    OC, ICG = g.shape[1], x.shape[1] // G
     xp, gs = window.pad(x), _spread(g, window.stride)
-    dw = np.empty((OC, ICG, *window.kernel))
-    at_taps: tuple[Any, ...] = (0, slice(None), *_every(window.dilation, window.kernel))
-    for oc in range(OC):
-        dw[oc] = _correlate(xp[:, _group(oc, OC // G, ICG)], gs[:, oc : oc + 1])[at_taps]
-    return dw
+    at_taps: tuple[Any, ...] = (slice(None), slice(None), *_every(window.dilation, window.kernel))
+    pairs = zip(np.split(xp, G, axis=1), np.split(gs, G, axis=1), strict=True)
+    values = [_correlations(xg.swapaxes(0, 1), gg.swapaxes(0, 1))[at_taps] for xg, gg in pairs]
+    return np.concatenate([value.swapaxes(0, 1) for value in values])
 
 
 def rotated(w: FloatArray) -> FloatArray:
     """Rotate kernels by 180 degrees in all spatial axes."""
     return w[(slice(None), slice(None), *(slice(None, None, -1),) * (w.ndim - 2))]
-
-
-def _group(channel: int, here: int, there: int) -> slice:
-    """Return the `there` channels on the other side that belong to the group of a channel on this side."""
-    first = channel // here * there
-    return slice(first, first + there)
 
 
 def _every(step: Sizes, count: Sizes) -> tuple[slice, ...]:
@@ -86,6 +73,24 @@ def _spread(a: FloatArray, step: Sizes) -> FloatArray:
     spread = np.zeros((*a.shape[:2], *((e - 1) * s + 1 for e, s in zip(extent, step, strict=True))))
     spread[(slice(None), slice(None), *_every(step, extent))] = a
     return spread
+
+
+def _correlations(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Correlate every image of a (N, C, *extent) with every one of b (M, C, *span): (N, M, *positions).
+
+    Each is the smaller one in a call of scipy's that slides it along all images of the other array: the kernels b, or
+    the windows of a where those are fewer, because a call takes longer than most sums.
+    """
+    positions = tuple(m - n + 1 for m, n in zip(a.shape[2:], b.shape[2:], strict=True))
+    values = np.empty((a.shape[0], b.shape[0], *positions))
+    if b.shape[0] <= a.shape[0] * math.prod(positions):
+        for m in range(b.shape[0]):
+            values[:, m] = _correlate(a, b[m : m + 1])[:, 0]
+        return values
+    for n, *place in np.ndindex(a.shape[0], *positions):
+        here = tuple(slice(o, o + s) for o, s in zip(place, b.shape[2:], strict=True))
+        values[(n, slice(None), *place)] = _correlate(b, a[(slice(n, n + 1), slice(None), *here)]).ravel()
+    return values
 
 
 def _correlate(a: FloatArray, b: FloatArray) -> FloatArray:
