@@ -11,9 +11,10 @@ Examples
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import functools
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from hypothesis import strategies as st
@@ -26,6 +27,7 @@ __all__ = ["PADDING_MODES", "Axis", "arrays", "conv_problems", "layouts", "windo
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular", "symmetric")
 EVERYTHING = Claims()
+T = TypeVar("T")
 DEFAULTS = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "padding_mode": "zeros", "flip": False}
 
 
@@ -53,6 +55,15 @@ class Axis:
         """Pixels that no window reaches, at the high end."""
         reached = (self.output - 1) * self.stride + self.dilation * (self.kernel - 1) + 1
         return self.low + self.extent + self.high - reached
+
+
+def drawn_of(draw: st.DrawFn, options: Sequence[T]) -> T:
+    """Draw one of some options, the first being the simplest.
+
+    Hypothesis keeps a strategy of integers; one of options it would make, check and label anew in each case, which
+    takes longer than most operations.
+    """
+    return options[0] if len(options) == 1 else options[draw(st.integers(0, len(options) - 1))]
 
 
 @st.composite
@@ -83,9 +94,9 @@ def windows(
     -------
     strategy of Axis
     """
-    kernel = draw(st.sampled_from([size for size in (1, 2, 3, 2, 3, 4, 5) if size <= largest]))
-    stride = draw(st.sampled_from((1, 2, 3, 1, 2, 4))) if strides else 1
-    dilation = draw(st.sampled_from((1, 2, 3, 1))) if dilations else 1
+    kernel = drawn_of(draw, [size for size in (1, 2, 3, 2, 3, 4, 5) if size <= largest])
+    stride = drawn_of(draw, (1, 2, 3, 1, 2, 4)) if strides else 1
+    dilation = drawn_of(draw, (1, 2, 3, 1)) if dilations else 1
     output = draw(st.integers(1, largest))
     slack = draw(st.integers(0, stride - 1))
     low = draw(st.integers(0, 3)) if paddings else 0
@@ -94,6 +105,10 @@ def windows(
     while not _fits(padded - low - high, max(low, high), padding_mode):
         low, high = (low - (low >= high or not pairs), high - (low < high or not pairs))
     return Axis(kernel, stride, dilation, low, high, output, padded - low - high)
+
+
+# The same strategy for the same arguments, which hypothesis then has checked and labelled.
+_windows = functools.lru_cache(maxsize=64)(windows)
 
 
 def _fits(extent: int, padding: int, mode: str) -> bool:
@@ -129,11 +144,11 @@ def conv_problems(
         With the shapes of input, weight and, sometimes, bias.
     """
     extensions = frozenset(features) | claims.features
-    mode = draw(st.sampled_from(PADDING_MODES)) if "padding_mode" in extensions else "zeros"
-    pads = claims.takes("padding") and draw(st.sampled_from((False, True, True)))
+    mode = drawn_of(draw, PADDING_MODES) if "padding_mode" in extensions else "zeros"
+    pads = claims.takes("padding") and drawn_of(draw, (False, True, True))
     axes = [
         draw(
-            windows(
+            _windows(
                 strides=claims.takes("stride"),
                 dilations=claims.takes("dilation"),
                 paddings=pads,
@@ -145,8 +160,8 @@ def conv_problems(
         for _ in range(rank)
     ]
     N = draw(st.integers(1, 3 if rank < 3 else 2))
-    G = draw(st.sampled_from((1, 2, 1, 3))) if claims.takes("groups") else 1
-    ICG, OCG = draw(st.sampled_from((1, 2, 3, 5)[: 6 - rank])), draw(st.sampled_from((1, 2, 3, 4)[: 6 - rank]))
+    G = drawn_of(draw, (1, 2, 1, 3)) if claims.takes("groups") else 1
+    ICG, OCG = drawn_of(draw, (1, 2, 3, 5)[: 6 - rank]), drawn_of(draw, (1, 2, 3, 4)[: 6 - rank])
     data = (N, G * ICG, *(axis.extent for axis in axes))
     result = (N, G * OCG, *(axis.output for axis in axes))
     shapes = {
@@ -158,9 +173,9 @@ def conv_problems(
     may_name = mode == "zeros" and not (transposed or pads) and claims.takes("padding")
     same_takes_strides = claims.semantics in ("onnx", "tf")
     arguments: dict[str, Any] = {
-        "stride": draw(_one_or_each([axis.stride for axis in axes])),
-        "padding": draw(_paddings(axes, extensions, may_name, same_takes_strides)),
-        "dilation": draw(_one_or_each([axis.dilation for axis in axes])),
+        "stride": drawn_of(draw, _one_or_each([axis.stride for axis in axes])),
+        "padding": drawn_of(draw, _paddings(axes, extensions, may_name, same_takes_strides)),
+        "dilation": drawn_of(draw, _one_or_each([axis.dilation for axis in axes])),
         "groups": G,
         "padding_mode": mode,
         "flip": "flip" in extensions and draw(st.booleans()),
@@ -179,19 +194,19 @@ def _equals(value: Any, default: Any) -> bool:
     return all(entry == default for entry in entries)
 
 
-def _one_or_each(values: list[int]) -> st.SearchStrategy[Any]:
-    """Write equal sizes as one integer, or as one for each axis."""
+def _one_or_each(values: list[int]) -> list[Any]:
+    """Return equal sizes as one integer and as one for each axis, others as the latter only."""
     each = tuple(values)
-    return st.sampled_from((each[0], each)) if len(set(each)) == 1 else st.just(each)
+    return [each[0], each] if len(set(each)) == 1 else [each]
 
 
 def _paddings(
     axes: list[Axis], extensions: frozenset[str], may_name: bool, same_takes_strides: bool
-) -> st.SearchStrategy[Any]:
-    """Write the padding as torch does where it can, and as what torch lacks where that is claimed."""
+) -> list[Any]:
+    """Return the ways to write the padding: torch's where it can, and what torch lacks where that is claimed."""
     pairs = tuple((axis.low, axis.high) for axis in axes)
     if any(low != high for low, high in pairs):
-        return st.just(pairs)
+        return [pairs]
     forms: list[Any] = [tuple(low for low, _ in pairs)]
     if len({low for low, _ in pairs}) == 1:
         forms.insert(0, pairs[0][0])
@@ -203,7 +218,7 @@ def _paddings(
             words.append("same")
         if "padding_names" in extensions:
             words += ["same_upper", "same_lower", "full"]
-    return st.sampled_from(forms + words)
+    return forms + words
 
 
 def layouts() -> st.SearchStrategy[str]:
