@@ -6,12 +6,12 @@ edges
     Problems at the limits, one after the other, on such integers.
 refusals
     Calls without a meaning: any exception is right, any result is wrong.
-identities
-    Laws that need no reference, such as linearity.
 hostile
     Memory layouts, NaN and infinities, huge and tiny numbers, aliased arrays, changed arguments, threads.
 bound
     Drawn problems on real numbers of many magnitudes: each element's error against its own bound.
+identities
+    Laws that need no reference, such as linearity. Last, because they take long and are seldom broken alone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .report import Outcome
 
 __all__ = ["MODES", "Examination", "examinations"]
 
-MODES = ("exact", "edges", "refusals", "identities", "hostile", "bound")
+MODES = ("exact", "edges", "refusals", "hostile", "bound", "identities")
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,10 @@ def examinations(operation: Operation, claims: Claims) -> list[Examination]:
     listed = [Examination("exact", "drawn problems", _exact, drawn=True)]
     listed += [_edge(problem) for problem in operation.edges(claims)]
     listed += [_refusal(refusal) for refusal in operation.refusals(claims)]
-    if claims.sums_terms:  # other results keep the laws within their rounding only
-        listed += [_identity(identity) for identity in operation.identities(claims)]
     listed += [Examination("hostile", name, run, drawn=True) for name, run in hostile_tests(operation, claims)]
     listed.append(Examination("bound", "drawn problems", _bound, drawn=True))
+    if claims.sums_terms:  # other results keep the laws within their rounding only
+        listed += [_identity(identity) for identity in operation.identities(claims)]
     return listed
 
 

@@ -15,7 +15,7 @@ class Finding:
 
     Attributes
     ----------
-    mode : "exact", "edges", "refusals", "identities", "hostile" or "bound"
+    mode : "exact", "edges", "refusals", "hostile", "bound" or "identities"
     name : of the examination within the mode
     message : what is wrong, in a sentence
     cause : the likely cause; empty if the pattern is not known
