@@ -40,7 +40,7 @@ def test_clconv_checks_itself(capsys):
 
 
 def test_a_crash_is_a_fault_and_not_the_end(capsys):
-    assert main(["check", "tests.small_implementations:crashing", "--op", "conv1d", *QUICK, "--seconds", "20"]) == 1
+    assert main(["check", "tests.small_implementations:crashing", "--op", "conv1d", *QUICK, "--seconds", "12"]) == 1
     assert "crashed: the process died of SIGSEGV" in capsys.readouterr().out
 
 

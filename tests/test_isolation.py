@@ -62,7 +62,7 @@ def test_a_hunger_for_memory_is_stopped(runner, monkeypatch):
 
 
 def test_what_ends_badly_is_found_with_its_case():
-    report = check(small_implementations.crashing, op="conv1d", isolate=True, max_examples=10, skip=SKIP, seconds=30)
+    report = check(small_implementations.crashing, op="conv1d", isolate=True, max_examples=10, skip=SKIP, seconds=12)
     (finding,) = report.findings
     assert finding.message == "crashed: the process died of SIGSEGV"
     # How far shapes come down depends on how many processes could be started in the time.
