@@ -52,6 +52,7 @@ def _common_edges(layer: Any, rank: int) -> Iterator[Problem]:
     yield layer("a stride longer than the kernel", 8, 2, stride=3)
     yield layer("one tap with a stride", 7, 1, stride=2)
     yield layer("one tap with padding", 4, 1, padding=1)
+    yield layer("one tap with stride and padding", 8, 1, stride=2, padding=1)
     yield layer("another stride on every axis", (9, 8, 7), 2, stride=tuple(range(1, rank + 1)))
     yield layer("another padding on every axis", (5, 4, 6), 3, padding=tuple(range(rank)))
     yield layer("another dilation on every axis", (9, 10, 11), 3, dilation=tuple(range(1, rank + 1)))
