@@ -106,3 +106,59 @@ kernel void copy_input(
             }
         }
 }
+
+/* The same with channels side by side, for tiles of outputs that lie apart: those of one channel are on a line each, and in
+ * another page for each channel, which no processor fetches ahead. Places are PITCH reals apart.
+ *
+ *     copy[n, e, c] = x[n, c, source(e - P)]        for all three axes
+ *
+ * One work-item copies ROWS rows of LANES channels, in squares that are turned. */
+kernel void copy_channels_last(
+    WORK_ITEM
+    global const element *x, global real *copy,
+    const index64 N, const index64 C, const int PITCH, const int ROWS,
+    const int ID, const int IH, const int IW, const int ED, const int EH, const int EW,
+    const int PD, const int PH, const int PW, const int padding_mode,
+    const index64 x_start, const index64 x_n, const index64 x_c, const index64 x_d, const index64 x_h, const index64 x_w)
+{
+    const index64 BLOCKS = (C + LANES - 1) / LANES;
+    const int BANDS = (EH + ROWS - 1) / ROWS;
+    index64 item = WORK_ITEM_INDEX;
+    if (item >= N * BLOCKS * ED * BANDS) return;
+    const index64 c = item % BLOCKS * LANES; item /= BLOCKS;
+    const int first_eh = item % BANDS * ROWS; item /= BANDS;
+    const int last_eh = first_eh + ROWS < EH ? first_eh + ROWS : EH;
+    const int ed = item % ED;
+    const index64 n = item / ED;
+    const int channels = C - c < LANES ? C - c : LANES;
+    const int id = source_of(ed - PD, ID, padding_mode);
+    /* Places within the data, where a square fits. */
+    const int begin = PW > 0 ? PW : 0, end = IW + PW < EW ? IW + PW : EW;
+    const int has_squares = x_w == 1 && end - begin >= LANES;
+    for (int eh = first_eh; eh < last_eh; eh++) {
+        const int ih = source_of(eh - PH, IH, padding_mode), is_empty = id < 0 || ih < 0;
+        const index64 row = x_start + n * x_n + c * x_c + id * x_d + ih * x_h;
+        global real *places = copy + ((n * ED + ed) * EH + eh) * (index64)EW * PITCH + c;
+        for (int e = 0; e < EW; e++) {
+            if (has_squares && !is_empty && e >= begin && e < end) {
+                const int first = e + LANES <= end ? e : end - LANES;
+                vector square[LANES];
+                UNROLLED for (int lane = 0; lane < LANES; lane++)
+                    square[lane] = lane < channels ? load_lanes(x, row + lane * x_c + first - PW) : splat(0);
+                TRANSPOSE(square, LANES);
+                UNROLLED for (int i = 0; i < LANES; i++) store_global(places + (index64)(first + i) * PITCH, square[i]);
+                e = first + LANES - 1;
+                continue;
+            }
+            const int iw = is_empty ? -1 : source_of(e - PW, IW, padding_mode);
+            vector here = splat(0);
+            if (iw >= 0 && channels == LANES) here = lanes_at(x, row + iw * x_w, x_c);
+            else if (iw >= 0) {
+                real lane[LANES];
+                for (int i = 0; i < LANES; i++) lane[i] = i < channels ? load(x, row + i * x_c + iw * x_w) : 0;
+                here = load_private(lane);
+            }
+            store_global(places + (index64)e * PITCH, here);
+        }
+    }
+}

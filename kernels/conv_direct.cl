@@ -6,9 +6,9 @@
  * x, and the input and output channels of a rotated w trade places. In the gradient of the weights, dy plays w, batch and
  * channels trade places, and so do S and D.
  *
- * pack_weights lays the weights out with BLOCK = VECTORS vectors of output channels side by side. copy_input, in
- * conv_copy.cl, has copied x with its padding; where there is none, x is read as it is. A work-item
- * keeps TILE outputs times BLOCK channels in registers, as many as there are: each weight vector is loaded once for TILE
+ * pack_weights lays the weights out with BLOCK = VECTORS vectors of output channels side by side. copy_input or
+ * copy_channels_last, in conv_copy.cl, has copied x with its padding; where there is none, x is mostly read as it is. A
+ * work-item keeps TILE outputs times BLOCK channels in registers, as many as there are: each weight vector is loaded once for TILE
  * products, each value of x once for VECTORS. The outputs of a tile are any that follow each other, across the ends of
  * rows, planes and samples: no extent leaves tiles half empty.
  *

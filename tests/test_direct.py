@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import clconv
-from clconv.algorithms import ALGORITHMS, forget
+from clconv.algorithms import ALGORITHMS, conv_direct, forget
 from clconv.native.executor import native
 from clconv.plan import Traits
 from tests.calls import assert_exact
@@ -38,6 +38,16 @@ LAYERS = {
     "a window of all data, of a long row, rotated": ((3, 2, 200), (5, 2, 200), {"flip": True}),
     "a window of all data, of long rows": ((1, 3, 9, 30), (4, 3, 9, 30), {}),
     "a window of all data but some padding": ((2, 3, 4, 4), (17, 3, 4, 4), {"padding": ((0, 1), (0, 0)), "stride": 2}),
+    "channels side by side, in groups": (
+        (2, 40, 9, 21),
+        (36, 20, 3, 3),
+        {"groups": 2, "padding": (1, 2), "stride": (1, 2)},
+    ),
+    "channels side by side, in planes": (
+        (1, 33, 4, 5, 18),
+        (17, 33, 2, 3, 3),
+        {"padding": (1, 1, 2), "dilation": (1, 1, 2)},
+    ),
     "planes": ((1, 3, 5, 6, 7), (17, 3, 2, 3, 3), {"stride": (2, 1, 2), "padding": 1}),
     "no channels": ((2, 0, 5, 5), (4, 0, 3, 3), {"padding": 1}),
     "depthwise": ((2, 7, 15, 20), (7, 1, 3, 3), {"groups": 7, "padding": 1}),
@@ -122,9 +132,10 @@ def test_all_passes_are_exact_on_integers(device, record, layer, dtype):
 
 @pytest.fixture
 def only_direct(monkeypatch):
-    """Leave direct convolution and the portable one for gradients of the data."""
-    left = [algorithm for algorithm in ALGORITHMS["conv_bwd_data"] if algorithm.name in ("direct", "portable")]
-    monkeypatch.setitem(ALGORITHMS, "conv_bwd_data", tuple(left))
+    """Leave direct convolution and the portable one for the forward pass and gradients of the data."""
+    for operation in ("conv_fwd", "conv_bwd_data"):
+        left = [algorithm for algorithm in ALGORITHMS[operation] if algorithm.name in ("direct", "portable")]
+        monkeypatch.setitem(ALGORITHMS, operation, tuple(left))
     forget()
     yield
     monkeypatch.undo()
@@ -146,6 +157,45 @@ def test_weights_whose_channels_trade_places_are_packed_wherever_they_lie(
     assert_exact("conv_transpose2d", device, record, dy, w, stride=stride)
     channels_last = np.moveaxis(np.moveaxis(w, 1, -1).copy(), -1, 1)
     assert_exact("conv_transpose2d", device, record, dy, channels_last, stride=stride)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("padding_mode", ["zeros", "circular"])
+@pytest.mark.parametrize(("channels", "extent"), [(16, 5), (20, 16), (100, 37)])
+def test_channels_are_laid_side_by_side_wherever_they_lie(
+    device, record, only_direct, channels, extent, padding_mode, dtype
+):
+    random = np.random.default_rng(6)
+    x = random.integers(-1, 2, (2, channels, 4, extent)).astype(dtype)
+    w = random.integers(-1, 2, (17, channels, 3, 3)).astype(dtype)
+    with_gaps = np.repeat(x, 2, -1)[..., ::2]
+    for view in (x, np.moveaxis(np.moveaxis(x, 1, -1).copy(), -1, 1), x[:, ::-1, :, ::-1], with_gaps):
+        for stride in (1, 2):
+            assert_exact("conv2d", device, record, view, w, stride=stride, padding=2, padding_mode=padding_mode)
+
+
+@pytest.fixture
+def all_data_are_far(monkeypatch):
+    """Let any data be more than caches hold."""
+    monkeypatch.setattr(conv_direct, "_FAR_DATA", 0)
+    forget()
+    yield
+    monkeypatch.undo()
+    forget()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("channels", [16, 35])
+def test_far_windows_side_by_side_have_their_channels_so_too(
+    device, record, only_direct, all_data_are_far, channels, dtype
+):
+    problem = clconv.ConvProblem.from_shapes((2, channels, 5, 20), (130, channels, 2, 2), stride=2, dtype=dtype)
+    assert clconv.algorithms.plan_for("conv_fwd", problem, Traits(64)).launches[0].kernel == "copy_channels_last"
+    random = np.random.default_rng(7)
+    x = random.integers(-1, 2, (2, channels, 5, 20)).astype(dtype)
+    w = random.integers(-1, 2, (130, channels, 2, 2)).astype(dtype)
+    assert_exact("conv2d", device, record, x, w, stride=2)
+    assert_exact("conv2d", device, record, x[..., ::-1], w, stride=2)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
@@ -177,7 +227,9 @@ def test_no_stride_of_patches_leaves_the_gradient_of_the_data_to_the_portable_ke
 def test_a_strided_gradient_of_the_data_has_a_pass_for_each_remainder(width):
     problem = clconv.ConvProblem.from_shapes((1, 64, 30, 30), (6, 64, 3, 3), stride=(2, 3), padding=1)
     plan = clconv.algorithms.plan_for("conv_bwd_data", problem, Traits(width))
-    assert [launch.kernel for launch in plan.launches] == ["copy_input", "pack_weights", *["conv_direct"] * 6]
+    kernels = ["pack_weights", *["conv_direct"] * 6]
+    copy = "copy_channels_last" if width == 16 else "copy_input"  # six channels fill a vector of four floats only
+    assert [launch.kernel for launch in plan.launches] == [copy, *kernels]
 
 
 @pytest.mark.parametrize(

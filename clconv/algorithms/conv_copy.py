@@ -10,10 +10,14 @@ from clconv.plan import Launch, Plan, Traits
 from clconv.problem import ConvProblem
 from clconv.problem.window import PADDING_MODES
 
-__all__ = ["plan_copy"]
+__all__ = ["channels_last_pitch", "plan_channels_last", "plan_copy"]
 
 #: Rows of each channel that a work-item copies.
 _ROWS = 16
+#: The same where channels come to lie side by side.
+_ROWS_OF_SQUARES = 4
+#: Vectors of channels that are few: places may then lie a power of two apart.
+_FEW_VECTORS = 4
 
 
 def plan_copy(
@@ -56,6 +60,46 @@ def plan_copy(
             **by_axis("E", extents),
             **by_axis("S", strides),
             **by_axis("F", remainders),
+            **by_axis("P", lows),
+            "padding_mode": PADDING_MODES.index(this.padding_mode),
+        },
+        OPERATIONS_OF_A_COPY * elements,
+        local_size=1,
+    )
+    return Plan((launch,), {this.copy: elements * problem.real_bytes})
+
+
+def channels_last_pitch(this: Pass, problem: ConvProblem, traits: Traits) -> int:
+    """Return how many reals a copy with channels side by side has for each place: whole vectors.
+
+    Their number is odd where it is large: places that lie a power of two apart take each other's place in caches.
+    """
+    lanes = traits.vector_bytes // problem.real_bytes
+    vectors = -(-this.data_shape[1] // lanes)
+    return lanes * (vectors if vectors <= _FEW_VECTORS else vectors | 1)
+
+
+def plan_channels_last(
+    this: Pass, problem: ConvProblem, traits: Traits, lows: Sequence[int], extents: Sequence[int]
+) -> Plan:
+    """Plan the copy of a pass's data as reals with channels side by side, as `plan_copy` plans the other."""
+    lanes = traits.vector_bytes // problem.real_bytes
+    batch, channels = this.data_shape
+    pitch = channels_last_pitch(this, problem, traits)
+    elements = batch * math.prod(extents) * pitch
+    launch = Launch(
+        "conv_copy.cl",
+        "copy_channels_last",
+        (*problem.defines, ("VECTOR_BYTES", traits.vector_bytes)),
+        batch * -(-channels // lanes) * extents[0] * -(-extents[1] // _ROWS_OF_SQUARES),
+        {"x": this.arrays[0], "copy": this.copy},
+        {
+            "N": batch,
+            "C": channels,
+            "PITCH": pitch,
+            "ROWS": _ROWS_OF_SQUARES,
+            **by_axis("I", [window.extent for window in this.windows]),
+            **by_axis("E", extents),
             **by_axis("P", lows),
             "padding_mode": PADDING_MODES.index(this.padding_mode),
         },

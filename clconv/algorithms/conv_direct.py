@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from clconv.algorithms.algorithm import no_vectors
-from clconv.algorithms.conv_copy import plan_copy
+from clconv.algorithms.conv_copy import channels_last_pitch, plan_channels_last, plan_copy
 from clconv.algorithms.conv_passes import (
     LARGEST_COPY,
     OPERATIONS_OF_A_COPY,
@@ -56,6 +56,11 @@ LONGEST_LINE = 64
 _LARGEST_INFLATION = 2
 _SMALL_WEIGHTS = 2**22
 _LARGEST_WEIGHTS = 2**28
+
+#: Bytes of data that are more than the caches next to a processor hold.
+_FAR_DATA = 2**21
+#: Products of a value that make a copy pay which is not needed otherwise.
+_PRODUCTS_FOR_A_COPY = 128
 
 #: Sums are cut until there are this many work-items, where the parts keep this many terms.
 _WORK_ITEMS = 64
@@ -118,10 +123,11 @@ def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
 
 def _copy(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
     """Plan the copy of the frame of the data, as reals, where the data cannot be read as it is."""
-    if not _is_copied(this, problem):
+    if not _is_copied(this, problem, traits):
         return Plan(())
     lows, reaches = zip(*this.frame, strict=True)
-    return plan_copy(this, problem, traits, lows, reaches)
+    plan = plan_channels_last if _has_channels_last(this, problem, traits) else plan_copy
+    return plan(this, problem, traits, lows, reaches)
 
 
 def _plan(passes: Sequence[Pass], problem: ConvProblem, traits: Traits, parts: int = 1) -> Plan:
@@ -207,10 +213,10 @@ def _convolve(this: Pass, problem: ConvProblem, traits: Traits, parts: int, pack
     data, _, result = this.arrays
     numbers = {**this.sizes(problem.G), "packed_start": packed_start}
     walks = {"residual": this.walks[2], "y": this.walks[2]}
-    is_copied = _is_copied(this, problem)
+    is_copied = _is_copied(this, problem, traits)
     if is_copied:
         data = this.copy
-        numbers |= _walk_of_copy(this)
+        numbers |= _walk_of_copy(this, problem, traits)
     else:
         walks["x"] = Walk((0, 0, *(-window.low for window in this.windows)), this.walks[0].axes)
     tiles = _tiles_of_all_blocks(this, problem, traits)
@@ -239,29 +245,65 @@ def _convolve(this: Pass, problem: ConvProblem, traits: Traits, parts: int, pack
     )
 
 
-def _is_copied(this: Pass, problem: ConvProblem) -> bool:
-    """Return whether the data must be copied: for the padding that is read, or because a half is no real."""
+def _is_copied(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
+    """Return whether the data are copied: for the padding that is read, because a half is no real, or for speed."""
+    return _must_be_copied(this, problem) or _has_channels_last(this, problem, traits)
+
+
+def _must_be_copied(this: Pass, problem: ConvProblem) -> bool:
+    """Return whether the data cannot be read where they lie."""
     in_place = zip(this.frame, this.windows, strict=True)
     return problem.dtype == "float16" or any(
         frame.low > 0 or frame.reach > frame.low + window.extent for frame, window in in_place
     )
 
 
+def _has_channels_last(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
+    """Return whether the data are copied with channels side by side, which is the same for all passes of a gradient.
+
+    At strides, what a tile reads of a channel is a few values of a line that no other channel shares. At stride 1 that
+    is so in short rows; far data come faster in long rows that a processor fetches ahead. A copy that is not needed
+    otherwise pays where windows do not overlap, so that each value is read once for all channels of a block.
+    """
+    sums_over_channels = this.walks[0].axes[2] == (1, 1)
+    vectors = this.data_shape[1] // problem.G * problem.real_bytes // traits.vector_bytes
+    if not sums_over_channels or not vectors:
+        return False
+    if math.prod(_copied_shape(this, channels_last_pitch(this, problem, traits))) > LARGEST_COPY:
+        return False
+    values = math.prod(_frame_shape(this))
+    is_far = values * problem.real_bytes >= _FAR_DATA
+    if this.windows[2].stride == 1:
+        return _must_be_copied(this, problem) and not is_far
+    side_by_side = all(window.kernel == window.stride for window in this.windows)
+    pays = side_by_side and is_far and problem.macs >= _PRODUCTS_FOR_A_COPY * values
+    return _must_be_copied(this, problem) or pays
+
+
 def _frame_shape(this: Pass) -> tuple[int, ...]:
     return (*this.data_shape, *(axis.reach for axis in this.frame))
 
 
-def _frame_elements(this: Pass) -> int:
-    return math.prod(_frame_shape(this))
+def _copied_shape(this: Pass, pitch: int) -> tuple[int, ...]:
+    """Return the shape of a copy with channels side by side."""
+    return (this.data_shape[0], *(axis.reach for axis in this.frame), pitch)
 
 
-def _walk_of_copy(this: Pass) -> dict[str, int]:
+def _walk_of_copy(this: Pass, problem: ConvProblem, traits: Traits) -> dict[str, int]:
     """Return the start and strides by which the kernel walks the copy."""
-    shape = _frame_shape(this)
-    strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    if _has_channels_last(this, problem, traits):
+        batch, *spatial, channel = _strides(_copied_shape(this, channels_last_pitch(this, problem, traits)))
+        strides = [batch, channel, *spatial]
+    else:
+        strides = _strides(_frame_shape(this))
     lows = zip(this.frame, this.windows, strides[2:], strict=True)
     start = sum((frame.low - window.low) * stride for frame, window, stride in lows)
     return this.walk_of_copy(start, strides)
+
+
+def _strides(shape: Sequence[int]) -> list[int]:
+    """Return the strides of a dense array."""
+    return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
 
 
 def _refusal(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> str | None:
@@ -274,8 +316,9 @@ def _refusal(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> st
         return f"packing makes {packed} elements of weights for {this.OC} channels, {inflation:.3g} times as many"
     if packed > _LARGEST_WEIGHTS:
         return f"{packed} elements of weights to pack are more than {_LARGEST_WEIGHTS}"
-    if _is_copied(this, problem) and _frame_elements(this) > LARGEST_COPY:
-        return f"{_frame_elements(this)} elements to copy with their padding are more than {LARGEST_COPY}"
+    copied = math.prod(_frame_shape(this))
+    if _must_be_copied(this, problem) and copied > LARGEST_COPY:
+        return f"{copied} elements to copy with their padding are more than {LARGEST_COPY}"
     return None
 
 

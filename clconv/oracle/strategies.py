@@ -200,9 +200,7 @@ def _one_or_each(values: list[int]) -> list[Any]:
     return [each[0], each] if len(set(each)) == 1 else [each]
 
 
-def _paddings(
-    axes: list[Axis], extensions: frozenset[str], may_name: bool, same_takes_strides: bool
-) -> list[Any]:
+def _paddings(axes: list[Axis], extensions: frozenset[str], may_name: bool, same_takes_strides: bool) -> list[Any]:
     """Return the ways to write the padding: torch's where it can, and what torch lacks where that is claimed."""
     pairs = tuple((axis.low, axis.high) for axis in axes)
     if any(low != high for low, high in pairs):

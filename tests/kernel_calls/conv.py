@@ -129,10 +129,19 @@ def weights_by_winograd(draw):
     yield Call("conv2d_backward", arrays, {"padding": 1, **only_weights}, accuracy="default")
 
 
+def forward_of_many_channels(draw):
+    """A whole vector of channels and a part of one, in rows that are shorter and longer than a vector."""
+    for padding_mode in PADDING_MODES:
+        for extent in ((3, 5), (3, 37)):
+            arrays = draw(2, 20, *extent), draw(16, 20, 3, 2)
+            yield Call("conv2d", arrays, {"stride": (1, 2), "padding": ((2, 1), (1, 0)), "padding_mode": padding_mode})
+
+
 CALLS = {
     "pack_weights": forward_in_vectors,
     "conv_direct": forward_in_vectors,
     "copy_input": forward_in_tiles,
+    "copy_channels_last": forward_of_many_channels,
     "conv_rows": forward_in_tiles,
     "conv_depthwise": forward_in_lanes,
     "transform_weights": by_winograd,
