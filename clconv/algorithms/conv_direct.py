@@ -35,6 +35,8 @@ __all__ = [
     "bwd_data_refusal",
     "bwd_weights_refusal",
     "fwd_refusal",
+    "has_channels_last",
+    "is_copied",
     "padded_channels",
     "padded_products",
     "plan_bwd_data",
@@ -95,6 +97,33 @@ def padded_products(this: Pass, problem: ConvProblem, traits: Traits) -> int:
     return padded_channels(this, problem, traits) * -(-this.outputs // tile) * tile
 
 
+def is_copied(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
+    """Return whether the data are copied: for the padding that is read, because a half is no real, or for speed."""
+    return _must_be_copied(this, problem) or has_channels_last(this, problem, traits)
+
+
+def has_channels_last(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
+    """Return whether the data are copied with channels side by side, which is the same for all passes of a gradient.
+
+    At strides, what a tile reads of a channel is a few values of a line that no other channel shares. At stride 1 that
+    is so in short rows; far data come faster in long rows that a processor fetches ahead. A copy that is not needed
+    otherwise pays where windows do not overlap, so that each value is read once for all channels of a block.
+    """
+    sums_over_channels = this.walks[0].axes[2] == (1, 1)
+    vectors = this.data_shape[1] // problem.G * problem.real_bytes // traits.vector_bytes
+    if not sums_over_channels or not vectors:
+        return False
+    if math.prod(_copied_shape(this, channels_last_pitch(this, problem, traits))) > LARGEST_COPY:
+        return False
+    values = math.prod(_frame_shape(this))
+    is_far = values * problem.real_bytes >= _FAR_DATA
+    if this.windows[2].stride == 1:
+        return _must_be_copied(this, problem) and not is_far
+    side_by_side = all(window.kernel == window.stride for window in this.windows)
+    pays = side_by_side and is_far and problem.macs >= _PRODUCTS_FOR_A_COPY * values
+    return _must_be_copied(this, problem) or pays
+
+
 def plan_fwd(problem: ConvProblem, traits: Traits) -> Plan:
     """Plan ``y = x * w (+ b)``: operands x, w, b, those of the epilogue, y."""
     return _plan([fwd(problem)], problem, traits)
@@ -123,10 +152,10 @@ def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
 
 def _copy(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
     """Plan the copy of the frame of the data, as reals, where the data cannot be read as it is."""
-    if not _is_copied(this, problem, traits):
+    if not is_copied(this, problem, traits):
         return Plan(())
     lows, reaches = zip(*this.frame, strict=True)
-    plan = plan_channels_last if _has_channels_last(this, problem, traits) else plan_copy
+    plan = plan_channels_last if has_channels_last(this, problem, traits) else plan_copy
     return plan(this, problem, traits, lows, reaches)
 
 
@@ -213,8 +242,8 @@ def _convolve(this: Pass, problem: ConvProblem, traits: Traits, parts: int, pack
     data, _, result = this.arrays
     numbers = {**this.sizes(problem.G), "packed_start": packed_start}
     walks = {"residual": this.walks[2], "y": this.walks[2]}
-    is_copied = _is_copied(this, problem, traits)
-    if is_copied:
+    has_copy = is_copied(this, problem, traits)
+    if has_copy:
         data = this.copy
         numbers |= _walk_of_copy(this, problem, traits)
     else:
@@ -232,7 +261,7 @@ def _convolve(this: Pass, problem: ConvProblem, traits: Traits, parts: int, pack
         {**given, "part": "dw_parts"} if parts > 1 else {**given, "y": result},
         {
             **numbers,
-            "zero_padding": int(is_copied and this.padding_mode == "zeros"),
+            "zero_padding": int(has_copy and this.padding_mode == "zeros"),
             "PARTS": parts,
             "RUN": run,
             "BLOCKS_FIRST": int(this.blocks_first(blocks, runs)),
@@ -245,39 +274,12 @@ def _convolve(this: Pass, problem: ConvProblem, traits: Traits, parts: int, pack
     )
 
 
-def _is_copied(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
-    """Return whether the data are copied: for the padding that is read, because a half is no real, or for speed."""
-    return _must_be_copied(this, problem) or _has_channels_last(this, problem, traits)
-
-
 def _must_be_copied(this: Pass, problem: ConvProblem) -> bool:
     """Return whether the data cannot be read where they lie."""
     in_place = zip(this.frame, this.windows, strict=True)
     return problem.dtype == "float16" or any(
         frame.low > 0 or frame.reach > frame.low + window.extent for frame, window in in_place
     )
-
-
-def _has_channels_last(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
-    """Return whether the data are copied with channels side by side, which is the same for all passes of a gradient.
-
-    At strides, what a tile reads of a channel is a few values of a line that no other channel shares. At stride 1 that
-    is so in short rows; far data come faster in long rows that a processor fetches ahead. A copy that is not needed
-    otherwise pays where windows do not overlap, so that each value is read once for all channels of a block.
-    """
-    sums_over_channels = this.walks[0].axes[2] == (1, 1)
-    vectors = this.data_shape[1] // problem.G * problem.real_bytes // traits.vector_bytes
-    if not sums_over_channels or not vectors:
-        return False
-    if math.prod(_copied_shape(this, channels_last_pitch(this, problem, traits))) > LARGEST_COPY:
-        return False
-    values = math.prod(_frame_shape(this))
-    is_far = values * problem.real_bytes >= _FAR_DATA
-    if this.windows[2].stride == 1:
-        return _must_be_copied(this, problem) and not is_far
-    side_by_side = all(window.kernel == window.stride for window in this.windows)
-    pays = side_by_side and is_far and problem.macs >= _PRODUCTS_FOR_A_COPY * values
-    return _must_be_copied(this, problem) or pays
 
 
 def _frame_shape(this: Pass) -> tuple[int, ...]:
@@ -291,7 +293,7 @@ def _copied_shape(this: Pass, pitch: int) -> tuple[int, ...]:
 
 def _walk_of_copy(this: Pass, problem: ConvProblem, traits: Traits) -> dict[str, int]:
     """Return the start and strides by which the kernel walks the copy."""
-    if _has_channels_last(this, problem, traits):
+    if has_channels_last(this, problem, traits):
         batch, *spatial, channel = _strides(_copied_shape(this, channels_last_pitch(this, problem, traits)))
         strides = [batch, channel, *spatial]
     else:

@@ -47,13 +47,16 @@ _FAR_WEIGHT_APART = 15
 _OUTPUT = 65
 #: Storing an output of planes without gaps.
 _DENSE_OUTPUT = 30
+#: Copying a value of the data which a direct convolution reads where it lies.
+_COPIED_FOR_ROWS = 32
 
 # Costs of a direct convolution in the same unit.
 #: A product whose values are few of those in a cache line.
 _DIRECT_PRODUCT_OF_FAR_VALUES = 1.4
 #: Storing an output.
 _DIRECT_OUTPUT = 50
-#: Storing an output whose channels lie pages apart, where they take each other's place in the nearest cache.
+#: Storing an output whose channels lie pages apart, where they take each other's place in the nearest cache, if values
+#: that lie as far apart are read in between.
 _DIRECT_OUTPUT_IN_PAGES = 110
 #: Packing a weight.
 _DIRECT_WEIGHT = 40
@@ -223,7 +226,7 @@ def _refusal(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> st
     reason = first_reason(_refusal_to_copy(this) for this in passes)
     if reason:
         return reason
-    own = sum(_cost(this, problem, traits) for this in passes)
+    own = sum(_cost(this, problem, traits) for this in passes) + _cost_of_copy(passes[0], problem, traits)
     direct = sum(_cost_of_direct(this, problem, traits) for this in passes)
     return None if own < direct else f"direct does with {direct:.0f} products what costs {own:.0f} here"
 
@@ -254,11 +257,21 @@ def _cost(this: Pass, problem: ConvProblem, traits: Traits) -> float:
     return cost
 
 
+def _cost_of_copy(this: Pass, problem: ConvProblem, traits: Traits) -> float:
+    """Return what the copy for all passes costs for a group at strides, unless a direct convolution needs one, too."""
+    has_strides = any(window.stride > 1 for window in this.windows)
+    if not has_strides or conv_direct.is_copied(this, problem, traits):
+        return 0
+    copied = math.prod(this.data_shape) * math.prod(_phases(this)) * math.prod(_extents(this))
+    return _COPIED_FOR_ROWS * copied / problem.G
+
+
 def _cost_of_direct(this: Pass, problem: ConvProblem, traits: Traits) -> float:
     """Return what a pass costs for a group as a direct convolution."""
     skips = any(window.stride > window.kernel for window in this.windows)
     plane = math.prod(window.output for window in this.windows) * problem.real_bytes
-    output = _DIRECT_OUTPUT_IN_PAGES if plane % _PAGE == 0 else _DIRECT_OUTPUT
+    in_pages = plane % _PAGE == 0 and not conv_direct.has_channels_last(this, problem, traits)
+    output = _DIRECT_OUTPUT_IN_PAGES if in_pages else _DIRECT_OUTPUT
     product = _DIRECT_PRODUCT_OF_FAR_VALUES if skips else 1
     cost: float = conv_direct.padded_products(this, problem, traits) * (this.terms * product + output)
     if not (traits.prepared and this.arrays[1] == "w"):
