@@ -107,8 +107,8 @@ kernel void copy_input(
         }
 }
 
-/* The same with channels side by side, for tiles of outputs that lie apart: those of one channel are on a line each, and in
- * another page for each channel, which no processor fetches ahead. Places are PITCH reals apart.
+/* The same with channels side by side, for tiles that read a few values of each of many channels: apart, these are on a
+ * line and in a page for each channel, which no processor fetches ahead. Places are PITCH reals apart.
  *
  *     copy[n, e, c] = x[n, c, source(e - P)]        for all three axes
  *

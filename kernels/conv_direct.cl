@@ -8,9 +8,9 @@
  *
  * pack_weights lays the weights out with BLOCK = VECTORS vectors of output channels side by side. copy_input or
  * copy_channels_last, in conv_copy.cl, has copied x with its padding; where there is none, x is mostly read as it is. A
- * work-item keeps TILE outputs times BLOCK channels in registers, as many as there are: each weight vector is loaded once for TILE
- * products, each value of x once for VECTORS. The outputs of a tile are any that follow each other, across the ends of
- * rows, planes and samples: no extent leaves tiles half empty.
+ * work-item keeps TILE outputs times BLOCK channels in registers, as many as there are: each weight vector is loaded once
+ * for TILE products, each value of x once for VECTORS. The outputs of a tile are any that follow each other, across the
+ * ends of rows, planes and samples: no extent leaves tiles half empty.
  *
  * As in conv.cl, zero padding contributes no product: an infinite weight over it is no NaN. Here it contributes zeros, whose
  * products with weights that are finite add nothing. A tile with a sum that is not finite is computed again by the rule.

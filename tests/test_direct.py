@@ -174,6 +174,32 @@ def test_channels_are_laid_side_by_side_wherever_they_lie(
             assert_exact("conv2d", device, record, view, w, stride=stride, padding=2, padding_mode=padding_mode)
 
 
+IN_PLACE, AS_THEY_LIE, SIDE_BY_SIDE = [], ["copy_input"], ["copy_channels_last"]
+
+
+@pytest.mark.parametrize(
+    ("input_shape", "weight_shape", "arguments", "copy"),
+    [
+        ((1, 64, 28, 28), (64, 64, 3, 3), {"padding": 1, "dilation": 2}, SIDE_BY_SIDE),
+        ((1, 8, 28, 28), (64, 8, 3, 3), {"padding": 1, "dilation": 2}, AS_THEY_LIE),  # part of a vector
+        ((1, 64, 256, 256), (64, 64, 3, 3), {"padding": 1, "dilation": 2}, AS_THEY_LIE),  # far data
+        ((1, 64, 256, 256), (64, 64, 3, 3), {"padding": 1, "stride": 2}, SIDE_BY_SIDE),
+        ((1, 128, 14, 14), (32, 128, 31, 31), {"padding": 15}, AS_THEY_LIE),  # more places than the nearest cache holds
+        ((1, 256, 64, 64), (512, 256, 2, 2), {"stride": 2}, SIDE_BY_SIDE),
+        ((1, 256, 32, 32), (512, 256, 2, 2), {"stride": 2}, IN_PLACE),  # near data
+        ((1, 256, 64, 64), (32, 256, 2, 2), {"stride": 2}, IN_PLACE),  # few products of each value
+        ((1, 256, 65, 65), (512, 256, 3, 3), {"stride": 2}, IN_PLACE),  # windows that overlap
+        ((16, 64, 56, 56), (128, 64, 8, 8), {"stride": 8}, IN_PLACE),  # many places again
+    ],
+)
+def test_data_are_copied_with_channels_side_by_side_where_that_is_read_faster(
+    only_direct, input_shape, weight_shape, arguments, copy
+):
+    problem = clconv.ConvProblem.from_shapes(input_shape, weight_shape, **arguments)
+    plan = clconv.algorithms.plan_for("conv_fwd", problem, Traits(64))
+    assert [launch.kernel for launch in plan.launches] == [*copy, "pack_weights", "conv_direct"]
+
+
 @pytest.fixture
 def all_data_are_far(monkeypatch):
     """Let any data be more than caches hold."""

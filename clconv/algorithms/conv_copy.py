@@ -16,8 +16,6 @@ __all__ = ["channels_last_pitch", "plan_channels_last", "plan_copy"]
 _ROWS = 16
 #: The same where channels come to lie side by side.
 _ROWS_OF_SQUARES = 4
-#: Vectors of channels that are few: places may then lie a power of two apart.
-_FEW_VECTORS = 4
 
 
 def plan_copy(
@@ -70,13 +68,12 @@ def plan_copy(
 
 
 def channels_last_pitch(this: Pass, problem: ConvProblem, traits: Traits) -> int:
-    """Return how many reals a copy with channels side by side has for each place: whole vectors.
+    """Return how many reals a copy with channels side by side has for each place: an odd number of vectors.
 
-    Their number is odd where it is large: places that lie a power of two apart take each other's place in caches.
+    Places that lie a power of two apart take each other's place in caches.
     """
     lanes = traits.vector_bytes // problem.real_bytes
-    vectors = -(-this.data_shape[1] // lanes)
-    return lanes * (vectors if vectors <= _FEW_VECTORS else vectors | 1)
+    return lanes * (-(-this.data_shape[1] // lanes) | 1)
 
 
 def plan_channels_last(

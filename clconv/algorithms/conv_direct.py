@@ -27,7 +27,7 @@ from clconv.algorithms.conv_passes import (
     weights_walk,
 )
 from clconv.algorithms.conv_portable import weights_of_parts
-from clconv.plan import Launch, Plan, Traits, Walk
+from clconv.plan import NO_LAUNCHES, Launch, Plan, Traits, Walk, joined
 from clconv.problem import ConvProblem
 
 __all__ = [
@@ -63,6 +63,8 @@ _LARGEST_WEIGHTS = 2**28
 _FAR_DATA = 2**21
 #: Products of a value that make a copy pay which is not needed otherwise.
 _PRODUCTS_FOR_A_COPY = 128
+#: Places of which a tile may read a line of channels each, so that the nearest cache holds these lines.
+_MOST_PLACES = 200
 
 #: Sums are cut until there are this many work-items, where the parts keep this many terms.
 _WORK_ITEMS = 64
@@ -97,21 +99,25 @@ def padded_products(this: Pass, problem: ConvProblem, traits: Traits) -> int:
     return padded_channels(this, problem, traits) * -(-this.outputs // tile) * tile
 
 
-def is_copied(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
+def is_copied(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> bool:
     """Return whether the data are copied: for the padding that is read, because a half is no real, or for speed."""
-    return _must_be_copied(this, problem) or has_channels_last(this, problem, traits)
+    return _must_be_copied(passes[0], problem) or has_channels_last(passes, problem, traits)
 
 
-def has_channels_last(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
-    """Return whether the data are copied with channels side by side, which is the same for all passes of a gradient.
+def has_channels_last(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> bool:
+    """Return whether the data are copied, once for all passes, with channels side by side.
 
-    At strides, what a tile reads of a channel is a few values of a line that no other channel shares. At stride 1 that
-    is so in short rows; far data come faster in long rows that a processor fetches ahead. A copy that is not needed
-    otherwise pays where windows do not overlap, so that each value is read once for all channels of a block.
+    Where rows are read at strides, what a tile reads of a channel is a few values of a line that no other channel
+    shares. At stride 1 that is so in short rows; far data come faster in long rows that a processor fetches ahead. A
+    copy that is not needed otherwise pays where windows do not overlap, so that each value is read once for all
+    channels of a block. Of large windows a tile reads more lines than the nearest cache holds.
     """
+    this = passes[0]
     sums_over_channels = this.walks[0].axes[2] == (1, 1)
     vectors = this.data_shape[1] // problem.G * problem.real_bytes // traits.vector_bytes
     if not sums_over_channels or not vectors:
+        return False
+    if max(_places_of_tile(one, problem, traits) for one in passes) > _MOST_PLACES:
         return False
     if math.prod(_copied_shape(this, channels_last_pitch(this, problem, traits))) > LARGEST_COPY:
         return False
@@ -150,20 +156,23 @@ def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
     return plan if parts == 1 else weights_of_parts(problem, plan, parts)
 
 
-def _copy(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
-    """Plan the copy of the frame of the data, as reals, where the data cannot be read as it is."""
-    if not is_copied(this, problem, traits):
-        return Plan(())
-    lows, reaches = zip(*this.frame, strict=True)
-    plan = plan_channels_last if has_channels_last(this, problem, traits) else plan_copy
-    return plan(this, problem, traits, lows, reaches)
+def _copy(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> Plan:
+    """Plan the copy of the frame of the data, as reals, where the data are not read as they are."""
+    if not is_copied(passes, problem, traits):
+        return NO_LAUNCHES
+    lows, reaches = zip(*passes[0].frame, strict=True)
+    plan = plan_channels_last if has_channels_last(passes, problem, traits) else plan_copy
+    return plan(passes[0], problem, traits, lows, reaches)
 
 
 def _plan(passes: Sequence[Pass], problem: ConvProblem, traits: Traits, parts: int = 1) -> Plan:
     """Plan passes over the same arrays, the sums of which may be cut into parts."""
-    plan = _copy(passes[0], problem, traits) + _pack(passes, problem, traits)
+    plan = joined([_copy(passes, problem, traits), _pack(passes, problem, traits)])
+    strides = _strides_of_copy(passes, problem, traits)
     starts = itertools.accumulate((_packed_elements([this], problem, traits) for this in passes), initial=0)
-    launches = (_convolve(this, problem, traits, parts, start) for this, start in zip(passes, starts, strict=False))
+    launches = (
+        _convolve(this, problem, traits, parts, start, strides) for this, start in zip(passes, starts, strict=False)
+    )
     return replace(plan, launches=(*plan.launches, *launches))
 
 
@@ -236,18 +245,19 @@ def _packed(this: Pass) -> str:
     return f"{this.arrays[2]}_packed"
 
 
-def _convolve(this: Pass, problem: ConvProblem, traits: Traits, parts: int, packed_start: int) -> Launch:
-    """Return the launch of a pass over data that have been copied where they must be, by the weights packed there."""
+def _convolve(
+    this: Pass, problem: ConvProblem, traits: Traits, parts: int, packed_start: int, strides: Sequence[int] | None
+) -> Launch:
+    """Return the launch of a pass over data, in place or in a copy with these strides, by the weights packed there."""
     defines = _defines(this.OC, problem, traits)
     data, _, result = this.arrays
     numbers = {**this.sizes(problem.G), "packed_start": packed_start}
     walks = {"residual": this.walks[2], "y": this.walks[2]}
-    has_copy = is_copied(this, problem, traits)
-    if has_copy:
-        data = this.copy
-        numbers |= _walk_of_copy(this, problem, traits)
-    else:
+    if strides is None:
         walks["x"] = Walk((0, 0, *(-window.low for window in this.windows)), this.walks[0].axes)
+    else:
+        data = this.copy
+        numbers |= _walk_of_copy(this, strides)
     tiles = _tiles_of_all_blocks(this, problem, traits)
     run = max(1, min(_LONGEST_RUN, parts * tiles // _WORK_ITEMS))
     blocks, runs = _blocks(this.OC, defines), _runs(this, problem, traits, run)
@@ -261,7 +271,7 @@ def _convolve(this: Pass, problem: ConvProblem, traits: Traits, parts: int, pack
         {**given, "part": "dw_parts"} if parts > 1 else {**given, "y": result},
         {
             **numbers,
-            "zero_padding": int(has_copy and this.padding_mode == "zeros"),
+            "zero_padding": int(this.is_padded and this.padding_mode == "zeros"),
             "PARTS": parts,
             "RUN": run,
             "BLOCKS_FIRST": int(this.blocks_first(blocks, runs)),
@@ -276,10 +286,15 @@ def _convolve(this: Pass, problem: ConvProblem, traits: Traits, parts: int, pack
 
 def _must_be_copied(this: Pass, problem: ConvProblem) -> bool:
     """Return whether the data cannot be read where they lie."""
-    in_place = zip(this.frame, this.windows, strict=True)
-    return problem.dtype == "float16" or any(
-        frame.low > 0 or frame.reach > frame.low + window.extent for frame, window in in_place
-    )
+    return problem.dtype == "float16" or this.is_padded
+
+
+def _places_of_tile(this: Pass, problem: ConvProblem, traits: Traits) -> int:
+    """Return how many places the outputs of a tile read, if they are of one row."""
+    tile = _tiles(traits)[dict(_defines(this.OC, problem, traits))["VECTORS"]]
+    row = this.windows[2]
+    span = (tile - 1) * row.stride + (row.kernel - 1) * row.dilation + 1
+    return min(tile * row.kernel, span) * math.prod(window.kernel for window in this.windows[:2])
 
 
 def _frame_shape(this: Pass) -> tuple[int, ...]:
@@ -291,13 +306,19 @@ def _copied_shape(this: Pass, pitch: int) -> tuple[int, ...]:
     return (this.data_shape[0], *(axis.reach for axis in this.frame), pitch)
 
 
-def _walk_of_copy(this: Pass, problem: ConvProblem, traits: Traits) -> dict[str, int]:
+def _strides_of_copy(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> list[int] | None:
+    """Return the strides of the copy of the data along its canonical axes, None if there is no copy."""
+    if not is_copied(passes, problem, traits):
+        return None
+    this = passes[0]
+    if not has_channels_last(passes, problem, traits):
+        return _strides(_frame_shape(this))
+    batch, *spatial, channel = _strides(_copied_shape(this, channels_last_pitch(this, problem, traits)))
+    return [batch, channel, *spatial]
+
+
+def _walk_of_copy(this: Pass, strides: Sequence[int]) -> dict[str, int]:
     """Return the start and strides by which the kernel walks the copy."""
-    if has_channels_last(this, problem, traits):
-        batch, *spatial, channel = _strides(_copied_shape(this, channels_last_pitch(this, problem, traits)))
-        strides = [batch, channel, *spatial]
-    else:
-        strides = _strides(_frame_shape(this))
     lows = zip(this.frame, this.windows, strides[2:], strict=True)
     start = sum((frame.low - window.low) * stride for frame, window, stride in lows)
     return this.walk_of_copy(start, strides)

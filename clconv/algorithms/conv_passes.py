@@ -110,6 +110,12 @@ class Pass(NamedTuple):
         return self.OC * self.terms * runs < self.N * self.IC * math.prod(axis.reach for axis in self.frame) * blocks
 
     @property
+    def is_padded(self) -> bool:
+        """Whether positions beyond the data are read."""
+        axes = zip(self.frame, self.windows, strict=True)
+        return any(frame.low > 0 or frame.reach > frame.low + window.extent for frame, window in axes)
+
+    @property
     def rows(self) -> int:
         """Rows of taps that each output sums over."""
         return self.IC * math.prod(window.kernel for window in self.windows[:-1])

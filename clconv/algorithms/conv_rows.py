@@ -138,7 +138,7 @@ def _plan(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
             "EW": extents[2],
             "RUN": run,
             "BLOCKS_FIRST": int(this.blocks_first(-(-this.OC // channels), this.N * runs)),
-            "zero_padding": int(this.padding_mode == "zeros" and _is_padded(this)),
+            "zero_padding": int(this.padding_mode == "zeros" and this.is_padded),
             "has_bias": int(this.has_bias),
             **this.epilogue.numbers(),
         },
@@ -149,15 +149,9 @@ def _plan(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
     return Plan((launch,), constants={offsets: np.array(_offsets(this), np.int32).tobytes()})
 
 
-def _is_padded(this: Pass) -> bool:
-    """Return whether positions beyond the data are read."""
-    axes = zip(this.frame, this.windows, strict=True)
-    return any(frame.low > 0 or frame.reach > frame.low + window.extent for frame, window in axes)
-
-
 def _lies_as_its_copy(this: Pass) -> bool:
     """Return whether a copy of the data would be the data itself, as reals."""
-    return this.is_dense and not _is_padded(this) and all(window.stride == 1 for window in this.windows)
+    return this.is_dense and not this.is_padded and all(window.stride == 1 for window in this.windows)
 
 
 def _is_in_place(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
@@ -226,8 +220,9 @@ def _refusal(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> st
     reason = first_reason(_refusal_to_copy(this) for this in passes)
     if reason:
         return reason
-    own = sum(_cost(this, problem, traits) for this in passes) + _cost_of_copy(passes[0], problem, traits)
-    direct = sum(_cost_of_direct(this, problem, traits) for this in passes)
+    own = sum(_cost(this, problem, traits) for this in passes) + _cost_of_copy(passes, problem, traits)
+    side_by_side = conv_direct.has_channels_last(passes, problem, traits)
+    direct = sum(_cost_of_direct(this, problem, traits, side_by_side) for this in passes)
     return None if own < direct else f"direct does with {direct:.0f} products what costs {own:.0f} here"
 
 
@@ -249,7 +244,7 @@ def _refusal_to_copy(this: Pass) -> str | None:
 
 def _cost(this: Pass, problem: ConvProblem, traits: Traits) -> float:
     """Return what a pass costs for a group."""
-    is_dense = _is_gapless(this) and not _is_padded(this) and all(factor == 1 for _, factor in this.walks[2].axes[3:])
+    is_dense = _is_gapless(this) and not this.is_padded and all(factor == 1 for _, factor in this.walks[2].axes[3:])
     cost = _products(this, problem, traits, _tile(this, problem, traits))
     cost *= this.terms + (_DENSE_OUTPUT if is_dense else _OUTPUT)
     if _steps_over_taps(this, problem) and math.prod(problem.weight_shape) >= _FAR_WEIGHTS:
@@ -257,21 +252,21 @@ def _cost(this: Pass, problem: ConvProblem, traits: Traits) -> float:
     return cost
 
 
-def _cost_of_copy(this: Pass, problem: ConvProblem, traits: Traits) -> float:
-    """Return what the copy for all passes costs for a group at strides, unless a direct convolution needs one, too."""
+def _cost_of_copy(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> float:
+    """Return what the copy of a strided forward pass costs for a group, unless a direct convolution needs one, too."""
+    this = passes[0]
     has_strides = any(window.stride > 1 for window in this.windows)
-    if not has_strides or conv_direct.is_copied(this, problem, traits):
+    if not has_strides or conv_direct.is_copied(passes, problem, traits):
         return 0
     copied = math.prod(this.data_shape) * math.prod(_phases(this)) * math.prod(_extents(this))
     return _COPIED_FOR_ROWS * copied / problem.G
 
 
-def _cost_of_direct(this: Pass, problem: ConvProblem, traits: Traits) -> float:
-    """Return what a pass costs for a group as a direct convolution."""
+def _cost_of_direct(this: Pass, problem: ConvProblem, traits: Traits, side_by_side: bool) -> float:
+    """Return what a pass costs for a group as a direct convolution of data with channels side by side, or not."""
     skips = any(window.stride > window.kernel for window in this.windows)
     plane = math.prod(window.output for window in this.windows) * problem.real_bytes
-    in_pages = plane % _PAGE == 0 and not conv_direct.has_channels_last(this, problem, traits)
-    output = _DIRECT_OUTPUT_IN_PAGES if in_pages else _DIRECT_OUTPUT
+    output = _DIRECT_OUTPUT_IN_PAGES if plane % _PAGE == 0 and not side_by_side else _DIRECT_OUTPUT
     product = _DIRECT_PRODUCT_OF_FAR_VALUES if skips else 1
     cost: float = conv_direct.padded_products(this, problem, traits) * (this.terms * product + output)
     if not (traits.prepared and this.arrays[1] == "w"):

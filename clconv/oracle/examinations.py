@@ -46,7 +46,7 @@ class Examination:
 
 
 def examinations(operation: Operation, claims: Claims) -> list[Examination]:
-    """Return what an implementation with these claims goes through, the cheap first."""
+    """Return what an implementation with these claims goes through, in the order of modes above."""
     listed = [Examination("exact", "drawn problems", _exact, drawn=True)]
     listed += [_edge(problem) for problem in operation.edges(claims)]
     listed += [_refusal(refusal) for refusal in operation.refusals(claims)]

@@ -27,7 +27,7 @@ __all__ = ["PADDING_MODES", "Axis", "arrays", "conv_problems", "layouts", "windo
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular", "symmetric")
 EVERYTHING = Claims()
-T = TypeVar("T")
+_T = TypeVar("_T")
 DEFAULTS = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "padding_mode": "zeros", "flip": False}
 
 
@@ -57,7 +57,7 @@ class Axis:
         return self.low + self.extent + self.high - reached
 
 
-def drawn_of(draw: st.DrawFn, options: Sequence[T]) -> T:
+def _drawn_of(draw: st.DrawFn, options: Sequence[_T]) -> _T:
     """Draw one of some options, the first being the simplest.
 
     Hypothesis keeps a strategy of integers; one of options it would make, check and label anew in each case, which
@@ -94,9 +94,9 @@ def windows(
     -------
     strategy of Axis
     """
-    kernel = drawn_of(draw, [size for size in (1, 2, 3, 2, 3, 4, 5) if size <= largest])
-    stride = drawn_of(draw, (1, 2, 3, 1, 2, 4)) if strides else 1
-    dilation = drawn_of(draw, (1, 2, 3, 1)) if dilations else 1
+    kernel = _drawn_of(draw, [size for size in (1, 2, 3, 2, 3, 4, 5) if size <= largest])
+    stride = _drawn_of(draw, (1, 2, 3, 1, 2, 4)) if strides else 1
+    dilation = _drawn_of(draw, (1, 2, 3, 1)) if dilations else 1
     output = draw(st.integers(1, largest))
     slack = draw(st.integers(0, stride - 1))
     low = draw(st.integers(0, 3)) if paddings else 0
@@ -108,7 +108,7 @@ def windows(
 
 
 # The same strategy for the same arguments, which hypothesis then has checked and labelled.
-_windows = functools.lru_cache(maxsize=64)(windows)
+_kept_windows = functools.lru_cache(maxsize=64)(windows)
 
 
 def _fits(extent: int, padding: int, mode: str) -> bool:
@@ -144,11 +144,11 @@ def conv_problems(
         With the shapes of input, weight and, sometimes, bias.
     """
     extensions = frozenset(features) | claims.features
-    mode = drawn_of(draw, PADDING_MODES) if "padding_mode" in extensions else "zeros"
-    pads = claims.takes("padding") and drawn_of(draw, (False, True, True))
+    mode = _drawn_of(draw, PADDING_MODES) if "padding_mode" in extensions else "zeros"
+    pads = claims.takes("padding") and _drawn_of(draw, (False, True, True))
     axes = [
         draw(
-            _windows(
+            _kept_windows(
                 strides=claims.takes("stride"),
                 dilations=claims.takes("dilation"),
                 paddings=pads,
@@ -160,8 +160,8 @@ def conv_problems(
         for _ in range(rank)
     ]
     N = draw(st.integers(1, 3 if rank < 3 else 2))
-    G = drawn_of(draw, (1, 2, 1, 3)) if claims.takes("groups") else 1
-    ICG, OCG = drawn_of(draw, (1, 2, 3, 5)[: 6 - rank]), drawn_of(draw, (1, 2, 3, 4)[: 6 - rank])
+    G = _drawn_of(draw, (1, 2, 1, 3)) if claims.takes("groups") else 1
+    ICG, OCG = _drawn_of(draw, (1, 2, 3, 5)[: 6 - rank]), _drawn_of(draw, (1, 2, 3, 4)[: 6 - rank])
     data = (N, G * ICG, *(axis.extent for axis in axes))
     result = (N, G * OCG, *(axis.output for axis in axes))
     shapes = {
@@ -173,9 +173,9 @@ def conv_problems(
     may_name = mode == "zeros" and not (transposed or pads) and claims.takes("padding")
     same_takes_strides = claims.semantics in ("onnx", "tf")
     arguments: dict[str, Any] = {
-        "stride": drawn_of(draw, _one_or_each([axis.stride for axis in axes])),
-        "padding": drawn_of(draw, _paddings(axes, extensions, may_name, same_takes_strides)),
-        "dilation": drawn_of(draw, _one_or_each([axis.dilation for axis in axes])),
+        "stride": _drawn_of(draw, _one_or_each([axis.stride for axis in axes])),
+        "padding": _drawn_of(draw, _paddings(axes, extensions, may_name, same_takes_strides)),
+        "dilation": _drawn_of(draw, _one_or_each([axis.dilation for axis in axes])),
         "groups": G,
         "padding_mode": mode,
         "flip": "flip" in extensions and draw(st.booleans()),
