@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from clconv.algorithms.conv_passes import OPERATIONS_OF_A_COPY, Pass, by_axis
 from clconv.plan import Launch, Plan, Traits
 from clconv.problem import ConvProblem
 from clconv.problem.window import PADDING_MODES
 
-__all__ = ["channels_last_pitch", "plan_channels_last", "plan_copy"]
+__all__ = ["channels_last_shape", "plan_channels_last", "plan_copy"]
 
 #: Rows of each channel that a work-item copies.
 _ROWS = 16
@@ -43,37 +43,22 @@ def plan_copy(
     batch, channels = this.data_shape
     planes = math.prod(remainders) * extents[0]
     elements = batch * channels * planes * extents[1] * extents[2] + slack
-    launch = Launch(
-        "conv_copy.cl",
-        "copy_input",
-        (*problem.defines, ("VECTOR_BYTES", traits.vector_bytes)),
-        batch * -(-channels // lanes) * planes * -(-extents[1] // _ROWS) + 1,
-        {"x": this.arrays[0], "copy": this.copy},
-        {
-            "N": batch,
-            "C": channels,
-            "SLACK": slack,
-            "ROWS": _ROWS,
-            **by_axis("I", [window.extent for window in this.windows]),
-            **by_axis("E", extents),
-            **by_axis("S", strides),
-            **by_axis("F", remainders),
-            **by_axis("P", lows),
-            "padding_mode": PADDING_MODES.index(this.padding_mode),
-        },
-        OPERATIONS_OF_A_COPY * elements,
-        local_size=1,
-    )
-    return Plan((launch,), {this.copy: elements * problem.real_bytes})
+    items = batch * -(-channels // lanes) * planes * -(-extents[1] // _ROWS) + 1
+    numbers = {"SLACK": slack, "ROWS": _ROWS, **by_axis("S", strides), **by_axis("F", remainders)}
+    return _plan(this, problem, traits, "copy_input", items, elements, lows, extents, numbers)
 
 
-def channels_last_pitch(this: Pass, problem: ConvProblem, traits: Traits) -> int:
-    """Return how many reals a copy with channels side by side has for each place: an odd number of vectors.
+def channels_last_shape(
+    this: Pass, problem: ConvProblem, traits: Traits, extents: Sequence[int]
+) -> tuple[int, int, int, int, int]:
+    """Return the shape of a copy with channels side by side: batch, depth, height, width and padded channels.
 
-    Places that lie a power of two apart take each other's place in caches.
+    These are an odd number of vectors: places that lie a power of two apart take each other's place in caches.
     """
     lanes = traits.vector_bytes // problem.real_bytes
-    return lanes * (-(-this.data_shape[1] // lanes) | 1)
+    batch, channels = this.data_shape
+    depth, height, width = extents
+    return batch, depth, height, width, lanes * (-(-channels // lanes) | 1)
 
 
 def plan_channels_last(
@@ -82,23 +67,38 @@ def plan_channels_last(
     """Plan the copy of a pass's data as reals with channels side by side, as `plan_copy` plans the other."""
     lanes = traits.vector_bytes // problem.real_bytes
     batch, channels = this.data_shape
-    pitch = channels_last_pitch(this, problem, traits)
-    elements = batch * math.prod(extents) * pitch
+    shape = channels_last_shape(this, problem, traits, extents)
+    items = batch * -(-channels // lanes) * extents[0] * -(-extents[1] // _ROWS_OF_SQUARES)
+    numbers = {"PITCH": shape[-1], "ROWS": _ROWS_OF_SQUARES}
+    return _plan(this, problem, traits, "copy_channels_last", items, math.prod(shape), lows, extents, numbers)
+
+
+def _plan(
+    this: Pass,
+    problem: ConvProblem,
+    traits: Traits,
+    kernel: str,
+    items: int,
+    elements: int,
+    lows: Sequence[int],
+    extents: Sequence[int],
+    numbers: Mapping[str, int],
+) -> Plan:
+    """Plan a copy of so many elements by a kernel, with the arguments that both kernels have and its own."""
     launch = Launch(
         "conv_copy.cl",
-        "copy_channels_last",
+        kernel,
         (*problem.defines, ("VECTOR_BYTES", traits.vector_bytes)),
-        batch * -(-channels // lanes) * extents[0] * -(-extents[1] // _ROWS_OF_SQUARES),
+        items,
         {"x": this.arrays[0], "copy": this.copy},
         {
-            "N": batch,
-            "C": channels,
-            "PITCH": pitch,
-            "ROWS": _ROWS_OF_SQUARES,
+            "N": this.data_shape[0],
+            "C": this.data_shape[1],
             **by_axis("I", [window.extent for window in this.windows]),
             **by_axis("E", extents),
             **by_axis("P", lows),
             "padding_mode": PADDING_MODES.index(this.padding_mode),
+            **numbers,
         },
         OPERATIONS_OF_A_COPY * elements,
         local_size=1,

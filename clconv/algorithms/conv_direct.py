@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from clconv.algorithms.algorithm import no_vectors
-from clconv.algorithms.conv_copy import channels_last_pitch, plan_channels_last, plan_copy
+from clconv.algorithms.conv_copy import channels_last_shape, plan_channels_last, plan_copy
 from clconv.algorithms.conv_passes import (
     LARGEST_COPY,
     OPERATIONS_OF_A_COPY,
@@ -95,7 +95,7 @@ def padded_channels(this: Pass, problem: ConvProblem, traits: Traits) -> int:
 
 def padded_products(this: Pass, problem: ConvProblem, traits: Traits) -> int:
     """Return how many products of a weight and a value this algorithm forms for a tap, in all lanes of all tiles."""
-    tile = _tiles(traits)[dict(_defines(this.OC, problem, traits))["VECTORS"]]
+    tile = _tile(this, problem, traits)
     return padded_channels(this, problem, traits) * -(-this.outputs // tile) * tile
 
 
@@ -119,7 +119,7 @@ def has_channels_last(passes: Sequence[Pass], problem: ConvProblem, traits: Trai
         return False
     if max(_places_of_tile(one, problem, traits) for one in passes) > _MOST_PLACES:
         return False
-    if math.prod(_copied_shape(this, channels_last_pitch(this, problem, traits))) > LARGEST_COPY:
+    if math.prod(channels_last_shape(this, problem, traits, [axis.reach for axis in this.frame])) > LARGEST_COPY:
         return False
     values = math.prod(_frame_shape(this))
     is_far = values * problem.real_bytes >= _FAR_DATA
@@ -156,19 +156,22 @@ def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
     return plan if parts == 1 else weights_of_parts(problem, plan, parts)
 
 
-def _copy(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> Plan:
-    """Plan the copy of the frame of the data, as reals, where the data are not read as they are."""
-    if not is_copied(passes, problem, traits):
-        return NO_LAUNCHES
-    lows, reaches = zip(*passes[0].frame, strict=True)
-    plan = plan_channels_last if has_channels_last(passes, problem, traits) else plan_copy
-    return plan(passes[0], problem, traits, lows, reaches)
+def _copy(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> tuple[Plan, Sequence[int] | None]:
+    """Plan the copy of the frame of the data, as reals, and return its strides, none where they are read in place."""
+    this = passes[0]
+    lows, reaches = zip(*this.frame, strict=True)
+    if has_channels_last(passes, problem, traits):
+        batch, *spatial, channel = _strides(channels_last_shape(this, problem, traits, reaches))
+        return plan_channels_last(this, problem, traits, lows, reaches), (batch, channel, *spatial)
+    if _must_be_copied(this, problem):
+        return plan_copy(this, problem, traits, lows, reaches), _strides(_frame_shape(this))
+    return NO_LAUNCHES, None
 
 
 def _plan(passes: Sequence[Pass], problem: ConvProblem, traits: Traits, parts: int = 1) -> Plan:
     """Plan passes over the same arrays, the sums of which may be cut into parts."""
-    plan = joined([_copy(passes, problem, traits), _pack(passes, problem, traits)])
-    strides = _strides_of_copy(passes, problem, traits)
+    copy, strides = _copy(passes, problem, traits)
+    plan = joined([copy, _pack(passes, problem, traits)])
     starts = itertools.accumulate((_packed_elements([this], problem, traits) for this in passes), initial=0)
     launches = (
         _convolve(this, problem, traits, parts, start, strides) for this, start in zip(passes, starts, strict=False)
@@ -291,30 +294,13 @@ def _must_be_copied(this: Pass, problem: ConvProblem) -> bool:
 
 def _places_of_tile(this: Pass, problem: ConvProblem, traits: Traits) -> int:
     """Return how many places the outputs of a tile read, if they are of one row."""
-    tile = _tiles(traits)[dict(_defines(this.OC, problem, traits))["VECTORS"]]
-    row = this.windows[2]
+    tile, row = _tile(this, problem, traits), this.windows[2]
     span = (tile - 1) * row.stride + (row.kernel - 1) * row.dilation + 1
     return min(tile * row.kernel, span) * math.prod(window.kernel for window in this.windows[:2])
 
 
 def _frame_shape(this: Pass) -> tuple[int, ...]:
     return (*this.data_shape, *(axis.reach for axis in this.frame))
-
-
-def _copied_shape(this: Pass, pitch: int) -> tuple[int, ...]:
-    """Return the shape of a copy with channels side by side."""
-    return (this.data_shape[0], *(axis.reach for axis in this.frame), pitch)
-
-
-def _strides_of_copy(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> list[int] | None:
-    """Return the strides of the copy of the data along its canonical axes, None if there is no copy."""
-    if not is_copied(passes, problem, traits):
-        return None
-    this = passes[0]
-    if not has_channels_last(passes, problem, traits):
-        return _strides(_frame_shape(this))
-    batch, *spatial, channel = _strides(_copied_shape(this, channels_last_pitch(this, problem, traits)))
-    return [batch, channel, *spatial]
 
 
 def _walk_of_copy(this: Pass, strides: Sequence[int]) -> dict[str, int]:
@@ -378,8 +364,12 @@ def _tiles_of_all_blocks(this: Pass, problem: ConvProblem, traits: Traits) -> in
 
 def _runs(this: Pass, problem: ConvProblem, traits: Traits, run: int) -> int:
     """Return the runs of so many tiles in a block of channels."""
-    tile = _tiles(traits)[dict(_defines(this.OC, problem, traits))["VECTORS"]]
-    return -(-this.outputs // (run * tile))
+    return -(-this.outputs // (run * _tile(this, problem, traits)))
+
+
+def _tile(this: Pass, problem: ConvProblem, traits: Traits) -> int:
+    """Return the outputs in a tile."""
+    return _tiles(traits)[dict(_defines(this.OC, problem, traits))["VECTORS"]]
 
 
 def _tiles(traits: Traits) -> dict[int, int]:
