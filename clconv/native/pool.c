@@ -1,7 +1,9 @@
 /* A small pool of threads that share out the work-items of one kernel at a time.
  *
- * Work-items are handed out in chunks through an atomic counter. Each writes its own results only, so they do not
- * depend on who computes what. A caller that finds the pool at work for another does its own work alone. The threads
+ * Each thread has a share of the work-items, which it takes in chunks through an atomic counter; whoever has none left takes
+ * from the others. Kernels that follow each other walk their arrays in one order, so that a thread mostly reads what it has
+ * written itself: what lies in another core's cache comes as slowly as from memory. Each work-item writes its own results
+ * only, so they do not depend on who computes what. A caller that finds the pool at work for another does its own work alone. The threads
  * are daemons: they wait for work and end with the process. A forked child starts with an empty pool of its own.
  */
 #if defined(__linux__)
@@ -27,11 +29,20 @@ enum { MOST_WORKERS = 1023, CHUNKS_PER_THREAD = 8 };
  * between to who else would run on its processor. */
 #define PATIENCE 500000
 
+enum { CACHE_LINE = 64 };
+
+struct share {
+    _Atomic int64_t next;
+    int64_t end;
+    char apart[CACHE_LINE - 2 * sizeof(int64_t)]; /* from the counter of the next thread */
+};
+
 struct job {
     clconv_function function;
     const union clconv_argument *arguments;
-    int64_t items, chunk;
-    _Atomic int64_t next;
+    int64_t chunk;
+    int threads;
+    struct share shares[MOST_WORKERS + 1];
 };
 
 static pthread_mutex_t busy = PTHREAD_MUTEX_INITIALIZER;  /* held by the caller whose job runs */
@@ -70,13 +81,17 @@ static void keep_away_from_caller(void)
 static void keep_away_from_caller(void) {}
 #endif
 
-static void work_on_job(void)
+/* Takes this thread's share of the job, and then what is left of the others'. */
+static void work_on_job(const int thread)
 {
-    for (;;) {
-        const int64_t begin = atomic_fetch_add(&job.next, job.chunk);
-        if (begin >= job.items) return;
-        const int64_t end = job.items - begin < job.chunk ? job.items : begin + job.chunk;
-        job.function(job.arguments, begin, end);
+    for (int other = 0; other < job.threads; other++) {
+        struct share *share = &job.shares[(thread + other) % job.threads];
+        for (;;) {
+            const int64_t begin = atomic_fetch_add(&share->next, job.chunk);
+            if (begin >= share->end) break;
+            const int64_t end = share->end - begin < job.chunk ? share->end : begin + job.chunk;
+            job.function(job.arguments, begin, end);
+        }
     }
 }
 
@@ -109,7 +124,7 @@ static void *worker(void *start)
         if (rank >= wanted || !is_open) continue;
         working++;
         pthread_mutex_unlock(&state);
-        work_on_job();
+        work_on_job(rank + 1);
         pthread_mutex_lock(&state);
         if (--working == 0) pthread_cond_signal(&work_is_done);
     }
@@ -167,9 +182,13 @@ void clconv_run(clconv_function function, const union clconv_argument *arguments
     pthread_mutex_lock(&state);
     job.function = function;
     job.arguments = arguments;
-    job.items = items;
     job.chunk = (items - 1) / ((int64_t)threads * CHUNKS_PER_THREAD) + 1;
-    atomic_store(&job.next, 0);
+    job.threads = threads;
+    for (int thread = 0; thread < threads; thread++) {
+        const int64_t rest = items % threads, each = items / threads;
+        atomic_store(&job.shares[thread].next, each * thread + (thread < rest ? thread : rest));
+        job.shares[thread].end = each * (thread + 1) + (thread + 1 < rest ? thread + 1 : rest);
+    }
     generation++;
     start_workers(threads - 1);
     keep_away_from_caller();
@@ -178,7 +197,7 @@ void clconv_run(clconv_function function, const union clconv_argument *arguments
     pthread_cond_broadcast(&work_is_there);
     pthread_mutex_unlock(&state);
 
-    work_on_job();
+    work_on_job(0);
 
     /* All items are taken. A worker that has not come yet, because others have its processor, is not waited for. */
     pthread_mutex_lock(&state);
