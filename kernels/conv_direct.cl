@@ -54,22 +54,28 @@
 
 static inline index64 distance(const index64 stride) { return stride < 0 ? -stride : stride; }
 
-/* Where tap k of an input channel lies, in blocks: beside the others, or, where they are in several parts, where `places`
- * says: behind how many taps of other parts, among how many, behind how many. There are `blocks` for each of these. */
+/* Where tap k of an input channel lies, in blocks: the taps of a channel side by side, or the channels of a tap. Where the
+ * taps are in several parts, `places` says behind how many taps of other parts, among how many, behind how many it lies. */
 static inline index64 place_of(
-    global const int *places, const int is_parted, const index64 blocks, const index64 block, const int window, const int k)
+    global const int *places, const int is_parted, const int channels_inner, const index64 blocks, const index64 block,
+    const index64 IC, const int window, const index64 ic, const int k)
 {
-    if (!is_parted) return block * window + k;
-    places += 3 * k;
-    return places[0] * blocks + block * places[1] + places[2];
+    index64 before = 0, taps = window, tap = k;
+    if (is_parted) {
+        before = places[3 * k];
+        taps = places[3 * k + 1];
+        tap = places[3 * k + 2];
+    }
+    return (before * blocks + block * taps) * IC + (channels_inner ? tap * IC + ic : ic * taps + tap);
 }
 
 /* The taps of an input channel for the `channels` of a block, where those taps lie among `span` elements: these are read as
  * a line for each output channel, zeros beyond the last, turned in registers, and the taps taken out of them. The lines of
  * the last channels would end beyond the last tap, and are read from where they do not; their columns are set one by one. */
 static inline void pack_lines(
-    global real *packed, global const int *places, const int is_parted, const index64 blocks, const index64 block,
-    const int channels, global const element *w, const index64 line, const index64 span, const index64 first_tap,
+    global real *packed, global const int *places, const int is_parted, const int channels_inner,
+    const index64 blocks, const index64 block, const index64 IC, const index64 ic, const int channels,
+    global const element *w, const index64 line, const index64 span, const index64 first_tap,
     const int KD, const int KH, const int KW, const index64 w_n, const index64 w_d, const index64 w_h, const index64 w_w)
 {
     real columns[LONGEST_LINE * BLOCK];
@@ -94,21 +100,22 @@ static inline void pack_lines(
     const int window = KD * KH * KW;
     for (int k = 0; k < window; k++) {
         const index64 tap = first_tap + k / KW / KH * w_d + k / KW % KH * w_h + k % KW * w_w;
-        global real *target = packed + place_of(places, is_parted, blocks, block, window, k) * BLOCK;
+        global real *target
+            = packed + place_of(places, is_parted, channels_inner, blocks, block, IC, window, ic, k) * BLOCK;
         UNROLLED for (int v = 0; v < VECTORS; v++)
             store_global(target + v * LANES, load_private(columns + tap * BLOCK + v * LANES));
     }
 }
 
-/* packed[g, oc / BLOCK, ic, k, oc % BLOCK] = w[g, oc, ic, k], and 0 beyond the last output channel: one work-item lays out
- * RUN taps of all the channels of a block. Taps that follow each other at equal distances in w are copied in one loop: in
+/* packed[g, oc / BLOCK, ic, k, oc % BLOCK] = w[g, oc, ic, k], or packed[g, oc / BLOCK, k, ic, oc % BLOCK] with channels
+ * inner, and 0 beyond the last output channel: one work-item lays out RUN taps of all the channels of a block. Taps that follow each other at equal distances in w are copied in one loop: in
  * vectors where channels are neighbours, turned in registers where taps are; and by lines where it is but the few taps of
  * an input channel that lie together. Work-items that follow each other read what lies side by side. Where the taps are in
  * several parts, as in a strided gradient of the data, each part is laid out like weights of its own: by lines, or
  * tap by tap where these would be too long. */
 kernel void pack_weights(
     WORK_ITEM
-    global const element *w, global real *packed, global const int *places, const int is_parted,
+    global const element *w, global real *packed, global const int *places, const int is_parted, const int CHANNELS_INNER,
     const int G, const int OC, const index64 IC, const int KD, const int KH, const int KW, const int RUN, GROUPED_VIEW(w))
 {
     const index64 BLOCKS = (OC + BLOCK - 1) / BLOCK;
@@ -133,52 +140,53 @@ kernel void pack_weights(
 
     const int window = KD * KH * KW;
     const index64 span = 1 + (KD - 1) * distance(w_d) + (KH - 1) * distance(w_h) + (KW - 1) * distance(w_w);
-    const index64 blocks = G * BLOCKS * IC;
+    const index64 blocks = G * BLOCKS;
     if (w_n > 1 && (even < taps || is_parted) && RUN % window == 0 && span <= LONGEST_LINE
         && (channels - 1) * w_n + span >= LANES) {
         const index64 first_tap = (w_d < 0 ? (1 - KD) * w_d : 0) + (w_h < 0 ? (1 - KH) * w_h : 0)
             + (w_w < 0 ? (1 - KW) * w_w : 0);
         for (index64 ic = first / window; ic < last / window; ic++)
             pack_lines(
-                packed, places, is_parted, blocks, (g * BLOCKS + block) * IC + ic, channels, w,
-                w_start + g * w_g + block * BLOCK * w_n + ic * w_c - first_tap, span, first_tap,
+                packed, places, is_parted, CHANNELS_INNER, blocks, g * BLOCKS + block, IC, ic, channels,
+                w, w_start + g * w_g + block * BLOCK * w_n + ic * w_c - first_tap, span, first_tap,
                 KD, KH, KW, w_n, w_d, w_h, w_w);
         return;
     }
+    const int is_turned = is_whole && step == 1 && w_n != 1;
     for (index64 tap = first; tap < last;) {
         const index64 next = is_parted ? tap + 1 : tap - tap % even + even;
         const index64 end = next < last ? next : last;
-        index64 row = tap / KW;
-        const int kh = row % KH; row /= KH;
-        const index64 source = w_start + g * w_g + block * BLOCK * w_n
-            + row / KD * w_c + row % KD * w_d + kh * w_h + tap % KW * w_w;
-        const int count = end - tap;
-        const index64 channel = (g * BLOCKS + block) * IC + tap / window;
-        global real *target = packed + place_of(places, is_parted, blocks, channel, window, tap % window) * BLOCK;
-        tap = end;
-        int begin = 0;
-        if (is_whole && w_n == 1) {
-            for (; begin < count; begin++)
-                UNROLLED for (int v = 0; v < VECTORS; v++)
-                    store_global(target + begin * BLOCK + v * LANES, load_lanes(w, source + begin * step + v * LANES));
-        } else if (is_whole && step == 1) {
-            for (; begin + LANES <= count; begin += LANES) {
-                UNROLLED for (int v = 0; v < VECTORS; v++) {
+        index64 ic = tap / window;
+        int k = tap % window;
+        index64 source = w_start + g * w_g + block * BLOCK * w_n
+            + ic * w_c + k / KW / KH * w_d + k / KW % KH * w_h + k % KW * w_w;
+        while (tap < end) {
+            const int count = is_turned && tap + LANES <= end ? LANES : 1;
+            index64 target[LANES];
+            for (int i = 0; i < count; i++) {
+                target[i]
+                    = place_of(places, is_parted, CHANNELS_INNER, blocks, g * BLOCKS + block, IC, window, ic, k) * BLOCK;
+                if (++k < window) continue;
+                k = 0;
+                ic++;
+            }
+            UNROLLED for (int v = 0; v < VECTORS; v++) {
+                const index64 line = source + v * LANES * w_n;
+                if (count == LANES) {
                     vector square[LANES];
-                    UNROLLED for (int lane = 0; lane < LANES; lane++)
-                        square[lane] = load_lanes(w, source + (v * LANES + lane) * w_n + begin);
+                    UNROLLED for (int lane = 0; lane < LANES; lane++) square[lane] = load_lanes(w, line + lane * w_n);
                     TRANSPOSE(square, LANES);
-                    UNROLLED for (int i = 0; i < LANES; i++)
-                        store_global(target + (begin + i) * BLOCK + v * LANES, square[i]);
+                    UNROLLED for (int i = 0; i < LANES; i++) store_global(packed + target[i] + v * LANES, square[i]);
+                } else if (is_whole && w_n == 1) {
+                    store_global(packed + target[0] + v * LANES, load_lanes(w, line));
+                } else {
+                    for (int lane = 0; lane < LANES; lane++)
+                        packed[target[0] + v * LANES + lane]
+                            = v * LANES + lane < channels ? load(w, line + lane * w_n) : 0;
                 }
             }
-        }
-        for (int lane = 0; lane < BLOCK; lane++) {
-            if (block * BLOCK + lane < OC) {
-                for (int i = begin; i < count; i++) target[i * BLOCK + lane] = load(w, source + lane * w_n + i * step);
-            } else {
-                for (int i = begin; i < count; i++) target[i * BLOCK + lane] = 0;
-            }
+            source += count * step;
+            tap += count;
         }
     }
 }
@@ -186,28 +194,35 @@ kernel void pack_weights(
 /* The sums of a single output, without the products of zero padding: taps outside [0, I) contribute none. */
 APART void sums_by_the_rule(
     vector *result, global const real *x, global const real *packed, const real *bias,
-    const index64 first, const index64 last,
+    const index64 first, const index64 last, const int channels_inner, const index64 inner,
     const int KD, const int KH, const int KW, const int ID, const int IH, const int IW,
     const int DD, const int DH, const int DW, const int id, const int ih, const int iw,
     const index64 x_c, const index64 x_d, const index64 x_h, const index64 x_w)
 {
     UNROLLED for (int v = 0; v < VECTORS; v++) result[v] = load_private(bias + v * LANES);
-    for (index64 row = first; row < last; row++, packed += KW * BLOCK) {
-        const int kh = row % KH, kd = row / KH % KD;
+    for (index64 row = first; row < last; row++, packed += inner * BLOCK) {
+        const index64 plane = channels_inner ? row / KW : row;
+        const int kh = plane % KH, kd = plane / KH % KD;
         const int h = ih + kh * DH, d = id + kd * DD;
         if (d < 0 || d >= ID || h < 0 || h >= IH) continue;
-        const index64 at = row / KH / KD * x_c + kd * DD * x_d + kh * DH * x_h;
-        for (int kw = 0; kw < KW; kw++) {
+        for (index64 i = 0; i < inner; i++) {
+            const int kw = channels_inner ? row % KW : i;
+            const index64 ic = channels_inner ? i : plane / KH / KD;
             const int w = iw + kw * DW;
             if (w < 0 || w >= IW) continue;
-            UNROLLED for (int v = 0; v < VECTORS; v++)
-                result[v] += load_vector(packed + kw * BLOCK + v * LANES) * x[at + kw * DW * x_w];
+            const real value = x[ic * x_c + kd * DD * x_d + kh * DH * x_h + kw * DW * x_w];
+            UNROLLED for (int v = 0; v < VECTORS; v++) result[v] += load_vector(packed + i * BLOCK + v * LANES) * value;
         }
     }
 }
 
-/* One work-item computes RUN tiles, one after another. Where y is cut into PARTS, what it sums is its share of the rows of
- * taps of all input channels. */
+#define STEP(axis) \
+    from += from_step[axis]; \
+    to += to_step[axis]; \
+    added += added_step[axis];
+
+/* One work-item computes RUN tiles, one after another. It sums along an inner axis, which is the channels of a tap or a row
+ * of taps, and over the rows that the other axes make. Where y is cut into PARTS, these are its share of the rows. */
 kernel void conv_direct(
     WORK_ITEM
     global const real *x, global const real *packed, global const element *b, EPILOGUE_ARRAYS, global element *y,
@@ -216,7 +231,7 @@ kernel void conv_direct(
     const int OD, const int OH, const int OW, const int KD, const int KH, const int KW,
     const int SD, const int SH, const int SW, const int DD, const int DH, const int DW,
     const int ID, const int IH, const int IW, const int PD, const int PH, const int PW, const int zero_padding,
-    const int PARTS, const int RUN, const int BLOCKS_FIRST,
+    const int PARTS, const int RUN, const int BLOCKS_FIRST, const int CHANNELS_INNER,
     const index64 packed_start, GROUPED_VIEW(x), GROUPED_VIEW(y), const index64 b_start, const index64 b_c,
     const int has_bias, EPILOGUE, GROUPED_VIEW(residual))
 {
@@ -231,16 +246,19 @@ kernel void conv_direct(
     const index64 last_output = q + RUN * TILE < outputs ? q + RUN * TILE : outputs;
     const index64 g = item % G;
     const index64 slice = item / G;
-    const index64 rows = IC * KD * KH;
+    const index64 inner = CHANNELS_INNER ? IC : KW, inner_step = CHANNELS_INNER ? x_c : DW * x_w;
+    const int columns = CHANNELS_INNER ? KW : KH, lines = CHANNELS_INNER ? KH : KD; /* within the axes around it */
+    const index64 column_step = CHANNELS_INNER ? DW * x_w : DH * x_h, line_step = CHANNELS_INNER ? DH * x_h : DD * x_d;
+    const index64 plane_step = CHANNELS_INNER ? DD * x_d : x_c;
+    const index64 rows = (CHANNELS_INNER ? KD : IC) * columns * lines;
     const index64 first_row = rows * slice / PARTS;
     const index64 last_row = rows * (slice + 1) / PARTS;
-    const index64 ROWS_PER_PART = KW < TERMS_PER_PART ? TERMS_PER_PART / KW : 1;
     const int channels = OC - first_channel < BLOCK ? OC - first_channel : BLOCK;
     const int is_plain = !(has_scale | has_shift | has_residual | (activation != NO_ACTIVATION));
-    /* From a tap to the next one, and what is added to that at the ends of axes. */
-    const index64 next_w = DW * x_w, next_h = DH * x_h - KW * next_w;
-    const index64 next_d = DD * x_d - KH * DH * x_h, next_c = x_c - KD * DD * x_d;
-    packed += packed_start + ((g * BLOCKS + first_channel / BLOCK) * rows + first_row) * KW * BLOCK;
+    /* From the end of an axis to the next column, and what is added to that at the ends of columns and lines. */
+    const index64 next_column = column_step - inner * inner_step;
+    const index64 next_line = line_step - columns * column_step, next_plane = plane_step - lines * line_step;
+    packed += packed_start + ((g * BLOCKS + first_channel / BLOCK) * rows + first_row) * inner * BLOCK;
     x += x_start + g * x_g;
     const index64 y_first = y_start + g * y_g + first_channel * y_c;
     const index64 residual_first = residual_start + g * residual_g + first_channel * residual_c;
@@ -249,59 +267,74 @@ kernel void conv_direct(
     for (int lane = 0; lane < BLOCK; lane++)
         bias[lane] = has_bias && lane < channels ? load(b, b_start + (g * OC + first_channel + lane) * b_c) : 0;
 
+    /* Where an output's values lie, and where it and its residual do; and the steps to the next output, and from behind
+     * the last one of a row, plane or sample to the first one of the next. */
     int ow = q % OW;
     int oh = q / OW % OH;
     int od = q / OW / OH % OD;
-    index64 n = q / OW / OH / OD;
+    const index64 n = q / OW / OH / OD;
+    index64 from = n * x_n + od * SD * x_d + oh * SH * x_h + ow * SW * x_w;
+    index64 to = n * y_n + od * y_d + oh * y_h + ow * y_w;
+    index64 added = n * residual_n + od * residual_d + oh * residual_h + ow * residual_w;
+    const index64 from_step[] = {SW * x_w, SH * x_h - OW * SW * x_w, SD * x_d - OH * SH * x_h, x_n - OD * SD * x_d};
+    const index64 to_step[] = {y_w, y_h - OW * y_w, y_d - OH * y_h, y_n - OD * y_d};
+    const index64 added_step[]
+        = {residual_w, residual_h - OW * residual_w, residual_d - OH * residual_h, residual_n - OD * residual_d};
     for (; q < last_output; q += TILE) {
         const int count = last_output - q < TILE ? last_output - q : TILE;
         index64 source[TILE], target[TILE], addend[TILE];
         int is_run = count == TILE;
         UNROLLED for (int t = 0; t < TILE; t++) {
-            source[t] = n * x_n + od * SD * x_d + oh * SH * x_h + ow * SW * x_w;
-            target[t] = n * y_n + od * y_d + oh * y_h + ow * y_w;
-            addend[t] = n * residual_n + od * residual_d + oh * residual_h + ow * residual_w;
+            source[t] = from;
+            target[t] = to;
+            addend[t] = added;
             is_run &= target[t] == target[0] + t;
             if (t + 1 >= count && q + count >= outputs) continue; /* beyond the last output, that one again */
+            STEP(0)
             if (++ow < OW) continue;
             ow = 0;
+            STEP(1)
             if (++oh < OH) continue;
             oh = 0;
+            STEP(2)
             if (++od < OD) continue;
             od = 0;
-            n++;
+            STEP(3)
         }
 
         vector total[VECTORS * TILE];
         global const real *tap = packed;
-        int kw = 0, kh = first_row % KH;
-        int kd = first_row / KH % KD;
-        global const real *place = x + first_row / KH / KD * x_c + kd * DD * x_d + kh * DH * x_h;
-        index64 row = first_row;
+        index64 row = first_row, begin = 0;
+        int column = row % columns, line = row / columns % lines;
+        index64 place = column * column_step + line * line_step + row / columns / lines * plane_step;
         do {
-            const int is_first = row == first_row;
-            const index64 end = row + ROWS_PER_PART < last_row ? row + ROWS_PER_PART : last_row;
+            const int is_first = tap == packed;
             vector sum[VECTORS * TILE];
             UNROLLED for (int i = 0; i < VECTORS * TILE; i++) sum[i] = splat(0);
-            for (global const real *last = tap + (end - row) * KW * BLOCK; tap < last; tap += BLOCK) {
-                vector weight[VECTORS];
-                UNROLLED for (int v = 0; v < VECTORS; v++) weight[v] = load_vector(tap + v * LANES);
-                UNROLLED for (int t = 0; t < TILE; t++) {
-                    const real value = place[source[t]];
-                    UNROLLED for (int v = 0; v < VECTORS; v++) sum[t * VECTORS + v] += weight[v] * value;
+            for (index64 left = TERMS_PER_PART; left > 0 && row < last_row;) {
+                const index64 count = inner - begin < left ? inner - begin : left;
+                for (global const real *last = tap + count * BLOCK; tap < last; tap += BLOCK) {
+                    vector weight[VECTORS];
+                    UNROLLED for (int v = 0; v < VECTORS; v++) weight[v] = load_vector(tap + v * LANES);
+                    UNROLLED for (int t = 0; t < TILE; t++) {
+                        const real value = x[source[t] + place];
+                        UNROLLED for (int v = 0; v < VECTORS; v++) sum[t * VECTORS + v] += weight[v] * value;
+                    }
+                    place += inner_step;
                 }
-                place += next_w;
-                if (++kw < KW) continue;
-                kw = 0;
-                place += next_h;
-                if (++kh < KH) continue;
-                kh = 0;
-                place += next_d;
-                if (++kd < KD) continue;
-                kd = 0;
-                place += next_c;
+                left -= count;
+                begin += count;
+                if (begin < inner) continue;
+                begin = 0;
+                row++;
+                place += next_column;
+                if (++column < columns) continue;
+                column = 0;
+                place += next_line;
+                if (++line < lines) continue;
+                line = 0;
+                place += next_plane;
             }
-            row = end;
             UNROLLED for (int t = 0; t < TILE; t++)
                 UNROLLED for (int v = 0; v < VECTORS; v++) {
                     const int i = t * VECTORS + v;
@@ -316,8 +349,8 @@ kernel void conv_direct(
                 const int ih = output % OH * SH - PH; output /= OH;
                 const int id = output % OD * SD - PD;
                 sums_by_the_rule(
-                    total + t * VECTORS, x + source[t], packed, bias, first_row, last_row, KD, KH, KW, ID, IH, IW,
-                    DD, DH, DW, id, ih, iw, x_c, x_d, x_h, x_w);
+                    total + t * VECTORS, x + source[t], packed, bias, first_row, last_row, CHANNELS_INNER, inner,
+                    KD, KH, KW, ID, IH, IW, DD, DH, DW, id, ih, iw, x_c, x_d, x_h, x_w);
             }
         }
 
@@ -339,12 +372,12 @@ kernel void conv_direct(
                 for (int t = 1; t < TILE; t++) has_even_residual &= addend[t] == addend[0] + t * residual_w;
                 for (int lane = 0; lane < channels; lane++) {
                     const index64 oc = g * OC + first_channel + lane;
-                    const index64 added = residual_first + lane * residual_c;
+                    const index64 residual_row = residual_first + lane * residual_c;
                     real *run = value + lane * COLUMNS;
                     if (has_even_residual) {
-                        FINISH_RUN(run, TILE, oc, added + addend[0], residual_w);
+                        FINISH_RUN(run, TILE, oc, residual_row + addend[0], residual_w);
                     } else {
-                        for (int t = 0; t < count; t++) run[t] = FINISHED(run[t], oc, added + addend[t]);
+                        for (int t = 0; t < count; t++) run[t] = FINISHED(run[t], oc, residual_row + addend[t]);
                     }
                 }
             }

@@ -181,15 +181,15 @@ IN_PLACE, AS_THEY_LIE, SIDE_BY_SIDE = [], ["copy_input"], ["copy_channels_last"]
     ("input_shape", "weight_shape", "arguments", "copy"),
     [
         ((1, 64, 28, 28), (64, 64, 3, 3), {"padding": 1, "dilation": 2}, SIDE_BY_SIDE),
+        ((1, 64, 256, 256), (64, 64, 3, 3), {"padding": 1}, SIDE_BY_SIDE),
+        ((1, 128, 14, 14), (32, 128, 31, 31), {"padding": 15}, SIDE_BY_SIDE),
         ((1, 8, 28, 28), (64, 8, 3, 3), {"padding": 1, "dilation": 2}, AS_THEY_LIE),  # part of a vector
-        ((1, 64, 256, 256), (64, 64, 3, 3), {"padding": 1, "dilation": 2}, AS_THEY_LIE),  # far data
-        ((1, 64, 256, 256), (64, 64, 3, 3), {"padding": 1, "stride": 2}, SIDE_BY_SIDE),
-        ((1, 128, 14, 14), (32, 128, 31, 31), {"padding": 15}, AS_THEY_LIE),  # more places than the nearest cache holds
-        ((1, 256, 64, 64), (512, 256, 2, 2), {"stride": 2}, SIDE_BY_SIDE),
-        ((1, 256, 32, 32), (512, 256, 2, 2), {"stride": 2}, IN_PLACE),  # near data
+        ((1, 256, 65, 65), (512, 256, 3, 3), {"stride": 2}, SIDE_BY_SIDE),
+        ((16, 64, 56, 56), (128, 64, 8, 8), {"stride": 8}, SIDE_BY_SIDE),
+        ((1, 256, 32, 32), (512, 256, 2, 2), {"stride": 2}, SIDE_BY_SIDE),
+        ((1, 64, 32, 32), (512, 64, 2, 2), {"stride": 2}, IN_PLACE),  # near data
         ((1, 256, 64, 64), (32, 256, 2, 2), {"stride": 2}, IN_PLACE),  # few products of each value
-        ((1, 256, 65, 65), (512, 256, 3, 3), {"stride": 2}, IN_PLACE),  # windows that overlap
-        ((16, 64, 56, 56), (128, 64, 8, 8), {"stride": 8}, IN_PLACE),  # many places again
+        ((1, 64, 256, 256), (64, 64, 3, 3), {}, IN_PLACE),  # whole lines are read
     ],
 )
 def test_data_are_copied_with_channels_side_by_side_where_that_is_read_faster(

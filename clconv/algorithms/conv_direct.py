@@ -59,12 +59,10 @@ _LARGEST_INFLATION = 2
 _SMALL_WEIGHTS = 2**22
 _LARGEST_WEIGHTS = 2**28
 
-#: Bytes of data that are more than the caches next to a processor hold.
-_FAR_DATA = 2**21
+#: Bytes of data that are more than what else the caches next to a processor hold leaves room for.
+_FAR_DATA = 2**19
 #: Products of a value that make a copy pay which is not needed otherwise.
 _PRODUCTS_FOR_A_COPY = 128
-#: Places of which a tile may read a line of channels each, so that the nearest cache holds these lines.
-_MOST_PLACES = 200
 
 #: Sums are cut until there are this many work-items, where the parts keep this many terms.
 _WORK_ITEMS = 64
@@ -99,34 +97,27 @@ def padded_products(this: Pass, problem: ConvProblem, traits: Traits) -> int:
     return padded_channels(this, problem, traits) * -(-this.outputs // tile) * tile
 
 
-def is_copied(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> bool:
+def is_copied(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
     """Return whether the data are copied: for the padding that is read, because a half is no real, or for speed."""
-    return _must_be_copied(passes[0], problem) or has_channels_last(passes, problem, traits)
+    return _must_be_copied(this, problem) or has_channels_last(this, problem, traits)
 
 
-def has_channels_last(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> bool:
+def has_channels_last(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
     """Return whether the data are copied, once for all passes, with channels side by side.
 
-    Where rows are read at strides, what a tile reads of a channel is a few values of a line that no other channel
-    shares. At stride 1 that is so in short rows; far data come faster in long rows that a processor fetches ahead. A
-    copy that is not needed otherwise pays where windows do not overlap, so that each value is read once for all
-    channels of a block. Of large windows a tile reads more lines than the nearest cache holds.
+    A sum over the channels of a tap then reads what lies together; apart, the channels of a place are on a line and in
+    a page each, which no processor fetches ahead. A copy that is not needed otherwise pays where rows are read at
+    strides, so that a tile uses little of each line, and the data are far and used often.
     """
-    this = passes[0]
     sums_over_channels = this.walks[0].axes[2] == (1, 1)
     vectors = this.data_shape[1] // problem.G * problem.real_bytes // traits.vector_bytes
     if not sums_over_channels or not vectors:
-        return False
-    if max(_places_of_tile(one, problem, traits) for one in passes) > _MOST_PLACES:
         return False
     if math.prod(channels_last_shape(this, problem, traits, [axis.reach for axis in this.frame])) > LARGEST_COPY:
         return False
     values = math.prod(_frame_shape(this))
     is_far = values * problem.real_bytes >= _FAR_DATA
-    if this.windows[2].stride == 1:
-        return _must_be_copied(this, problem) and not is_far
-    side_by_side = all(window.kernel == window.stride for window in this.windows)
-    pays = side_by_side and is_far and problem.macs >= _PRODUCTS_FOR_A_COPY * values
+    pays = this.windows[2].stride > 1 and is_far and problem.macs >= _PRODUCTS_FOR_A_COPY * values
     return _must_be_copied(this, problem) or pays
 
 
@@ -151,7 +142,8 @@ def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
     """
     this = bwd_weights(problem)
     tiles = _tiles_of_all_blocks(this, problem, traits)
-    parts = max(1, min(this.terms // _TERMS_PER_PART, this.rows, _WORK_ITEMS // max(tiles, 1)))
+    rows = this.terms // this.IC if _sums_channels_first([this]) else this.rows
+    parts = max(1, min(this.terms // _TERMS_PER_PART, rows, _WORK_ITEMS // max(tiles, 1)))
     plan = _plan([this], problem, traits, parts)
     return plan if parts == 1 else weights_of_parts(problem, plan, parts)
 
@@ -160,7 +152,7 @@ def _copy(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> tuple
     """Plan the copy of the frame of the data, as reals, and return its strides, none where they are read in place."""
     this = passes[0]
     lows, reaches = zip(*this.frame, strict=True)
-    if has_channels_last(passes, problem, traits):
+    if has_channels_last(this, problem, traits):
         batch, *spatial, channel = _strides(channels_last_shape(this, problem, traits, reaches))
         return plan_channels_last(this, problem, traits, lows, reaches), (batch, channel, *spatial)
     if _must_be_copied(this, problem):
@@ -172,9 +164,11 @@ def _plan(passes: Sequence[Pass], problem: ConvProblem, traits: Traits, parts: i
     """Plan passes over the same arrays, the sums of which may be cut into parts."""
     copy, strides = _copy(passes, problem, traits)
     plan = joined([copy, _pack(passes, problem, traits)])
+    inner = _sums_channels_first(passes)
     starts = itertools.accumulate((_packed_elements([this], problem, traits) for this in passes), initial=0)
     launches = (
-        _convolve(this, problem, traits, parts, start, strides) for this, start in zip(passes, starts, strict=False)
+        _convolve(this, problem, traits, parts, start, strides, inner)
+        for this, start in zip(passes, starts, strict=False)
     )
     return replace(plan, launches=(*plan.launches, *launches))
 
@@ -203,6 +197,7 @@ def _pack(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> Plan:
             **by_axis("K", [window.kernel for window in windows]),
             "RUN": taps_of_item,
             "is_parted": int(is_parted),
+            "CHANNELS_INNER": int(_sums_channels_first(passes)),
         },
         OPERATIONS_OF_A_COPY * size,
         local_size=1,
@@ -249,7 +244,13 @@ def _packed(this: Pass) -> str:
 
 
 def _convolve(
-    this: Pass, problem: ConvProblem, traits: Traits, parts: int, packed_start: int, strides: Sequence[int] | None
+    this: Pass,
+    problem: ConvProblem,
+    traits: Traits,
+    parts: int,
+    packed_start: int,
+    strides: Sequence[int] | None,
+    inner: bool,
 ) -> Launch:
     """Return the launch of a pass over data, in place or in a copy with these strides, by the weights packed there."""
     defines = _defines(this.OC, problem, traits)
@@ -278,6 +279,7 @@ def _convolve(
             "PARTS": parts,
             "RUN": run,
             "BLOCKS_FIRST": int(this.blocks_first(blocks, runs)),
+            "CHANNELS_INNER": int(inner),
             "has_bias": int(this.has_bias),
             **this.epilogue.numbers(),
         },
@@ -287,16 +289,14 @@ def _convolve(
     )
 
 
+def _sums_channels_first(passes: Sequence[Pass]) -> bool:
+    """Return whether the innermost sum is over the channels of a tap, not over a row of taps: the longer one."""
+    return all(this.windows[2].kernel <= this.IC for this in passes)
+
+
 def _must_be_copied(this: Pass, problem: ConvProblem) -> bool:
     """Return whether the data cannot be read where they lie."""
     return problem.dtype == "float16" or this.is_padded
-
-
-def _places_of_tile(this: Pass, problem: ConvProblem, traits: Traits) -> int:
-    """Return how many places the outputs of a tile read, if they are of one row."""
-    tile, row = _tile(this, problem, traits), this.windows[2]
-    span = (tile - 1) * row.stride + (row.kernel - 1) * row.dilation + 1
-    return min(tile * row.kernel, span) * math.prod(window.kernel for window in this.windows[:2])
 
 
 def _frame_shape(this: Pass) -> tuple[int, ...]:

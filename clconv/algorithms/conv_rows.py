@@ -221,7 +221,7 @@ def _refusal(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> st
     if reason:
         return reason
     own = sum(_cost(this, problem, traits) for this in passes) + _cost_of_copy(passes, problem, traits)
-    side_by_side = conv_direct.has_channels_last(passes, problem, traits)
+    side_by_side = conv_direct.has_channels_last(passes[0], problem, traits)
     direct = sum(_cost_of_direct(this, problem, traits, side_by_side) for this in passes)
     return None if own < direct else f"direct does with {direct:.0f} products what costs {own:.0f} here"
 
@@ -256,7 +256,7 @@ def _cost_of_copy(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) 
     """Return what the copy of a strided forward pass costs for a group, unless a direct convolution needs one, too."""
     this = passes[0]
     has_strides = any(window.stride > 1 for window in this.windows)
-    if not has_strides or conv_direct.is_copied(passes, problem, traits):
+    if not has_strides or conv_direct.is_copied(this, problem, traits):
         return 0
     copied = math.prod(this.data_shape) * math.prod(_phases(this)) * math.prod(_extents(this))
     return _COPIED_FOR_ROWS * copied / problem.G
