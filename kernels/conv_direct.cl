@@ -35,6 +35,9 @@
 #define TILE 6
 #endif
 
+/* Tiles of a work-item, at most. */
+#define LONGEST_RUN 8
+
 #if TILE > 8
 #define COLUMNS 16 /* the next power of two */
 #else
@@ -216,6 +219,16 @@ APART void sums_by_the_rule(
     }
 }
 
+/* How far the sums have come: the place of a tap in x and in the packed weights, as one along the inner axis of a row. */
+typedef struct {
+    global const real *tap;
+    index64 row, begin, place;
+    int column, line;
+} place_in_sums;
+
+/* Terms that all tiles of a run sum up before the next ones, so that their weights stay in the nearest cache. */
+#define TERMS (TERMS_PER_PART / VECTORS)
+
 #define STEP(axis) \
     from += from_step[axis]; \
     to += to_step[axis]; \
@@ -280,76 +293,91 @@ kernel void conv_direct(
     const index64 to_step[] = {y_w, y_h - OW * y_w, y_d - OH * y_h, y_n - OD * y_d};
     const index64 added_step[]
         = {residual_w, residual_h - OW * residual_w, residual_d - OH * residual_h, residual_n - OD * residual_d};
-    for (; q < last_output; q += TILE) {
-        const int count = last_output - q < TILE ? last_output - q : TILE;
-        index64 source[TILE], target[TILE], addend[TILE];
-        int is_run = count == TILE;
-        UNROLLED for (int t = 0; t < TILE; t++) {
-            source[t] = from;
-            target[t] = to;
-            addend[t] = added;
-            is_run &= target[t] == target[0] + t;
-            if (t + 1 >= count && q + count >= outputs) continue; /* beyond the last output, that one again */
-            STEP(0)
-            if (++ow < OW) continue;
-            ow = 0;
-            STEP(1)
-            if (++oh < OH) continue;
-            oh = 0;
-            STEP(2)
-            if (++od < OD) continue;
-            od = 0;
-            STEP(3)
-        }
+    index64 source[LONGEST_RUN * TILE], target[LONGEST_RUN * TILE], addend[LONGEST_RUN * TILE];
+    for (int i = 0; i < RUN * TILE; i++) {
+        source[i] = from;
+        target[i] = to;
+        addend[i] = added;
+        if (q + i + 1 >= outputs) continue; /* beyond the last output, that one again */
+        STEP(0)
+        if (++ow < OW) continue;
+        ow = 0;
+        STEP(1)
+        if (++oh < OH) continue;
+        oh = 0;
+        STEP(2)
+        if (++od < OD) continue;
+        od = 0;
+        STEP(3)
+    }
+    const int tiles = (last_output - q + TILE - 1) / TILE;
 
-        vector total[VECTORS * TILE];
-        global const real *tap = packed;
-        index64 row = first_row, begin = 0;
-        int column = row % columns, line = row / columns % lines;
-        index64 place = column * column_step + line * line_step + row / columns / lines * plane_step;
-        do {
-            const int is_first = tap == packed;
+    vector total[LONGEST_RUN * VECTORS * TILE];
+    for (int i = 0; i < tiles * TILE; i++)
+        UNROLLED for (int v = 0; v < VECTORS; v++) total[i * VECTORS + v] = load_private(bias + v * LANES);
+    place_in_sums at;
+    at.tap = packed;
+    at.row = first_row;
+    at.begin = 0;
+    at.column = first_row % columns;
+    at.line = first_row / columns % lines;
+    at.place = at.column * column_step + at.line * line_step + first_row / columns / lines * plane_step;
+    do {
+        place_in_sums next = at;
+        for (int tile = 0; tile < tiles; tile++) {
+            next = at;
+            index64 from[TILE];
+            UNROLLED for (int t = 0; t < TILE; t++) from[t] = source[tile * TILE + t];
             vector sum[VECTORS * TILE];
             UNROLLED for (int i = 0; i < VECTORS * TILE; i++) sum[i] = splat(0);
-            for (index64 left = TERMS_PER_PART; left > 0 && row < last_row;) {
-                const index64 count = inner - begin < left ? inner - begin : left;
+            for (index64 left = TERMS; left > 0 && next.row < last_row;) {
+                const index64 count = inner - next.begin < left ? inner - next.begin : left;
+                global const real *tap = next.tap;
+                index64 place = next.place;
                 for (global const real *last = tap + count * BLOCK; tap < last; tap += BLOCK) {
                     vector weight[VECTORS];
                     UNROLLED for (int v = 0; v < VECTORS; v++) weight[v] = load_vector(tap + v * LANES);
                     UNROLLED for (int t = 0; t < TILE; t++) {
-                        const real value = x[source[t] + place];
+                        const real value = x[from[t] + place];
                         UNROLLED for (int v = 0; v < VECTORS; v++) sum[t * VECTORS + v] += weight[v] * value;
                     }
                     place += inner_step;
                 }
+                next.tap = tap;
+                next.place = place;
                 left -= count;
-                begin += count;
-                if (begin < inner) continue;
-                begin = 0;
-                row++;
-                place += next_column;
-                if (++column < columns) continue;
-                column = 0;
-                place += next_line;
-                if (++line < lines) continue;
-                line = 0;
-                place += next_plane;
+                next.begin += count;
+                if (next.begin < inner) continue;
+                next.begin = 0;
+                next.row++;
+                next.place += next_column;
+                if (++next.column < columns) continue;
+                next.column = 0;
+                next.place += next_line;
+                if (++next.line < lines) continue;
+                next.line = 0;
+                next.place += next_plane;
             }
-            UNROLLED for (int t = 0; t < TILE; t++)
-                UNROLLED for (int v = 0; v < VECTORS; v++) {
-                    const int i = t * VECTORS + v;
-                    total[i] = sum[i] + (is_first ? load_private(bias + v * LANES) : total[i]);
-                }
-        } while (row < last_row);
+            vector *sums = total + tile * VECTORS * TILE;
+            UNROLLED for (int i = 0; i < VECTORS * TILE; i++) sums[i] += sum[i];
+        }
+        at = next;
+    } while (at.row < last_row);
 
-        if (zero_padding && has_nonfinite(total, VECTORS * TILE)) {
+    for (int tile = 0; tile < tiles; tile++, q += TILE) {
+        const int count = last_output - q < TILE ? last_output - q : TILE;
+        vector *sums = total + tile * VECTORS * TILE;
+        const index64 *sources = source + tile * TILE, *targets = target + tile * TILE, *addends = addend + tile * TILE;
+        int is_run = count == TILE;
+        for (int t = 1; t < TILE; t++) is_run &= targets[t] == targets[0] + t;
+        if (zero_padding && has_nonfinite(sums, VECTORS * TILE)) {
             for (int t = 0; t < count; t++) {
                 index64 output = q + t;
                 const int iw = output % OW * SW - PW; output /= OW;
                 const int ih = output % OH * SH - PH; output /= OH;
                 const int id = output % OD * SD - PD;
                 sums_by_the_rule(
-                    total + t * VECTORS, x + source[t], packed, bias, first_row, last_row, CHANNELS_INNER, inner,
+                    sums + t * VECTORS, x + sources[t], packed, bias, first_row, last_row, CHANNELS_INNER, inner,
                     KD, KH, KW, ID, IH, IW, DD, DH, DW, id, ih, iw, x_c, x_d, x_h, x_w);
             }
         }
@@ -358,41 +386,41 @@ kernel void conv_direct(
         real value[BLOCK * COLUMNS];
         UNROLLED for (int v = 0; v < VECTORS; v++) {
             vector column[COLUMNS];
-            UNROLLED for (int t = 0; t < COLUMNS; t++) column[t] = t < TILE ? total[t * VECTORS + v] : splat(0);
+            UNROLLED for (int t = 0; t < COLUMNS; t++) column[t] = t < TILE ? sums[t * VECTORS + v] : splat(0);
             TRANSPOSE(column, COLUMNS);
             UNROLLED for (int i = 0; i < COLUMNS; i++) store_vector(value + (v * COLUMNS + i) * LANES, column[i]);
         }
         if (PARTS > 1) {
-            global real *sums = part + (slice * G * OC + g * OC + first_channel) * outputs + q;
+            global real *share = part + (slice * G * OC + g * OC + first_channel) * outputs + q;
             for (int lane = 0; lane < channels; lane++)
-                for (int t = 0; t < count; t++) sums[lane * outputs + t] = value[lane * COLUMNS + t];
+                for (int t = 0; t < count; t++) share[lane * outputs + t] = value[lane * COLUMNS + t];
         } else {
             if (!is_plain) {
                 int has_even_residual = 1;
-                for (int t = 1; t < TILE; t++) has_even_residual &= addend[t] == addend[0] + t * residual_w;
+                for (int t = 1; t < TILE; t++) has_even_residual &= addends[t] == addends[0] + t * residual_w;
                 for (int lane = 0; lane < channels; lane++) {
                     const index64 oc = g * OC + first_channel + lane;
                     const index64 residual_row = residual_first + lane * residual_c;
                     real *run = value + lane * COLUMNS;
                     if (has_even_residual) {
-                        FINISH_RUN(run, TILE, oc, residual_row + addend[0], residual_w);
+                        FINISH_RUN(run, TILE, oc, residual_row + addends[0], residual_w);
                     } else {
-                        for (int t = 0; t < count; t++) run[t] = FINISHED(run[t], oc, residual_row + addend[t]);
+                        for (int t = 0; t < count; t++) run[t] = FINISHED(run[t], oc, residual_row + addends[t]);
                     }
                 }
             }
             if (is_run) {
                 for (int lane = 0; lane < channels; lane++)
                     UNROLLED for (int t = 0; t < TILE; t++)
-                        store(y, y_first + lane * y_c + target[0] + t, value[lane * COLUMNS + t]);
+                        store(y, y_first + lane * y_c + targets[0] + t, value[lane * COLUMNS + t]);
             } else if (count == TILE) {
                 for (int lane = 0; lane < channels; lane++)
                     UNROLLED for (int t = 0; t < TILE; t++)
-                        store(y, y_first + lane * y_c + target[t], value[lane * COLUMNS + t]);
+                        store(y, y_first + lane * y_c + targets[t], value[lane * COLUMNS + t]);
             } else {
                 for (int lane = 0; lane < channels; lane++)
                     for (int t = 0; t < count; t++)
-                        store(y, y_first + lane * y_c + target[t], value[lane * COLUMNS + t]);
+                        store(y, y_first + lane * y_c + targets[t], value[lane * COLUMNS + t]);
             }
         }
     }
