@@ -39,8 +39,13 @@ _PRODUCT_IN_PLACE = 1.0
 _PRODUCT_OF_SMALL_PLANES = 1.5
 #: A product whose values lie in a plane for each remainder by the strides, or whose weights lie apart.
 _STRIDED_PRODUCT = 1.15
+#: The same where such planes are whole pages: lines of different channels take each other's place in the nearest cache.
+_STRIDED_PRODUCT_IN_PAGES = 1.7
+#: How many times as much a product costs where the weights of so many channels lie so.
+_WEIGHTS_IN_PAGES = 1.6
 #: A product for which a vector of values is loaded anew.
 _PRODUCT_OF_ONE_CHANNEL = 2
+_MANY_LINES = 400
 #: Passing over a weight, of so many that they come from memory, for those that lie apart.
 _FAR_WEIGHT_APART = 15
 #: Storing an output of rows with gaps.
@@ -61,7 +66,7 @@ _DIRECT_OUTPUT_IN_PAGES = 110
 #: Packing a weight.
 _DIRECT_WEIGHT = 40
 #: Packing a weight of so many that they come from memory.
-_DIRECT_FAR_WEIGHT = 100
+_DIRECT_FAR_WEIGHT = 60
 #: Packing a vector of the weights between two channels that trade places, by lines.
 _DIRECT_LINE = 240
 #: Packing a weight where channels trade places and lines would be too long.
@@ -302,10 +307,20 @@ def _products(this: Pass, problem: ConvProblem, traits: Traits, tile: tuple[int,
     if channels == 1:
         cost = _PRODUCT_OF_ONE_CHANNEL
     elif math.prod(_phases(this)) > 1 or _steps_over_taps(this, problem):
-        cost = _STRIDED_PRODUCT
+        plane = math.prod(_phases(this)) * math.prod(_extents(this)) * problem.real_bytes
+        has_pages = math.prod(_phases(this)) > 1 and plane % _PAGE == 0
+        cost = _STRIDED_PRODUCT_IN_PAGES if has_pages else _STRIDED_PRODUCT
     elif _lies_as_its_copy(this):
         cost = _PRODUCT_OF_SMALL_PLANES if _places(this) <= 2 * places else _PRODUCT_IN_PLACE
+    if _reads_weights_in_pages(this, problem):
+        cost *= _WEIGHTS_IN_PAGES
     return cost * this.N * -(-this.OC // channels) * channels * -(-_places(this) // places) * places
+
+
+def _reads_weights_in_pages(this: Pass, problem: ConvProblem) -> bool:
+    """Return whether channels trade places in the weights, and the lines of many lie half pages apart."""
+    line = math.prod(problem.weight_shape[1:]) * problem.real_bytes
+    return this.walks[1].axes[1] == (1, 1) and this.IC >= _MANY_LINES and line % (_PAGE // 2) == 0
 
 
 def _tile(this: Pass, problem: ConvProblem, traits: Traits) -> tuple[int, int]:
