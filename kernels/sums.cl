@@ -71,3 +71,45 @@ kernel void sum_parts(
     const int d = item % D; item /= D;
     store(sum, AT(sum, item / C, item % C, d, h, w), total);
 }
+
+/* The same for processors: one work-item adds up RUN neighbours, SIDE at a time, each in the same order. */
+kernel void sum_runs_of_parts(
+    WORK_ITEM
+    global const real *part, global element *sum,
+    const index64 N, const index64 C, const int D, const int H, const int W, VIEW(sum), const int PARTS, const int RUN)
+{
+    const index64 count = N * C * D * H * W;
+    const index64 first = WORK_ITEM_INDEX * RUN;
+    if (first >= count) return;
+    const index64 last = first + RUN < count ? first + RUN : count;
+    index64 row = first / W;
+    int w = first % W;
+    int h = row % H; row /= H;
+    int d = row % D; row /= D;
+    index64 n = row / C, c = row % C;
+    for (index64 i = first; i < last; i += SIDE) {
+        const int width = last - i < SIDE ? last - i : SIDE;
+        real side[SIDE];
+        UNROLLED for (int s = 0; s < SIDE; s++) side[s] = 0;
+        for (int slice = 0; slice < PARTS; slice++) {
+            global const real *sums = part + slice * count + i;
+            if (width == SIDE) {
+                UNROLLED for (int s = 0; s < SIDE; s++) side[s] += sums[s];
+            } else {
+                for (int s = 0; s < width; s++) side[s] += sums[s];
+            }
+        }
+        for (int s = 0; s < width; s++) {
+            store(sum, AT(sum, n, c, d, h, w), side[s]);
+            if (++w < W) continue;
+            w = 0;
+            if (++h < H) continue;
+            h = 0;
+            if (++d < D) continue;
+            d = 0;
+            if (++c < C) continue;
+            c = 0;
+            n++;
+        }
+    }
+}

@@ -107,7 +107,7 @@ def test_stages_and_parts_are_added(whatever_it_costs, monkeypatch, device, reco
     kernels = [launch.kernel for launch in plan.launches]
     stage = ["transform_data", "transform_gradient", "multiply_transformed"]
     assert kernels[:6] == stage * 2
-    assert ("sum_parts" in kernels) == (work_items > 1)
+    assert ("sum_runs_of_parts" in kernels) == (work_items > 1)
     assert_within_class("conv3d_backward", device, record, *arrays(5, problem), padding=1, **ONLY_WEIGHTS)
 
 

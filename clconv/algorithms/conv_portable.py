@@ -14,6 +14,8 @@ __all__ = ["plan_bwd_bias", "plan_bwd_data", "plan_bwd_weights", "plan_fwd", "we
 _TERMS_PER_PART = 256
 #: Work-items that keep a large device busy: sums are cut into parts until there are about as many.
 _WORK_ITEMS = 8192
+#: Sums that a work-item adds up on a processor.
+_RUN_OF_SUMS = 256
 
 
 def plan_fwd(problem: ConvProblem) -> Plan:
@@ -54,7 +56,7 @@ def plan_bwd_weights(problem: ConvProblem) -> Plan:
         {**problem.sizes(), "PARTS": parts},
         part="dw_parts",
     )
-    return weights_of_parts(problem, Plan((partial,)), parts)
+    return weights_of_parts(problem, Plan((partial,)), parts, run=1)
 
 
 def plan_bwd_bias(problem: ConvProblem) -> Plan:
@@ -68,24 +70,34 @@ def plan_bwd_bias(problem: ConvProblem) -> Plan:
     return _summed(problem, Plan((partial,)), "db_parts", "db", channels, parts, sizes)
 
 
-def weights_of_parts(problem: ConvProblem, partial: Plan, parts: int) -> Plan:
-    """Return the plan that computes partial sums of the weight's gradient, ``dw_parts``, and adds them into dw."""
+def weights_of_parts(problem: ConvProblem, partial: Plan, parts: int, run: int = _RUN_OF_SUMS) -> Plan:
+    """Return the plan that computes partial sums of the weight's gradient, ``dw_parts``, and adds them into dw.
+
+    On a processor, a work-item adds up ``run`` neighbours; elsewhere it has but one.
+    """
     channels, taps = problem.G * problem.OCG, [window.kernel for window in problem.windows]
     sizes = {"N": channels, "C": problem.ICG, **dict(zip("DHW", taps, strict=True))}
-    return _summed(problem, partial, "dw_parts", "dw", channels * problem.ICG * math.prod(taps), parts, sizes)
+    return _summed(problem, partial, "dw_parts", "dw", channels * problem.ICG * math.prod(taps), parts, sizes, run)
 
 
 def _summed(
-    problem: ConvProblem, partial: Plan, part: str, result: str, count: int, parts: int, sizes: dict[str, int]
+    problem: ConvProblem,
+    partial: Plan,
+    part: str,
+    result: str,
+    count: int,
+    parts: int,
+    sizes: dict[str, int],
+    run: int = 1,
 ) -> Plan:
     """Return the plan that computes the partial sums ``part`` and adds them into ``result``."""
     total = Launch(
         "sums.cl",
-        "sum_parts",
+        "sum_parts" if run == 1 else "sum_runs_of_parts",
         problem.defines,
-        count,
+        -(-count // run),
         {"part": part, "sum": result},
-        {**sizes, "PARTS": parts},
+        {**sizes, "PARTS": parts, **({} if run == 1 else {"RUN": run})},
         parts * count,
     )
     return partial + Plan((total,), {part: parts * count * problem.real_bytes})

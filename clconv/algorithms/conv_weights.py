@@ -26,6 +26,8 @@ _LONGEST_RUN = 3
 #: Work-items that keep threads equally busy: sums are cut until there are so many, into parts of so many terms.
 _WORK_ITEMS = 48
 _TERMS_PER_PART = 1024
+#: Bytes of data and gradients that stay in the cache next to a processor.
+_NEAR_TERMS = 2**20
 #: Costs in products: of an element of x laid out here; of one of dy, and of a weight stored, in a direct convolution.
 _PACKED = 15
 _PACKED_BY_DIRECT = 40
@@ -84,7 +86,9 @@ def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
     rows = -(-problem.OCG // shape.tile_rows)
     run = _run(problem, shape)
     items = problem.G * -(-columns // run) * rows
-    parts = max(1, min(this.outputs // _TERMS_PER_PART, _WORK_ITEMS // max(items, 1)))
+    parts = max(
+        1, min(this.outputs // _TERMS_PER_PART, max(_WORK_ITEMS // max(items, 1), _near_parts(problem, copied)))
+    )
     in_parts = parts > 1 or problem.dtype == "float16"
     sums = Launch(
         "conv_weights.cl",
@@ -105,6 +109,15 @@ def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
     )
     plan = Plan((pack, sums), {"x_packed": copied * problem.real_bytes})
     return weights_of_parts(problem, plan, parts) if in_parts else plan
+
+
+def _near_parts(problem: ConvProblem, copied: int) -> int:
+    """Return into how many parts all sums are cut so that what a part reads stays in the cache next to a processor.
+
+    All tiles of a part follow each other and read the same. No more are made than partial sums cost less than that.
+    """
+    read = copied + math.prod(problem.output_shape)
+    return min(read * problem.real_bytes // _NEAR_TERMS, read // max(math.prod(problem.weight_shape), 1))
 
 
 def _in_one_row(problem: ConvProblem) -> ConvProblem:
@@ -136,7 +149,7 @@ def cost_of_products(problem: ConvProblem, traits: Traits) -> float:
 
 
 def _shape(problem: ConvProblem, traits: Traits) -> _Shape:
-    """Return the cut whose products, wasted ones too, cost least."""
+    """Return the cut whose products, wasted ones too, cost least; of several, one that is stored as whole windows."""
     lanes = traits.vector_bytes // problem.real_bytes
     blocks = {max(1, min(lanes, problem.ICG))}
     if lanes < problem.ICG and problem.windows[-1].dilation == 1:
@@ -145,7 +158,8 @@ def _shape(problem: ConvProblem, traits: Traits) -> _Shape:
     shapes = (
         _Shape(block, _columns(problem, block, lanes), *tile) for block in sorted(blocks) for tile in tiles.items()
     )
-    return min(shapes, key=lambda shape: _cost_of_vectors(shape, problem.OCG))
+    taps = math.prod(window.kernel for window in problem.windows)
+    return min(shapes, key=lambda shape: (_cost_of_vectors(shape, problem.OCG), taps % shape.tile_columns))
 
 
 def _columns(problem: ConvProblem, block: int, lanes: int) -> int:

@@ -122,6 +122,13 @@ def backward_in_channels(draw):
         yield Call("conv1d_backward", arrays, {})
 
 
+def backward_in_parts(draw):
+    """Terms for two parts, and sums that fill a vector or not."""
+    for OC, IC in ((8, 16), (3, 17)):
+        arrays = draw(1, OC, 2100), draw(1, IC, 2100), draw(OC, IC, 1), draw(OC)
+        yield Call("conv1d_backward", arrays, {})
+
+
 def weights_by_winograd(draw):
     """As many tiles and channels as it takes to pay, at any width."""
     arrays = draw(4, 24, 8, 8), draw(4, 32, 8, 8), draw(24, 32, 3, 3)
@@ -158,6 +165,7 @@ CALLS = {
     "conv_bwd_weights": backward,
     "channel_sums": backward,
     "sum_parts": backward,
+    "sum_runs_of_parts": backward_in_parts,
 }
 
 
