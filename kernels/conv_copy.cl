@@ -66,13 +66,14 @@ kernel void copy_input(
         for (int e = 0; e < SLACK; e++) copy[N * C * plane + e] = 0;
         return;
     }
+    const index64 c = item % BLOCKS * LANES; item /= BLOCKS;
     const int first_eh = item % BANDS * ROWS; item /= BANDS;
     const int last_eh = first_eh + ROWS < EH ? first_eh + ROWS : EH;
     const int ed = item % ED; item /= ED;
     const int rw = item % FW; item /= FW;
     const int rh = item % FH; item /= FH;
-    const int rd = item % FD; item /= FD;
-    const index64 c = item % BLOCKS * LANES, n = item / BLOCKS;
+    const int rd = item % FD;
+    const index64 n = item / FD;
     const int channels = C - c < LANES ? C - c : LANES;
     const int id = source_of(ed * SD + rd - PD, ID, padding_mode);
     const index64 source = x_start + n * x_n + c * x_c + id * x_d;
@@ -112,20 +113,23 @@ kernel void copy_input(
  *
  *     copy[n, e, c] = x[n, c, source(e - P)]        for all three axes
  *
- * One work-item copies ROWS rows of LANES channels, in squares that are turned. */
+ * One work-item copies ROWS rows of LANES channels, at most WIDTH places of each, in squares that are turned. Work-items
+ * that follow each other copy what lies together, as those that read it do. */
 kernel void copy_channels_last(
     WORK_ITEM
     global const element *x, global real *copy,
-    const index64 N, const index64 C, const int PITCH, const int ROWS,
+    const index64 N, const index64 C, const int PITCH, const int ROWS, const int WIDTH,
     const int ID, const int IH, const int IW, const int ED, const int EH, const int EW,
     const int PD, const int PH, const int PW, const int padding_mode,
     const index64 x_start, const index64 x_n, const index64 x_c, const index64 x_d, const index64 x_h, const index64 x_w)
 {
     const index64 BLOCKS = (C + LANES - 1) / LANES;
-    const int BANDS = (EH + ROWS - 1) / ROWS;
+    const int BANDS = (EH + ROWS - 1) / ROWS, COLUMNS = (EW + WIDTH - 1) / WIDTH;
     index64 item = WORK_ITEM_INDEX;
-    if (item >= N * BLOCKS * ED * BANDS) return;
+    if (item >= N * BLOCKS * ED * BANDS * COLUMNS) return;
     const index64 c = item % BLOCKS * LANES; item /= BLOCKS;
+    const int first_e = item % COLUMNS * WIDTH; item /= COLUMNS;
+    const int last_e = first_e + WIDTH < EW ? first_e + WIDTH : EW;
     const int first_eh = item % BANDS * ROWS; item /= BANDS;
     const int last_eh = first_eh + ROWS < EH ? first_eh + ROWS : EH;
     const int ed = item % ED;
@@ -133,13 +137,13 @@ kernel void copy_channels_last(
     const int channels = C - c < LANES ? C - c : LANES;
     const int id = source_of(ed - PD, ID, padding_mode);
     /* Places within the data, where a square fits. */
-    const int begin = PW > 0 ? PW : 0, end = IW + PW < EW ? IW + PW : EW;
+    const int begin = PW > first_e ? PW : first_e, end = IW + PW < last_e ? IW + PW : last_e;
     const int has_squares = x_w == 1 && end - begin >= LANES;
     for (int eh = first_eh; eh < last_eh; eh++) {
         const int ih = source_of(eh - PH, IH, padding_mode), is_empty = id < 0 || ih < 0;
         const index64 row = x_start + n * x_n + c * x_c + id * x_d + ih * x_h;
         global real *places = copy + ((n * ED + ed) * EH + eh) * (index64)EW * PITCH + c;
-        for (int e = 0; e < EW; e++) {
+        for (int e = first_e; e < last_e; e++) {
             if (has_squares && !is_empty && e >= begin && e < end) {
                 const int first = e + LANES <= end ? e : end - LANES;
                 vector square[LANES];

@@ -43,6 +43,11 @@ LAYERS = {
         (36, 20, 3, 3),
         {"groups": 2, "padding": (1, 2), "stride": (1, 2)},
     ),
+    "channels side by side, in bands of long rows": (
+        (1, 20, 3, 600),
+        (17, 20, 1, 3),
+        {"padding": (0, 300), "dilation": 2},
+    ),
     "channels side by side, in planes": (
         (1, 33, 4, 5, 18),
         (17, 33, 2, 3, 3),

@@ -14,8 +14,9 @@ __all__ = ["channels_last_shape", "plan_channels_last", "plan_copy"]
 
 #: Rows of each channel that a work-item copies.
 _ROWS = 16
-#: The same where channels come to lie side by side.
+#: The same where channels come to lie side by side, and how many places of each.
 _ROWS_OF_SQUARES = 4
+_PLACES_OF_SQUARES = 256
 
 
 def plan_copy(
@@ -68,8 +69,9 @@ def plan_channels_last(
     lanes = traits.vector_bytes // problem.real_bytes
     batch, channels = this.data_shape
     shape = channels_last_shape(this, problem, traits, extents)
-    items = batch * -(-channels // lanes) * extents[0] * -(-extents[1] // _ROWS_OF_SQUARES)
-    numbers = {"PITCH": shape[-1], "ROWS": _ROWS_OF_SQUARES}
+    bands = extents[0] * -(-extents[1] // _ROWS_OF_SQUARES) * -(-extents[2] // _PLACES_OF_SQUARES)
+    items = batch * -(-channels // lanes) * bands
+    numbers = {"PITCH": shape[-1], "ROWS": _ROWS_OF_SQUARES, "WIDTH": _PLACES_OF_SQUARES}
     return _plan(this, problem, traits, "copy_channels_last", items, math.prod(shape), lows, extents, numbers)
 
 

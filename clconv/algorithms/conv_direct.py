@@ -278,7 +278,7 @@ def _convolve(
             "zero_padding": int(this.is_padded and this.padding_mode == "zeros"),
             "PARTS": parts,
             "RUN": run,
-            "BLOCKS_FIRST": int(this.blocks_first(blocks, runs)),
+            "BLOCKS_FIRST": int(this.blocks_first),
             "CHANNELS_INNER": int(inner),
             "has_bias": int(this.has_bias),
             **this.epilogue.numbers(),

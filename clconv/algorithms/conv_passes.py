@@ -101,13 +101,14 @@ class Pass(NamedTuple):
         axes = zip("gncdhw", self.walks[0].axes, strict=True)
         return {"x_start": start, **{f"x_{letter}": factor * strides[axis] for letter, (axis, factor) in axes}}
 
-    def blocks_first(self, blocks: int, runs: int) -> bool:
-        """Return whether work-items that follow each other should take a run's blocks of channels, not a block's runs.
+    @property
+    def blocks_first(self) -> bool:
+        """Whether work-items that follow each other should take all blocks of channels of a run, not a block's runs.
 
-        The data of the run then stay in the cache, and all weights are read for each run; else the weights of the block
-        stay there, and all data are read for each block.
+        Each thread then reads all weights and its share of the data, else all data and its share of the weights: the
+        smaller array should be the one that comes to every thread's caches.
         """
-        return self.OC * self.terms * runs < self.N * self.IC * math.prod(axis.reach for axis in self.frame) * blocks
+        return self.OC * self.terms < self.N * self.IC * math.prod(axis.reach for axis in self.frame)
 
     @property
     def is_padded(self) -> bool:

@@ -142,7 +142,7 @@ def _plan(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
             "EH": extents[1],
             "EW": extents[2],
             "RUN": run,
-            "BLOCKS_FIRST": int(this.blocks_first(-(-this.OC // channels), this.N * runs)),
+            "BLOCKS_FIRST": int(this.blocks_first),
             "zero_padding": int(this.padding_mode == "zeros" and this.is_padded),
             "has_bias": int(this.has_bias),
             **this.epilogue.numbers(),
