@@ -178,7 +178,7 @@ kernel void multiply_tiles(
     global const element *b, EPILOGUE_ARRAYS, global element *y,
     const int G, const int OC, const index64 IC, const int KD, const int OD, const int OH, const int OW,
     const int ID, const int IH, const int IW, const int PD, const int PH, const int PW, const int padding_mode,
-    const index64 BEGIN, const index64 END, const int TILES, const int FROM, const int TO,
+    const index64 BEGIN, const index64 END, const int TILES, const int FROM, const int TO, const int CHANNELS_FIRST,
     GROUPED_VIEW(x), GROUPED_VIEW(w), GROUPED_VIEW(y), const index64 b_start, const index64 b_c, const int has_bias,
     EPILOGUE, GROUPED_VIEW(residual))
 {
@@ -186,9 +186,10 @@ kernel void multiply_tiles(
     const int OUTER = TO - FROM;
     index64 item = WORK_ITEM_INDEX;
     if (item >= G * OUTER * BLOCKS) return;
-    const index64 block = item % BLOCKS; item /= BLOCKS;
-    const int outer = item % OUTER;
-    const int g = item / OUTER;
+    const index64 pair = item % (OUTER * BLOCKS);
+    const int g = item / (OUTER * BLOCKS);
+    const index64 block = CHANNELS_FIRST ? pair / OUTER : pair % BLOCKS;
+    const int outer = CHANNELS_FIRST ? pair % OUTER : pair / BLOCKS;
     const int first_channel = (FROM + outer) * BLOCK;
     const int channels = OC - first_channel < BLOCK ? OC - first_channel : BLOCK;
     const index64 first = BEGIN + block * TILES;

@@ -28,11 +28,15 @@ _RUN = 16
 #: Bytes of transformed data that stay in a cache until they are multiplied, and of weights that do; and by how many
 #: blocks of channels weights are cut.
 _NEAR_DATA = 2**22
-_NEAR_WEIGHTS = 2**23
+_NEAR_WEIGHTS = 2**22
 _BLOCKS_TOGETHER = 4
+#: Bytes of weights that stay beside data in the cache next to a processor, and of weights that come from memory.
+_FEW_WEIGHTS = 2**20
+_MANY_WEIGHTS = 2**23
 #: What the transforms of data, sums and weights cost for each vector of numbers that they make or take, in
-#: multiply-adds of a vector; and how much more it costs to write weights to memory and to read them again.
-_DATA, _SUMS, _WEIGHTS, _FAR_WEIGHTS = 12, 11, 8, 14
+#: multiply-adds of a vector; how much more it costs to write weights to memory and to read them again; and to do so
+#: with a block of channels whose weights no cache holds.
+_DATA, _SUMS, _WEIGHTS, _FAR_WEIGHTS, _LARGE_BLOCK = 12, 11, 8, 14, 30
 #: How many times as long plain products must take: their sums are more accurate.
 _WORTH_IT = 1.1
 
@@ -122,13 +126,23 @@ class Tiling(NamedTuple):
         return -(-runs // stages) * self.run
 
     @property
+    def channels_first(self) -> bool:
+        """Whether work-items that follow each other take all blocks of channels of a run of tiles: if weights are few.
+
+        Each thread then multiplies the data that it has transformed, by weights that stay in its cache.
+        """
+        return self.near_blocks == self.blocks and self.weight_elements * self.real_bytes <= _FEW_WEIGHTS
+
+    @property
     def cost(self) -> int:
         """How many multiply-adds of a vector everything takes, with weights that are transformed or not."""
         OC, IC = self.blocks * _VECTORS, self.depth * self.this.IC
-        is_far = self.near_blocks == self.blocks and self.weight_elements * self.real_bytes > _NEAR_WEIGHTS
+        is_far = self.near_blocks == self.blocks and self.weight_elements * self.real_bytes > _MANY_WEIGHTS
+        is_large = self.block_elements * self.real_bytes > _MANY_WEIGHTS
         products = self._computed(self.run) * OC * IC
         transforms = self.tiles * (_DATA * self.inner + _SUMS * OC)
-        weights = OC * IC * ((0 if self.prepared else _WEIGHTS) + (_FAR_WEIGHTS if is_far else 0))
+        transforms_of_weights = 0 if self.prepared else _WEIGHTS
+        weights = OC * IC * (transforms_of_weights + _FAR_WEIGHTS * is_far + _LARGE_BLOCK * is_large)
         return self.G * self.points * (products + transforms + weights)
 
     def _computed(self, count: int) -> int:
@@ -232,7 +246,14 @@ def _products(tiling: Tiling, problem: ConvProblem, begin: int, block: int) -> L
         _defines(tiling, problem),
         problem.G * -(-count // tiling.run) * (end - block),
         {"x": data, "w": weights, "packed": packed, "values": values, **given, "y": result},
-        {**numbers, "FROM": block, "TO": end, "has_bias": int(this.has_bias), **this.epilogue.numbers()},
+        {
+            **numbers,
+            "FROM": block,
+            "TO": end,
+            "CHANNELS_FIRST": int(tiling.channels_first),
+            "has_bias": int(this.has_bias),
+            **this.epilogue.numbers(),
+        },
         2 * problem.macs * count // tiling.tiles * (end - block) // tiling.blocks,
         local_size=1,
         walks=dict(zip(("x", "w", "y", "residual"), (*this.walks, this.walks[2]), strict=True)),
