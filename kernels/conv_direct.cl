@@ -111,11 +111,11 @@ static inline void pack_lines(
 }
 
 /* packed[g, oc / BLOCK, ic, k, oc % BLOCK] = w[g, oc, ic, k], or packed[g, oc / BLOCK, k, ic, oc % BLOCK] with channels
- * inner, and 0 beyond the last output channel: one work-item lays out RUN taps of all the channels of a block. Taps that follow each other at equal distances in w are copied in one loop: in
- * vectors where channels are neighbours, turned in registers where taps are; and by lines where it is but the few taps of
- * an input channel that lie together. Work-items that follow each other read what lies side by side. Where the taps are in
- * several parts, as in a strided gradient of the data, each part is laid out like weights of its own: by lines, or
- * tap by tap where these would be too long. */
+ * inner, and 0 beyond the last output channel: one work-item lays out RUN taps of all the channels of a block. Taps that
+ * follow each other at equal distances in w are copied in one loop: in vectors where channels are neighbours, turned in
+ * registers where taps are; and by lines where it is but the few taps of an input channel that lie together. Work-items
+ * that follow each other read what lies side by side. Where the taps are in several parts, as in a strided gradient of the
+ * data, each part is laid out like weights of its own: by lines, or tap by tap where these would be too long. */
 kernel void pack_weights(
     WORK_ITEM
     global const element *w, global real *packed, global const int *places, const int is_parted, const int CHANNELS_INNER,
@@ -289,7 +289,7 @@ kernel void conv_direct(
     index64 from = n * x_n + od * SD * x_d + oh * SH * x_h + ow * SW * x_w;
     index64 to = n * y_n + od * y_d + oh * y_h + ow * y_w;
     index64 added = n * residual_n + od * residual_d + oh * residual_h + ow * residual_w;
-    const index64 from_step[] = {SW * x_w, SH * x_h - OW * SW * x_w, SD * x_d - OH * SH * x_h, x_n - OD * SD * x_d};
+    const index64 from_step[] = {x_w * SW, x_h * SH - x_w * SW * OW, x_d * SD - x_h * SH * OH, x_n - x_d * SD * OD};
     const index64 to_step[] = {y_w, y_h - OW * y_w, y_d - OH * y_h, y_n - OD * y_d};
     const index64 added_step[]
         = {residual_w, residual_h - OW * residual_w, residual_d - OH * residual_h, residual_n - OD * residual_d};
