@@ -137,8 +137,8 @@ def test_all_passes_are_exact_on_integers(device, record, layer, dtype):
 
 @pytest.fixture
 def only_direct(monkeypatch):
-    """Leave direct convolution and the portable one for the forward pass and gradients of the data."""
-    for operation in ("conv_fwd", "conv_bwd_data"):
+    """Leave direct convolution and the portable one."""
+    for operation in ("conv_fwd", "conv_bwd_data", "conv_bwd_weights"):
         left = [algorithm for algorithm in ALGORITHMS[operation] if algorithm.name in ("direct", "portable")]
         monkeypatch.setitem(ALGORITHMS, operation, tuple(left))
     forget()
@@ -165,8 +165,25 @@ def test_weights_whose_channels_trade_places_are_packed_wherever_they_lie(
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        ((16, 8, 10, 9), (24, 8, 2, 1)),
+        ((32, 1, 10, 10), (16, 1, 4, 4)),
+        ((1200, 3, 2, 2), (32, 3, 2, 2)),  # more samples than places
+    ],
+)
+def test_sums_of_parts_begin_at_any_tap(device, record, only_direct, shapes, dtype):
+    random = np.random.default_rng(7)
+    x, w = (random.integers(-1, 2, shape).astype(dtype) for shape in shapes)
+    output_shape = clconv.ConvProblem.from_shapes(*shapes).output_shape
+    dy = random.integers(-1, 2, output_shape).astype(dtype)
+    assert_exact("conv2d_backward", device, record, dy, x, w, output_mask=(False, True, False))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("padding_mode", ["zeros", "circular"])
-@pytest.mark.parametrize(("channels", "extent"), [(16, 5), (20, 16), (100, 37)])
+@pytest.mark.parametrize(("channels", "extent"), [(16, 5), (20, 16), (100, 37), (16, 530)])
 def test_channels_are_laid_side_by_side_wherever_they_lie(
     device, record, only_direct, channels, extent, padding_mode, dtype
 ):

@@ -105,9 +105,10 @@ def is_copied(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
 def has_channels_last(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
     """Return whether the data are copied, once for all passes, with channels side by side.
 
-    A sum over the channels of a tap then reads what lies together; apart, the channels of a place are on a line and in
-    a page each, which no processor fetches ahead. A copy that is not needed otherwise pays where rows are read at
-    strides, so that a tile uses little of each line, and the data are far and used often.
+    Sums over the channels of a tap, where these are more than a row has taps, then read what lies together; apart, the
+    channels of a place are on a line and in a page each, which no processor fetches ahead. A copy that is not needed
+    otherwise pays where rows are read at strides, so that a tile uses little of each line, and the data are far and
+    used often.
     """
     sums_over_channels = this.walks[0].axes[2] == (1, 1)
     vectors = this.data_shape[1] // problem.G * problem.real_bytes // traits.vector_bytes
@@ -123,7 +124,8 @@ def has_channels_last(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
 
 def plan_fwd(problem: ConvProblem, traits: Traits) -> Plan:
     """Plan ``y = x * w (+ b)``: operands x, w, b, those of the epilogue, y."""
-    return _plan([fwd(problem)], problem, traits)
+    passes = [fwd(problem)]
+    return _plan(passes, problem, traits, _sums_channels_first(passes))
 
 
 def plan_bwd_data(problem: ConvProblem, traits: Traits) -> Plan:
@@ -132,7 +134,8 @@ def plan_bwd_data(problem: ConvProblem, traits: Traits) -> Plan:
     At stride 1 that is one convolution of dy. Otherwise each remainder of the positions by the strides has its own
     taps, and is a convolution of its own, all of which read one copy of dy, and weights that are packed together.
     """
-    return _plan(bwd_data(problem), problem, traits)
+    passes = bwd_data(problem)
+    return _plan(passes, problem, traits, _sums_channels_first(passes))
 
 
 def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
@@ -142,9 +145,10 @@ def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
     """
     this = bwd_weights(problem)
     tiles = _tiles_of_all_blocks(this, problem, traits)
-    rows = this.terms // this.IC if _sums_channels_first([this]) else this.rows
-    parts = max(1, min(this.terms // _TERMS_PER_PART, rows, _WORK_ITEMS // max(tiles, 1)))
-    plan = _plan([this], problem, traits, parts)
+    wanted = max(1, min(this.terms // _TERMS_PER_PART, _WORK_ITEMS // max(tiles, 1)))
+    channels_inner = _sums_channels_first([this]) and this.terms // this.IC >= wanted
+    parts = max(1, min(wanted, this.terms // this.IC if channels_inner else this.rows))
+    plan = _plan([this], problem, traits, channels_inner, parts)
     return plan if parts == 1 else weights_of_parts(problem, plan, parts)
 
 
@@ -160,20 +164,19 @@ def _copy(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> tuple
     return NO_LAUNCHES, None
 
 
-def _plan(passes: Sequence[Pass], problem: ConvProblem, traits: Traits, parts: int = 1) -> Plan:
-    """Plan passes over the same arrays, the sums of which may be cut into parts."""
+def _plan(passes: Sequence[Pass], problem: ConvProblem, traits: Traits, channels_inner: bool, parts: int = 1) -> Plan:
+    """Plan passes over the same arrays, the sums of which may be cut into parts, each along rows of its inner axis."""
     copy, strides = _copy(passes, problem, traits)
-    plan = joined([copy, _pack(passes, problem, traits)])
-    inner = _sums_channels_first(passes)
+    plan = joined([copy, _pack(passes, problem, traits, channels_inner)])
     starts = itertools.accumulate((_packed_elements([this], problem, traits) for this in passes), initial=0)
     launches = (
-        _convolve(this, problem, traits, parts, start, strides, inner)
+        _convolve(this, problem, traits, parts, start, strides, channels_inner)
         for this, start in zip(passes, starts, strict=False)
     )
     return replace(plan, launches=(*plan.launches, *launches))
 
 
-def _pack(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> Plan:
+def _pack(passes: Sequence[Pass], problem: ConvProblem, traits: Traits, channels_inner: bool) -> Plan:
     """Plan the packing of the weights, all taps of one pass after those of another."""
     this = _reading(passes)[0]
     defines = _defines(this.OC, problem, traits)
@@ -197,7 +200,7 @@ def _pack(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> Plan:
             **by_axis("K", [window.kernel for window in windows]),
             "RUN": taps_of_item,
             "is_parted": int(is_parted),
-            "CHANNELS_INNER": int(_sums_channels_first(passes)),
+            "CHANNELS_INNER": int(channels_inner),
         },
         OPERATIONS_OF_A_COPY * size,
         local_size=1,
@@ -250,7 +253,7 @@ def _convolve(
     parts: int,
     packed_start: int,
     strides: Sequence[int] | None,
-    inner: bool,
+    channels_inner: bool,
 ) -> Launch:
     """Return the launch of a pass over data, in place or in a copy with these strides, by the weights packed there."""
     defines = _defines(this.OC, problem, traits)
@@ -279,7 +282,7 @@ def _convolve(
             "PARTS": parts,
             "RUN": run,
             "BLOCKS_FIRST": int(this.blocks_first),
-            "CHANNELS_INNER": int(inner),
+            "CHANNELS_INNER": int(channels_inner),
             "has_bias": int(this.has_bias),
             **this.epilogue.numbers(),
         },
@@ -291,7 +294,7 @@ def _convolve(
 
 def _sums_channels_first(passes: Sequence[Pass]) -> bool:
     """Return whether the innermost sum is over the channels of a tap, not over a row of taps: the longer one."""
-    return all(this.windows[2].kernel <= this.IC for this in passes)
+    return all(this.windows[2].kernel <= this.IC for this in _reading(passes))
 
 
 def _must_be_copied(this: Pass, problem: ConvProblem) -> bool:

@@ -1,10 +1,11 @@
 /* A small pool of threads that share out the work-items of one kernel at a time.
  *
- * Each thread has a share of the work-items, which it takes in chunks through an atomic counter; whoever has none left takes
- * from the others. Kernels that follow each other walk their arrays in one order, so that a thread mostly reads what it has
- * written itself: what lies in another core's cache comes as slowly as from memory. Each work-item writes its own results
- * only, so they do not depend on who computes what. A caller that finds the pool at work for another does its own work alone. The threads
- * are daemons: they wait for work and end with the process. A forked child starts with an empty pool of its own.
+ * Each thread has a share of the work-items, which it takes in chunks through an atomic counter; whoever has none left
+ * takes from the others. Kernels that follow each other walk their arrays in one order, so that a thread mostly reads what
+ * it has written itself: what lies in another core's cache comes as slowly as from memory. Each work-item writes its own
+ * results only, so they do not depend on who computes what. A caller that finds the pool at work for another does its own
+ * work alone. The threads are daemons: they wait for work and end with the process. A forked child starts with an empty
+ * pool of its own.
  */
 #if defined(__linux__)
 #define _GNU_SOURCE /* for processor sets */
@@ -38,11 +39,11 @@ struct share {
 };
 
 struct job {
-    clconv_function function;
+    struct share shares[MOST_WORKERS + 1];
+    clconv_function function; /* what follows is only read while threads count */
     const union clconv_argument *arguments;
     int64_t chunk;
     int threads;
-    struct share shares[MOST_WORKERS + 1];
 };
 
 static pthread_mutex_t busy = PTHREAD_MUTEX_INITIALIZER;  /* held by the caller whose job runs */
