@@ -271,8 +271,8 @@ kernel void conv_direct(
         place_in_sums next = at;
         for (int tile = 0; tile < tiles; tile++) {
             next = at;
-            index64 from[TILE];
-            UNROLLED for (int t = 0; t < TILE; t++) from[t] = source[tile * TILE + t];
+            index64 origin[TILE];
+            UNROLLED for (int t = 0; t < TILE; t++) origin[t] = source[tile * TILE + t];
             vector sum[VECTORS * TILE];
             UNROLLED for (int i = 0; i < VECTORS * TILE; i++) sum[i] = splat(0);
             for (index64 left = TERMS; left > 0 && next.row < last_row;) {
@@ -283,7 +283,7 @@ kernel void conv_direct(
                     vector weight[VECTORS];
                     UNROLLED for (int v = 0; v < VECTORS; v++) weight[v] = load_vector(tap + v * LANES);
                     UNROLLED for (int t = 0; t < TILE; t++) {
-                        const real value = x[from[t] + place];
+                        const real value = x[origin[t] + place];
                         UNROLLED for (int v = 0; v < VECTORS; v++) sum[t * VECTORS + v] += weight[v] * value;
                     }
                     place += inner_step;

@@ -51,7 +51,7 @@ _TILES = {1: 12, 2: 6}
 _COSTS = {1: 1.5, 2: 1.0, 3: 1.0}
 #: Taps that a work-item lays out, but whole windows: reading that many together uses whole cache lines of each channel.
 _TAPS_OF_ITEM = 96
-#: Elements among which the taps of a channel may lie to be packed by lines: as in the kernel file.
+#: Elements among which the taps of a channel may lie to be packed by lines: as in kernels/pack_lines.h.
 LONGEST_LINE = 64
 #: How far packing may inflate weights with few output channels, unless they stay smaller than this many elements, and
 #: how many elements may be packed at all: a view of little memory may stand for many.
@@ -125,7 +125,7 @@ def has_channels_last(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
 def plan_fwd(problem: ConvProblem, traits: Traits) -> Plan:
     """Plan ``y = x * w (+ b)``: operands x, w, b, those of the epilogue, y."""
     passes = [fwd(problem)]
-    return _plan(passes, problem, traits, _sums_channels_first(passes))
+    return _plan(passes, problem, traits, _channels_are_inner(passes))
 
 
 def plan_bwd_data(problem: ConvProblem, traits: Traits) -> Plan:
@@ -135,7 +135,7 @@ def plan_bwd_data(problem: ConvProblem, traits: Traits) -> Plan:
     taps, and is a convolution of its own, all of which read one copy of dy, and weights that are packed together.
     """
     passes = bwd_data(problem)
-    return _plan(passes, problem, traits, _sums_channels_first(passes))
+    return _plan(passes, problem, traits, _channels_are_inner(passes))
 
 
 def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
@@ -146,8 +146,9 @@ def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
     this = bwd_weights(problem)
     tiles = _tiles_of_all_blocks(this, problem, traits)
     wanted = max(1, min(this.terms // _TERMS_PER_PART, _WORK_ITEMS // max(tiles, 1)))
-    channels_inner = _sums_channels_first([this]) and this.terms // this.IC >= wanted
-    parts = max(1, min(wanted, this.terms // this.IC if channels_inner else this.rows))
+    places = math.prod(window.kernel for window in this.windows)
+    channels_inner = _channels_are_inner([this]) and places >= wanted
+    parts = max(1, min(wanted, places if channels_inner else this.rows))
     plan = _plan([this], problem, traits, channels_inner, parts)
     return plan if parts == 1 else weights_of_parts(problem, plan, parts)
 
@@ -292,7 +293,7 @@ def _convolve(
     )
 
 
-def _sums_channels_first(passes: Sequence[Pass]) -> bool:
+def _channels_are_inner(passes: Sequence[Pass]) -> bool:
     """Return whether the innermost sum is over the channels of a tap, not over a row of taps: the longer one."""
     return all(this.windows[2].kernel <= this.IC for this in _reading(passes))
 

@@ -86,9 +86,8 @@ def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
     rows = -(-problem.OCG // shape.tile_rows)
     run = _run(problem, shape)
     items = problem.G * -(-columns // run) * rows
-    parts = max(
-        1, min(this.outputs // _TERMS_PER_PART, max(_WORK_ITEMS // max(items, 1), _near_parts(problem, copied)))
-    )
+    wanted = max(_WORK_ITEMS // max(items, 1), _near_parts(problem, copied))
+    parts = max(1, min(this.outputs // _TERMS_PER_PART, wanted))
     in_parts = parts > 1 or problem.dtype == "float16"
     sums = Launch(
         "conv_weights.cl",
@@ -114,7 +113,7 @@ def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
 def _near_parts(problem: ConvProblem, copied: int) -> int:
     """Return into how many parts all sums are cut so that what a part reads stays in the cache next to a processor.
 
-    All tiles of a part follow each other and read the same. No more are made than partial sums cost less than that.
+    All tiles of a part follow each other and read the same. Partial sums must not be more than what is read.
     """
     read = copied + math.prod(problem.output_shape)
     return min(read * problem.real_bytes // _NEAR_TERMS, read // max(math.prod(problem.weight_shape), 1))

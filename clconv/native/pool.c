@@ -39,7 +39,7 @@ struct share {
 };
 
 struct job {
-    struct share shares[MOST_WORKERS + 1];
+    struct share shares[MOST_WORKERS]; /* the caller is a thread, too, and there are no more in all */
     clconv_function function; /* what follows is only read while threads count */
     const union clconv_argument *arguments;
     int64_t chunk;
@@ -185,10 +185,10 @@ void clconv_run(clconv_function function, const union clconv_argument *arguments
     job.arguments = arguments;
     job.chunk = (items - 1) / ((int64_t)threads * CHUNKS_PER_THREAD) + 1;
     job.threads = threads;
-    for (int thread = 0; thread < threads; thread++) {
-        const int64_t rest = items % threads, each = items / threads;
-        atomic_store(&job.shares[thread].next, each * thread + (thread < rest ? thread : rest));
-        job.shares[thread].end = each * (thread + 1) + (thread + 1 < rest ? thread + 1 : rest);
+    for (int64_t thread = 0, begin = 0; thread < threads; thread++) {
+        atomic_store(&job.shares[thread].next, begin);
+        begin += (items - begin) / (threads - thread);
+        job.shares[thread].end = begin;
     }
     generation++;
     start_workers(threads - 1);
