@@ -18,6 +18,7 @@ from clconv import opencl
 from clconv.arrays import is_device_array
 from clconv.errors import Unsupported
 from clconv.executor import Executor
+from clconv.kept_memory import physical_memory
 from clconv.native import executor as native_executor
 
 __all__ = ["DeviceInfo", "devices", "executor_for", "executor_in_force", "use"]
@@ -73,7 +74,7 @@ def devices() -> list[DeviceInfo]:
         description = problem or f"level {native_executor.level()}, {native_executor.get_num_threads()} threads"
     except ValueError as error:  # CLCONV_NUM_THREADS: the list is where its user will look
         problem = description = str(error)
-    native = DeviceInfo("native", "native", description, "", _host_memory(), True, True, problem)
+    native = DeviceInfo("native", "native", description, "", physical_memory(), True, True, problem)
     return [native, *(DeviceInfo(*facts) for facts in opencl.listing())]
 
 
@@ -179,10 +180,3 @@ def _find_default() -> Executor:
         raise Unsupported(f"the native device is not usable ({unusable}), and {error}") from error
     _log.warning("%s, and %s: running on %s", reason, unusable, executor.name)
     return executor
-
-
-def _host_memory() -> int:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 0

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from clconv import kept_memory
 from clconv.errors import DeviceMemoryError
 
 __all__ = ["aligned", "converted", "empty", "overlaps_itself", "share_memory", "span"]
@@ -19,7 +20,7 @@ _OVERLAP_EFFORT = 10_000
 def empty(shape: tuple[int, ...], dtype: str) -> np.ndarray[Any, Any]:
     """Return a new NumPy array, or raise DeviceMemoryError with its size."""
     try:
-        return np.empty(shape, dtype)
+        return kept_memory.empty(shape, dtype)
     except (MemoryError, ValueError) as error:
         size = math.prod(shape) * np.dtype(dtype).itemsize
         raise DeviceMemoryError(
