@@ -6,7 +6,8 @@
  * x, and the input and output channels of a rotated w trade places. In the gradient of the weights, dy plays w, batch and
  * channels trade places, and so do S and D.
  *
- * pack_weights lays the weights out with BLOCK = VECTORS vectors of output channels side by side. copy_input or
+ * pack_weights lays the weights out with BLOCK = VECTORS vectors of output channels side by side; or each work-item of
+ * conv_direct does so with what it uses, PIECE input channels at a time, where outputs are few. copy_input or
  * copy_channels_last, in conv_copy.cl, has copied x with its padding; where there is none, x is mostly read as it is. A
  * work-item keeps TILE outputs times BLOCK channels in registers, as many as there are: each weight vector is loaded once
  * for TILE products, each value of x once for VECTORS. The outputs of a tile are any that follow each other, across the
@@ -25,18 +26,13 @@
 #define BLOCK (VECTORS * LANES)
 
 /* Outputs in a tile: with the weights and a value of x, VECTORS * TILE sums fit into 32 registers of 64 bytes or 16 narrower
- * ones. Some compilers load all values before the first product, so that in wide registers there is room for these, or,
- * with three vectors, for most. */
-#if VECTORS == 1
+ * ones. Some compilers load all values before the first product, so that in wide registers there is room for most of these. */
+#ifndef TILE
 #define TILE 12
-#elif VECTOR_BYTES == 64
-#define TILE 8
-#else
-#define TILE 6
 #endif
 
 /* Tiles of a work-item, at most. */
-#define LONGEST_RUN 8
+#define LONGEST_RUN 20
 
 #if TILE > 8
 #define COLUMNS 16 /* the next power of two */
@@ -44,22 +40,12 @@
 #define COLUMNS 8
 #endif
 
-/* One more axis of taps: they follow each other at equal distances as long as it continues the axes before it. */
-#define CONTINUE_BY(size, stride) \
-    if ((size) != 1 && is_even) { \
-        if (even == 1) step = (stride); \
-        is_even = (stride) == even * step || even == 1; \
-        if (is_even) even *= (size); \
-    }
-
-#include "pack_lines.h"
+#include "pack_weights.h"
 
 /* packed[g, oc / BLOCK, ic, k, oc % BLOCK] = w[g, oc, ic, k], or packed[g, oc / BLOCK, k, ic, oc % BLOCK] with channels
- * inner, and 0 beyond the last output channel: one work-item lays out RUN taps of all the channels of a block. Taps that
- * follow each other at equal distances in w are copied in one loop: in vectors where channels are neighbours, turned in
- * registers where taps are; and by lines where it is but the few taps of an input channel that lie together. Work-items
+ * inner, and 0 beyond the last output channel: one work-item lays out RUN taps of all the channels of a block. Work-items
  * that follow each other read what lies side by side. Where the taps are in several parts, as in a strided gradient of the
- * data, each part is laid out like weights of its own: by lines, or tap by tap where these would be too long. */
+ * data, each part is laid out like weights of its own. */
 kernel void pack_weights(
     WORK_ITEM
     global const element *w, global real *packed, global const int *places, const int is_parted, const int CHANNELS_INNER,
@@ -76,77 +62,19 @@ kernel void pack_weights(
     const index64 first = (w_n == 1 ? item / BLOCKS : item % RUNS) * RUN;
     const index64 last = first + RUN < taps ? first + RUN : taps;
     const int channels = OC - block * BLOCK < BLOCK ? OC - block * BLOCK : BLOCK;
-    const int is_whole = channels == BLOCK;
-
-    index64 even = 1, step = 0;
-    int is_even = 1;
-    CONTINUE_BY(KW, w_w)
-    CONTINUE_BY(KH, w_h)
-    CONTINUE_BY(KD, w_d)
-    CONTINUE_BY(IC, w_c)
-
-    const int window = KD * KH * KW;
-    const index64 span = 1 + (KD - 1) * distance(w_d) + (KH - 1) * distance(w_h) + (KW - 1) * distance(w_w);
-    const index64 blocks = G * BLOCKS;
-    if (w_n > 1 && (even < taps || is_parted) && RUN % window == 0 && span <= LONGEST_LINE
-        && (channels - 1) * w_n + span >= LANES) {
-        const index64 first_tap = (w_d < 0 ? (1 - KD) * w_d : 0) + (w_h < 0 ? (1 - KH) * w_h : 0)
-            + (w_w < 0 ? (1 - KW) * w_w : 0);
-        for (index64 ic = first / window; ic < last / window; ic++)
-            pack_lines(
-                packed, places, is_parted, CHANNELS_INNER, blocks, g * BLOCKS + block, IC, ic, channels,
-                w, w_start + g * w_g + block * BLOCK * w_n + ic * w_c - first_tap, span, first_tap,
-                KD, KH, KW, w_n, w_d, w_h, w_w);
-        return;
-    }
-    const int is_turned = is_whole && step == 1 && w_n != 1;
-    for (index64 tap = first; tap < last;) {
-        const index64 next = is_parted ? tap + 1 : tap - tap % even + even;
-        const index64 end = next < last ? next : last;
-        index64 ic = tap / window;
-        int k = tap % window;
-        index64 source = w_start + g * w_g + block * BLOCK * w_n
-            + ic * w_c + k / KW / KH * w_d + k / KW % KH * w_h + k % KW * w_w;
-        while (tap < end) {
-            const int count = is_turned && tap + LANES <= end ? LANES : 1;
-            index64 target[LANES];
-            for (int i = 0; i < count; i++) {
-                target[i]
-                    = place_of(places, is_parted, CHANNELS_INNER, blocks, g * BLOCKS + block, IC, window, ic, k) * BLOCK;
-                if (++k < window) continue;
-                k = 0;
-                ic++;
-            }
-            UNROLLED for (int v = 0; v < VECTORS; v++) {
-                const index64 line = source + v * LANES * w_n;
-                if (count == LANES) {
-                    vector square[LANES];
-                    UNROLLED for (int lane = 0; lane < LANES; lane++) square[lane] = load_lanes(w, line + lane * w_n);
-                    TRANSPOSE(square, LANES);
-                    UNROLLED for (int i = 0; i < LANES; i++) store_global(packed + target[i] + v * LANES, square[i]);
-                } else if (is_whole && w_n == 1) {
-                    store_global(packed + target[0] + v * LANES, load_lanes(w, line));
-                } else {
-                    for (int lane = 0; lane < LANES; lane++)
-                        packed[target[0] + v * LANES + lane]
-                            = v * LANES + lane < channels ? load(w, line + lane * w_n) : 0;
-                }
-            }
-            source += count * step;
-            tap += count;
-        }
-    }
+    pack_taps(
+        packed, places, is_parted, CHANNELS_INNER, G * BLOCKS, g * BLOCKS + block, IC, first, last, channels,
+        w, w_start + g * w_g + block * BLOCK * w_n, KD, KH, KW, w_n, w_c, w_d, w_h, w_w);
 }
 
-/* The sums of a single output, without the products of zero padding: taps outside [0, I) contribute none. */
-APART void sums_by_the_rule(
-    vector *result, global const real *x, global const real *packed, const real *bias,
+/* Adds the sums of a single output, without the products of zero padding: taps outside [0, I) contribute none. */
+APART void add_sums_by_the_rule(
+    vector *result, global const real *x, global const real *packed,
     const index64 first, const index64 last, const int channels_inner, const index64 inner,
     const int KD, const int KH, const int KW, const int ID, const int IH, const int IW,
     const int DD, const int DH, const int DW, const int id, const int ih, const int iw,
     const index64 x_c, const index64 x_d, const index64 x_h, const index64 x_w)
 {
-    UNROLLED for (int v = 0; v < VECTORS; v++) result[v] = load_private(bias + v * LANES);
     for (index64 row = first; row < last; row++, packed += inner * BLOCK) {
         const index64 plane = channels_inner ? row / KW : row;
         const int kh = plane % KH, kd = plane / KH % KD;
@@ -173,25 +101,31 @@ typedef struct {
 /* Terms that all tiles of a run sum up before the next ones, so that their weights stay in the nearest cache. */
 #define TERMS (TERMS_PER_PART / VECTORS)
 
+/* Lays out a piece of the weights from a channel on, and returns how many channels it has. */
+#define LAY_OUT_PIECE(channel) \
+    pack_piece( \
+        pieces, w, w_first + (channel) * w_c, IC - (channel) < PIECE ? IC - (channel) : PIECE, channels, \
+        KD, KH, KW, w_n, w_c, w_d, w_h, w_w)
+
 #define STEP(axis) \
     from += from_step[axis]; \
     to += to_step[axis]; \
     added += added_step[axis];
 
 /* One work-item computes RUN tiles. It sums along an inner axis, which is the channels of a tap or a row of taps, and over
- * the rows that the other axes make; all tiles sum a piece of that before the next one. Where y is cut into PARTS, these are
- * its share of the rows. */
+ * the rows that the other axes make; all tiles sum some terms of that before the next ones. Where y is cut into PARTS, these
+ * are its share of the rows. Where weights are not packed, the terms are all taps of PIECE channels, laid out in `pieces`. */
 kernel void conv_direct(
     WORK_ITEM
-    global const real *x, global const real *packed, global const element *b, EPILOGUE_ARRAYS, global element *y,
-    global real *part,
+    global const real *x, global const real *packed, global const element *w, global real *pieces, global const element *b,
+    EPILOGUE_ARRAYS, global element *y, global real *part,
     const index64 N, const int G, const int OC, const index64 IC,
     const int OD, const int OH, const int OW, const int KD, const int KH, const int KW,
     const int SD, const int SH, const int SW, const int DD, const int DH, const int DW,
     const int ID, const int IH, const int IW, const int PD, const int PH, const int PW, const int zero_padding,
     const int PARTS, const int RUN, const int BLOCKS_FIRST, const int CHANNELS_INNER,
-    const index64 packed_start, GROUPED_VIEW(x), GROUPED_VIEW(y), const index64 b_start, const index64 b_c,
-    const int has_bias, EPILOGUE, GROUPED_VIEW(residual))
+    const int PIECE, const index64 packed_start, GROUPED_VIEW(x), GROUPED_VIEW(w), GROUPED_VIEW(y),
+    const index64 b_start, const index64 b_c, const int has_bias, EPILOGUE, GROUPED_VIEW(residual))
 {
     const index64 BLOCKS = (OC + BLOCK - 1) / BLOCK;
     const index64 outputs = N * OD * OH * OW;
@@ -204,7 +138,8 @@ kernel void conv_direct(
     const index64 last_output = q + RUN * TILE < outputs ? q + RUN * TILE : outputs;
     const index64 g = item % G;
     const index64 slice = item / G;
-    const index64 inner = CHANNELS_INNER ? IC : KW, inner_step = CHANNELS_INNER ? x_c : DW * x_w;
+    index64 inner = CHANNELS_INNER ? IC : KW;
+    const index64 inner_step = CHANNELS_INNER ? x_c : DW * x_w;
     const int columns = CHANNELS_INNER ? KW : KH, lines = CHANNELS_INNER ? KH : KD; /* within the axes around it */
     const index64 column_step = CHANNELS_INNER ? DW * x_w : DH * x_h, line_step = CHANNELS_INNER ? DH * x_h : DD * x_d;
     const index64 plane_step = CHANNELS_INNER ? DD * x_d : x_c;
@@ -214,9 +149,15 @@ kernel void conv_direct(
     const int channels = OC - first_channel < BLOCK ? OC - first_channel : BLOCK;
     const int is_plain = !(has_scale | has_shift | has_residual | (activation != NO_ACTIVATION));
     /* From the end of an axis to the next column, and what is added to that at the ends of columns and lines. */
-    const index64 next_column = column_step - inner * inner_step;
+    index64 next_column = column_step - inner * inner_step;
     const index64 next_line = line_step - columns * column_step, next_plane = plane_step - lines * line_step;
-    packed += packed_start + ((g * BLOCKS + first_channel / BLOCK) * rows + first_row) * inner * BLOCK;
+    const index64 w_first = w_start + g * w_g + first_channel * w_n;
+    if (PIECE) {
+        pieces += WORK_ITEM_INDEX * PIECE * rows * BLOCK;
+        packed = pieces;
+    } else {
+        packed += packed_start + ((g * BLOCKS + first_channel / BLOCK) * rows + first_row) * inner * BLOCK;
+    }
     x += x_start + g * x_g;
     const index64 y_first = y_start + g * y_g + first_channel * y_c;
     const index64 residual_first = residual_start + g * residual_g + first_channel * residual_c;
@@ -267,7 +208,16 @@ kernel void conv_direct(
     at.column = first_row % columns;
     at.line = first_row / columns % lines;
     at.place = at.column * column_step + at.line * line_step + first_row / columns / lines * plane_step;
+    const place_in_sums begin = at;
+    index64 channel = 0; /* the first one of the piece */
     do {
+        if (PIECE) {
+            inner = LAY_OUT_PIECE(channel);
+            next_column = column_step - inner * inner_step;
+            at = begin;
+            at.place += channel * x_c;
+            channel += inner;
+        }
         place_in_sums next = at;
         for (int tile = 0; tile < tiles; tile++) {
             next = at;
@@ -275,7 +225,7 @@ kernel void conv_direct(
             UNROLLED for (int t = 0; t < TILE; t++) origin[t] = source[tile * TILE + t];
             vector sum[VECTORS * TILE];
             UNROLLED for (int i = 0; i < VECTORS * TILE; i++) sum[i] = splat(0);
-            for (index64 left = TERMS; left > 0 && next.row < last_row;) {
+            for (index64 left = PIECE ? rows * inner : TERMS; left > 0 && next.row < last_row;) {
                 const index64 count = inner - next.begin < left ? inner - next.begin : left;
                 global const real *tap = next.tap;
                 index64 place = next.place;
@@ -307,7 +257,7 @@ kernel void conv_direct(
             UNROLLED for (int i = 0; i < VECTORS * TILE; i++) sums[i] += sum[i];
         }
         at = next;
-    } while (at.row < last_row);
+    } while (PIECE ? channel < IC : at.row < last_row);
 
     for (int tile = 0; tile < tiles; tile++, q += TILE) {
         const int count = last_output - q < TILE ? last_output - q : TILE;
@@ -316,15 +266,22 @@ kernel void conv_direct(
         int is_run = count == TILE;
         for (int t = 1; t < TILE; t++) is_run &= targets[t] == targets[0] + t;
         if (zero_padding && has_nonfinite(sums, VECTORS * TILE)) {
-            for (int t = 0; t < count; t++) {
-                index64 output = q + t;
-                const int iw = output % OW * SW - PW; output /= OW;
-                const int ih = output % OH * SH - PH; output /= OH;
-                const int id = output % OD * SD - PD;
-                sums_by_the_rule(
-                    sums + t * VECTORS, x + sources[t], packed, bias, first_row, last_row, CHANNELS_INNER, inner,
-                    KD, KH, KW, ID, IH, IW, DD, DH, DW, id, ih, iw, x_c, x_d, x_h, x_w);
-            }
+            for (int t = 0; t < count; t++)
+                UNROLLED for (int v = 0; v < VECTORS; v++) sums[t * VECTORS + v] = load_private(bias + v * LANES);
+            channel = 0;
+            do {
+                if (PIECE) inner = LAY_OUT_PIECE(channel);
+                for (int t = 0; t < count; t++) {
+                    index64 output = q + t;
+                    const int iw = output % OW * SW - PW; output /= OW;
+                    const int ih = output % OH * SH - PH; output /= OH;
+                    const int id = output % OD * SD - PD;
+                    add_sums_by_the_rule(
+                        sums + t * VECTORS, x + sources[t] + channel * x_c, packed, first_row, last_row, CHANNELS_INNER,
+                        inner, KD, KH, KW, ID, IH, IW, DD, DH, DW, id, ih, iw, x_c, x_d, x_h, x_w);
+                }
+                channel += inner;
+            } while (PIECE && channel < IC);
         }
 
         /* From the channels of an output in a vector to the outputs of a channel in a row. */

@@ -208,8 +208,8 @@ IN_PLACE, AS_THEY_LIE, SIDE_BY_SIDE = [], ["copy_input"], ["copy_channels_last"]
         ((1, 8, 28, 28), (64, 8, 3, 3), {"padding": 1, "dilation": 2}, AS_THEY_LIE),  # part of a vector
         ((1, 256, 65, 65), (512, 256, 3, 3), {"stride": 2}, SIDE_BY_SIDE),
         ((16, 64, 56, 56), (128, 64, 8, 8), {"stride": 8}, SIDE_BY_SIDE),
-        ((1, 256, 32, 32), (512, 256, 2, 2), {"stride": 2}, SIDE_BY_SIDE),
-        ((1, 64, 32, 32), (512, 64, 2, 2), {"stride": 2}, IN_PLACE),  # near data
+        ((2, 256, 32, 32), (512, 256, 2, 2), {"stride": 2}, SIDE_BY_SIDE),
+        ((1, 32, 60, 60), (512, 32, 2, 2), {"stride": 2}, IN_PLACE),  # near data
         ((1, 256, 64, 64), (32, 256, 2, 2), {"stride": 2}, IN_PLACE),  # few products of each value
         ((1, 64, 256, 256), (64, 64, 3, 3), {}, IN_PLACE),  # whole lines are read
     ],

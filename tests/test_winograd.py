@@ -139,7 +139,7 @@ def test_stages_are_computed_one_after_the_other(whatever_it_costs, monkeypatch,
 def test_weights_are_transformed_in_stages_where_they_are_many(
     whatever_it_costs, monkeypatch, device, record, operation, weight, passes
 ):
-    x, w, b = normal(8, (2, 40, 9, 10), weight, (300,))
+    x, w, b = normal(8, (2, 40, 17, 18), weight, (300,))
     call = getattr(clconv, operation)
     at_once = call(x, w, b, groups=2, device=device)
     monkeypatch.setattr(conv_winograd, "_NEAR_WEIGHTS", 1)

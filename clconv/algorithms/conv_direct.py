@@ -9,50 +9,44 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
-
-import numpy as np
 
 from clconv.algorithms.algorithm import no_vectors
 from clconv.algorithms.conv_copy import channels_last_shape, plan_channels_last, plan_copy
-from clconv.algorithms.conv_passes import (
-    LARGEST_COPY,
-    OPERATIONS_OF_A_COPY,
-    Pass,
-    bwd_data,
-    bwd_weights,
-    by_axis,
-    fwd,
-    split_refusal,
-    weights_walk,
+from clconv.algorithms.conv_direct_tiles import (
+    block,
+    blocks,
+    defines_of,
+    padded_channels,
+    padded_products,
+    run_of,
+    runs,
+    tiles_of_all_blocks,
 )
+from clconv.algorithms.conv_direct_weights import (
+    channels_are_inner,
+    channels_of_piece,
+    cost_of_weights,
+    pack,
+    packed_elements,
+    packed_name,
+    reading,
+)
+from clconv.algorithms.conv_passes import LARGEST_COPY, Pass, bwd_data, bwd_weights, fwd, split_refusal
 from clconv.algorithms.conv_portable import weights_of_parts
 from clconv.plan import NO_LAUNCHES, Launch, Plan, Traits, Walk, joined
 from clconv.problem import ConvProblem
 
 __all__ = [
-    "LONGEST_LINE",
     "bwd_data_refusal",
     "bwd_weights_refusal",
+    "cost",
     "fwd_refusal",
-    "has_channels_last",
     "is_copied",
-    "padded_channels",
-    "padded_products",
     "plan_bwd_data",
     "plan_bwd_weights",
     "plan_fwd",
 ]
 
-#: Outputs in a tile by the vectors of channels, in registers of 64 bytes and in narrower ones: as in the kernel file.
-_WIDE_TILES = {1: 12, 2: 8, 3: 8}
-_TILES = {1: 12, 2: 6}
-#: What the products of a vector cost in tiles of so many, for which each value of x is loaded.
-_COSTS = {1: 1.5, 2: 1.0, 3: 1.0}
-#: Taps that a work-item lays out, but whole windows: reading that many together uses whole cache lines of each channel.
-_TAPS_OF_ITEM = 96
-#: Elements among which the taps of a channel may lie to be packed by lines: as in kernels/pack_lines.h.
-LONGEST_LINE = 64
 #: How far packing may inflate weights with few output channels, unless they stay smaller than this many elements, and
 #: how many elements may be packed at all: a view of little memory may stand for many.
 _LARGEST_INFLATION = 2
@@ -66,8 +60,17 @@ _PRODUCTS_FOR_A_COPY = 128
 
 #: Sums are cut until there are this many work-items, where the parts keep this many terms.
 _WORK_ITEMS = 64
-_LONGEST_RUN = 8
 _TERMS_PER_PART = 512
+
+# Costs, in products.
+#: A product whose values are few of those in a cache line.
+_PRODUCT_OF_FAR_VALUES = 1.4
+#: Storing an output.
+_OUTPUT = 50
+#: Storing an output whose channels lie pages apart, where they take each other's place in the nearest cache, if values
+#: that lie as far apart are read in between.
+_OUTPUT_IN_PAGES = 110
+_PAGE = 4096
 
 
 def fwd_refusal(problem: ConvProblem, traits: Traits) -> str | None:
@@ -85,24 +88,12 @@ def bwd_weights_refusal(problem: ConvProblem, traits: Traits) -> str | None:
     return _refusal([bwd_weights(problem)], problem, traits)
 
 
-def padded_channels(this: Pass, problem: ConvProblem, traits: Traits) -> int:
-    """Return the output channels of a group in all lanes of all vectors."""
-    defines = _defines(this.OC, problem, traits)
-    return _blocks(this.OC, defines) * _block(defines)
-
-
-def padded_products(this: Pass, problem: ConvProblem, traits: Traits) -> int:
-    """Return how many products of a weight and a value this algorithm forms for a tap, in all lanes of all tiles."""
-    tile = _tile(this, problem, traits)
-    return padded_channels(this, problem, traits) * -(-this.outputs // tile) * tile
-
-
 def is_copied(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
     """Return whether the data are copied: for the padding that is read, because a half is no real, or for speed."""
-    return _must_be_copied(this, problem) or has_channels_last(this, problem, traits)
+    return _must_be_copied(this, problem) or _has_channels_last(this, problem, traits)
 
 
-def has_channels_last(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
+def _has_channels_last(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
     """Return whether the data are copied, once for all passes, with channels side by side.
 
     Sums over the channels of a tap, where these are more than a row has taps, then read what lies together; apart, the
@@ -122,10 +113,25 @@ def has_channels_last(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
     return _must_be_copied(this, problem) or pays
 
 
+def cost(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> float:
+    """Return what passes over the same arrays cost for a group, in products, but for a copy of the data."""
+    lays_out = channels_of_piece(passes, problem, traits) > 0
+    is_turned = _has_channels_last(passes[0], problem, traits)
+    total = 0.0
+    for this in passes:
+        skips = any(window.stride > window.kernel for window in this.windows)
+        plane = math.prod(window.output for window in this.windows) * problem.real_bytes
+        output = _OUTPUT_IN_PAGES if plane % _PAGE == 0 and not is_turned else _OUTPUT
+        product = _PRODUCT_OF_FAR_VALUES if skips else 1
+        total += padded_products(this, problem, traits) * (this.terms * product + output)
+        total += cost_of_weights(this, problem, traits, lays_out)
+    return total
+
+
 def plan_fwd(problem: ConvProblem, traits: Traits) -> Plan:
     """Plan ``y = x * w (+ b)``: operands x, w, b, those of the epilogue, y."""
     passes = [fwd(problem)]
-    return _plan(passes, problem, traits, _channels_are_inner(passes))
+    return _plan(passes, problem, traits, channels_are_inner(passes))
 
 
 def plan_bwd_data(problem: ConvProblem, traits: Traits) -> Plan:
@@ -135,7 +141,7 @@ def plan_bwd_data(problem: ConvProblem, traits: Traits) -> Plan:
     taps, and is a convolution of its own, all of which read one copy of dy, and weights that are packed together.
     """
     passes = bwd_data(problem)
-    return _plan(passes, problem, traits, _channels_are_inner(passes))
+    return _plan(passes, problem, traits, channels_are_inner(passes))
 
 
 def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
@@ -144,10 +150,10 @@ def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
     ``dw[oc, icg, k]`` is the output of a convolution of x by dy that sums over the batch, at stride D and dilation S.
     """
     this = bwd_weights(problem)
-    tiles = _tiles_of_all_blocks(this, problem, traits)
+    tiles = tiles_of_all_blocks(this, problem, traits)
     wanted = max(1, min(this.terms // _TERMS_PER_PART, _WORK_ITEMS // max(tiles, 1)))
     places = math.prod(window.kernel for window in this.windows)
-    channels_inner = _channels_are_inner([this]) and places >= wanted
+    channels_inner = channels_are_inner([this]) and places >= wanted
     parts = max(1, min(wanted, places if channels_inner else this.rows))
     plan = _plan([this], problem, traits, channels_inner, parts)
     return plan if parts == 1 else weights_of_parts(problem, plan, parts)
@@ -157,7 +163,7 @@ def _copy(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> tuple
     """Plan the copy of the frame of the data, as reals, and return its strides, none where they are read in place."""
     this = passes[0]
     lows, reaches = zip(*this.frame, strict=True)
-    if has_channels_last(this, problem, traits):
+    if _has_channels_last(this, problem, traits):
         batch, *spatial, channel = _strides(channels_last_shape(this, problem, traits, reaches))
         return plan_channels_last(this, problem, traits, lows, reaches), (batch, channel, *spatial)
     if _must_be_copied(this, problem):
@@ -168,83 +174,26 @@ def _copy(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> tuple
 def _plan(passes: Sequence[Pass], problem: ConvProblem, traits: Traits, channels_inner: bool, parts: int = 1) -> Plan:
     """Plan passes over the same arrays, the sums of which may be cut into parts, each along rows of its inner axis."""
     copy, strides = _copy(passes, problem, traits)
-    plan = joined([copy, _pack(passes, problem, traits, channels_inner)])
-    starts = itertools.accumulate((_packed_elements([this], problem, traits) for this in passes), initial=0)
-    launches = (
-        _convolve(this, problem, traits, parts, start, strides, channels_inner)
+    piece = 0 if parts > 1 else channels_of_piece(passes, problem, traits)
+    plan = joined([copy, NO_LAUNCHES if piece else pack(passes, problem, traits, channels_inner)])
+    starts = itertools.accumulate((packed_elements([this], problem, traits) for this in passes), initial=0)
+    launches = tuple(
+        _convolve(this, problem, traits, parts, start, strides, channels_inner, piece)
         for this, start in zip(passes, starts, strict=False)
     )
-    return replace(plan, launches=(*plan.launches, *launches))
+    plan = replace(plan, launches=(*plan.launches, *launches))
+    if not piece:
+        return plan
+    this = reading(passes)[0]
+    terms = piece * math.prod(window.kernel for window in this.windows)
+    items = max(launch.items for launch in launches)
+    pieces = {_pieces(this): items * terms * block(this, problem, traits) * problem.real_bytes}
+    return replace(plan, workspace={**plan.workspace, **pieces})
 
 
-def _pack(passes: Sequence[Pass], problem: ConvProblem, traits: Traits, channels_inner: bool) -> Plan:
-    """Plan the packing of the weights, all taps of one pass after those of another."""
-    this = _reading(passes)[0]
-    defines = _defines(this.OC, problem, traits)
-    is_parted = len(_reading(passes)) > 1
-    windows = problem.windows if is_parted else this.windows
-    walk = weights_walk(problem.OCG, (1, 1), (0, 1)) if is_parted else this.walks[1]
-    window = math.prod(window.kernel for window in windows)
-    taps_of_item = _TAPS_OF_ITEM // window * window or _TAPS_OF_ITEM
-    packed, places = _packed(this), f"{_packed(this)}_places"
-    size = _packed_elements(passes, problem, traits)
-    launch = Launch(
-        "conv_direct.cl",
-        "pack_weights",
-        defines,
-        problem.G * _blocks(this.OC, defines) * -(-this.IC * window // taps_of_item),
-        {"w": this.arrays[1], "packed": packed} | ({"places": places} if is_parted else {}),
-        {
-            "G": problem.G,
-            "OC": this.OC,
-            "IC": this.IC,
-            **by_axis("K", [window.kernel for window in windows]),
-            "RUN": taps_of_item,
-            "is_parted": int(is_parted),
-            "CHANNELS_INNER": int(channels_inner),
-        },
-        OPERATIONS_OF_A_COPY * size,
-        local_size=1,
-        walks={"w": walk},
-    )
-    constants = {places: _places(passes, problem).tobytes()} if is_parted else {}
-    return Plan((launch,), {packed: size * problem.real_bytes}, constants=constants)
-
-
-def _reading(passes: Sequence[Pass]) -> Sequence[Pass]:
-    """Return the passes that read taps, or one if none does."""
-    return [this for this in passes if this.IC] or passes[:1]
-
-
-def _places(passes: Sequence[Pass], problem: ConvProblem) -> np.ndarray[Any, Any]:
-    """Return where each tap is packed: behind so many of other passes, among how many, behind how many.
-
-    Taps that no pass reads, because the data end before what they would, come last.
-    """
-    kernels = tuple(window.kernel for window in problem.windows)
-    places = np.zeros((math.prod(kernels), 3), np.int32)
-    before = 0
-    for this in passes:
-        taps = _taps(this, kernels)
-        places[taps] = np.stack([np.full_like(taps, before), np.full_like(taps, taps.size), np.arange(taps.size)], -1)
-        before += taps.size
-    unread = places[:, 1] == 0
-    places[unread, 0], places[unread, 1] = before, unread.sum()
-    places[unread, 2] = np.arange(unread.sum())
-    return places
-
-
-def _taps(this: Pass, kernels: tuple[int, ...]) -> np.ndarray[Any, Any]:
-    """Return the taps of the weights that a pass reads, in its order, as numbers within the whole window."""
-    walk = this.walks[1]
-    axes = zip(walk.start[2:], walk.axes[3:], this.windows, strict=True)
-    taps = [first + step * np.arange(window.kernel) for first, (_, step), window in axes]
-    return np.ravel_multi_index(np.ix_(*taps), kernels).ravel() if this.IC else np.zeros(0, int)
-
-
-def _packed(this: Pass) -> str:
-    """Return the name of the packed weights."""
-    return f"{this.arrays[2]}_packed"
+def _pieces(this: Pass) -> str:
+    """Return the name of the memory in which each work-item lays out a piece of the weights."""
+    return f"{this.arrays[2]}_pieces"
 
 
 def _convolve(
@@ -255,9 +204,12 @@ def _convolve(
     packed_start: int,
     strides: Sequence[int] | None,
     channels_inner: bool,
+    piece: int,
 ) -> Launch:
-    """Return the launch of a pass over data, in place or in a copy with these strides, by the weights packed there."""
-    defines = _defines(this.OC, problem, traits)
+    """Return the launch of a pass over data, in place or in a copy with these strides, by the weights packed there.
+
+    Or by weights of which each work-item lays out pieces of so many channels.
+    """
     data, _, result = this.arrays
     numbers = {**this.sizes(problem.G), "packed_start": packed_start}
     walks = {"residual": this.walks[2], "y": this.walks[2]}
@@ -266,20 +218,24 @@ def _convolve(
     else:
         data = this.copy
         numbers |= _walk_of_copy(this, strides)
-    tiles = _tiles_of_all_blocks(this, problem, traits)
-    run = max(1, min(_LONGEST_RUN, parts * tiles // _WORK_ITEMS))
-    blocks, runs = _blocks(this.OC, defines), _runs(this, problem, traits, run)
+    run = run_of(this, problem, traits, parts, lays_out=piece > 0)
     bias = ("b",) if this.has_bias else ()
-    given = {"x": data, "packed": _packed(this), **{name: name for name in (*bias, *this.epilogue.arrays)}}
+    given = {"x": data, **{name: name for name in (*bias, *this.epilogue.arrays)}}
+    if piece:
+        given |= {"w": this.arrays[1], "pieces": _pieces(this)}
+        walks["w"] = this.walks[1]
+    else:
+        given["packed"] = packed_name(this)
     return Launch(
         "conv_direct.cl",
         "conv_direct",
-        defines,
-        parts * problem.G * blocks * runs,
+        defines_of(this, problem, traits),
+        parts * problem.G * blocks(this, problem, traits) * runs(this, problem, traits, run),
         {**given, "part": "dw_parts"} if parts > 1 else {**given, "y": result},
         {
             **numbers,
             "zero_padding": int(this.is_padded and this.padding_mode == "zeros"),
+            "PIECE": piece,
             "PARTS": parts,
             "RUN": run,
             "BLOCKS_FIRST": int(this.blocks_first),
@@ -291,11 +247,6 @@ def _convolve(
         local_size=1,
         walks=walks,
     )
-
-
-def _channels_are_inner(passes: Sequence[Pass]) -> bool:
-    """Return whether the innermost sum is over the channels of a tap, not over a row of taps: the longer one."""
-    return all(this.windows[2].kernel <= this.IC for this in _reading(passes))
 
 
 def _must_be_copied(this: Pass, problem: ConvProblem) -> bool:
@@ -323,7 +274,7 @@ def _refusal(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> st
     if not traits.vector_bytes:
         return no_vectors(traits)
     this = passes[0]
-    packed = _packed_elements(passes, problem, traits)
+    packed = packed_elements(passes, problem, traits)
     inflation = padded_channels(this, problem, traits) / max(this.OC, 1)
     if packed > _SMALL_WEIGHTS and inflation > _LARGEST_INFLATION:
         return f"packing makes {packed} elements of weights for {this.OC} channels, {inflation:.3g} times as many"
@@ -333,49 +284,3 @@ def _refusal(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> st
     if _must_be_copied(this, problem) and copied > LARGEST_COPY:
         return f"{copied} elements to copy with their padding are more than {LARGEST_COPY}"
     return None
-
-
-def _defines(OC: int, problem: ConvProblem, traits: Traits) -> tuple[tuple[str, int], ...]:
-    """Return what the kernels are compiled with: as many vectors as make the products of all channels cost least."""
-    lanes = traits.vector_bytes // problem.real_bytes
-    tiles = _tiles(traits)
-    vectors = min(tiles, key=lambda count: (-(-OC // (count * lanes)) * count * _COSTS[count], -count))
-    return (*problem.defines, ("VECTOR_BYTES", traits.vector_bytes), ("VECTORS", vectors))
-
-
-def _block(defines: tuple[tuple[str, int], ...]) -> int:
-    """Return the output channels of a work-item."""
-    chosen = dict(defines)
-    return chosen["VECTORS"] * chosen["VECTOR_BYTES"] // max(4, chosen["ELEMENT"] // 8)
-
-
-def _blocks(OC: int, defines: tuple[tuple[str, int], ...]) -> int:
-    return -(-OC // _block(defines))
-
-
-def _packed_elements(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> int:
-    """Return how many elements the packed weights of these passes have: of all taps, if several read some."""
-    this = _reading(passes)[0]
-    windows = this.windows if len(_reading(passes)) == 1 else problem.windows
-    taps = this.IC * math.prod(window.kernel for window in windows)
-    return problem.G * padded_channels(this, problem, traits) * taps
-
-
-def _tiles_of_all_blocks(this: Pass, problem: ConvProblem, traits: Traits) -> int:
-    """Return how many tiles there are, in all blocks of channels."""
-    return problem.G * _blocks(this.OC, _defines(this.OC, problem, traits)) * _runs(this, problem, traits, 1)
-
-
-def _runs(this: Pass, problem: ConvProblem, traits: Traits, run: int) -> int:
-    """Return the runs of so many tiles in a block of channels."""
-    return -(-this.outputs // (run * _tile(this, problem, traits)))
-
-
-def _tile(this: Pass, problem: ConvProblem, traits: Traits) -> int:
-    """Return the outputs in a tile."""
-    return _tiles(traits)[dict(_defines(this.OC, problem, traits))["VECTORS"]]
-
-
-def _tiles(traits: Traits) -> dict[int, int]:
-    """Return the outputs in a tile by the vectors of channels."""
-    return _WIDE_TILES if traits.vector_bytes == 64 else _TILES

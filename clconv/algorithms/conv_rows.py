@@ -27,16 +27,27 @@ __all__ = ["bwd_data_refusal", "fwd_refusal", "plan_bwd_data", "plan_fwd"]
 _NARROW_TILES = ((1, 4), (1, 8), (4, 3), (6, 2))
 _TILES = {16: _NARROW_TILES, 32: _NARROW_TILES, 64: ((1, 4), (1, 8), (6, 4), (8, 3), (12, 2))}
 _LARGEST_TILE = 128
+#: Tiles of a plane that pay for one more of a vector: as in the kernel file.
+_MANY_TILES = 8
 #: Work-items that keep threads busy.
 _WORK_ITEMS = 64
 _LONGEST_RUN = 16
 # Costs, in products of a direct convolution.
 #: A product, whose values are read from unaligned places of a copy.
-_PRODUCT = 1.04
+_PRODUCT = 1.12
 #: A product whose values are read where the data lie.
 _PRODUCT_IN_PLACE = 1.0
-#: A product whose values are read where the data lie, in planes of at most two tiles.
-_PRODUCT_OF_SMALL_PLANES = 1.5
+#: The same where so many channels that they are many lines come from memory, and how many bytes do.
+_FAR_PRODUCT_IN_PLACE = 1.1
+_FAR_DATA = 2**23
+#: The same in planes of at most two tiles, with weights side by side or apart.
+_PRODUCT_OF_SMALL_PLANES, _PRODUCT_OF_SMALL_PLANES_APART = 1.15, 1.5
+#: How many times as much a product costs in tiles of two vectors, for which factors are loaded more often.
+_TWO_VECTORS = 1.06
+#: How many products of a tile take as long as one of a place that is summed by itself, as so few at the end of a plane
+#: are: see the kernel file. What a tile of fewer vectors takes longer, in vectors of a single channel.
+_PLACE, _FEW_PLACES = 5, 2
+_PART_OF_TILE = 5
 #: A product whose values lie in a plane for each remainder by the strides, or whose weights lie apart.
 _STRIDED_PRODUCT = 1.15
 #: The same where such planes are whole pages: lines of different channels take each other's place in the nearest cache.
@@ -55,22 +66,6 @@ _DENSE_OUTPUT = 30
 #: Copying a value of the data which a direct convolution reads where it lies.
 _COPIED_FOR_ROWS = 32
 
-# Costs of a direct convolution in the same unit.
-#: A product whose values are few of those in a cache line.
-_DIRECT_PRODUCT_OF_FAR_VALUES = 1.4
-#: Storing an output.
-_DIRECT_OUTPUT = 50
-#: Storing an output whose channels lie pages apart, where they take each other's place in the nearest cache, if values
-#: that lie as far apart are read in between.
-_DIRECT_OUTPUT_IN_PAGES = 110
-#: Packing a weight.
-_DIRECT_WEIGHT = 40
-#: Packing a weight of so many that they come from memory.
-_DIRECT_FAR_WEIGHT = 60
-#: Packing a vector of the weights between two channels that trade places, by lines.
-_DIRECT_LINE = 240
-#: Packing a weight where channels trade places and lines would be too long.
-_DIRECT_TURNED_WEIGHT = 150
 _PAGE = 4096
 _FAR_WEIGHTS = 2**20
 
@@ -115,7 +110,7 @@ def _plan(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
     places = pixels * _lanes(problem, traits)
     rows_of_tiles = this.N * problem.G * -(-this.OC // channels)
     run = max(1, min(_LONGEST_RUN, rows_of_tiles * -(-_places(this) // places) // _WORK_ITEMS))
-    runs = -(-_places(this) // (run * places))
+    runs = -(-(_places(this) + _longest_lead(this, problem, traits, places)) // (run * places))
     extents = _extents(this)
     bias = ("b",) if this.has_bias else ()
     walks = {"w": this.walks[1], "residual": this.walks[2], "y": this.walks[2]}
@@ -160,9 +155,15 @@ def _lies_as_its_copy(this: Pass) -> bool:
 
 
 def _is_in_place(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
-    """Return whether the data is read where it lies: a tile must fit into a plane, whose end it must not pass."""
-    pixels = _tile(this, problem, traits)[1]
-    return _lies_as_its_copy(this) and problem.dtype != "float16" and pixels * _lanes(problem, traits) <= _places(this)
+    """Return whether the data is read where it lies: a vector must fit into a plane, whose end it must not pass."""
+    return _lies_as_its_copy(this) and problem.dtype != "float16" and _lanes(problem, traits) <= _places(this)
+
+
+def _longest_lead(this: Pass, problem: ConvProblem, traits: Traits, places: int) -> int:
+    """Return how many places of planes that lie evenly in memory may come before the first whole tile."""
+    lanes = _lanes(problem, traits)
+    is_even = this.terms == this.IC and _places(this) % lanes == 0 and _places(this) >= _MANY_TILES * places
+    return lanes - 1 if is_even else 0
 
 
 def _extents(this: Pass) -> list[int]:
@@ -226,8 +227,7 @@ def _refusal(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> st
     if reason:
         return reason
     own = sum(_cost(this, problem, traits) for this in passes) + _cost_of_copy(passes, problem, traits)
-    side_by_side = conv_direct.has_channels_last(passes[0], problem, traits)
-    direct = sum(_cost_of_direct(this, problem, traits, side_by_side) for this in passes)
+    direct = conv_direct.cost(passes, problem, traits)
     return None if own < direct else f"direct does with {direct:.0f} products what costs {own:.0f} here"
 
 
@@ -267,36 +267,10 @@ def _cost_of_copy(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) 
     return _COPIED_FOR_ROWS * copied / problem.G
 
 
-def _cost_of_direct(this: Pass, problem: ConvProblem, traits: Traits, side_by_side: bool) -> float:
-    """Return what a pass costs for a group as a direct convolution of data with channels side by side, or not."""
-    skips = any(window.stride > window.kernel for window in this.windows)
-    plane = math.prod(window.output for window in this.windows) * problem.real_bytes
-    output = _DIRECT_OUTPUT_IN_PAGES if plane % _PAGE == 0 and not side_by_side else _DIRECT_OUTPUT
-    product = _DIRECT_PRODUCT_OF_FAR_VALUES if skips else 1
-    cost: float = conv_direct.padded_products(this, problem, traits) * (this.terms * product + output)
-    if not (traits.prepared and this.arrays[1] == "w"):
-        cost += this.IC * _packing(this, problem, traits)
-    return cost
-
-
 def _steps_over_taps(this: Pass, problem: ConvProblem) -> bool:
     """Return whether this is a pass of a strided gradient of the data, which reads taps with others between them."""
     steps = zip(this.walks[1].axes[3:], problem.windows, strict=True)
     return any(abs(factor) > 1 and window.kernel > 1 for (_, factor), window in steps)
-
-
-def _packing(this: Pass, problem: ConvProblem, traits: Traits) -> float:
-    """Return what packing the taps of an input channel costs in a direct convolution."""
-    window = math.prod(window.kernel for window in problem.windows)
-    taps = math.prod(window.kernel for window in this.windows)
-    if math.prod(problem.weight_shape) >= _FAR_WEIGHTS:
-        return _DIRECT_FAR_WEIGHT * this.OC * taps
-    if this.walks[1].axes[1] != (1, 1) or window == 1:
-        return _DIRECT_WEIGHT * this.OC * taps
-    if window > conv_direct.LONGEST_LINE:
-        return _DIRECT_TURNED_WEIGHT * this.OC * taps
-    vectors = conv_direct.padded_channels(this, problem, traits) * -(-window // _lanes(problem, traits))
-    return _DIRECT_LINE * vectors * taps / window  # all passes have them packed together
 
 
 def _products(this: Pass, problem: ConvProblem, traits: Traits, tile: tuple[int, int]) -> float:
@@ -311,10 +285,31 @@ def _products(this: Pass, problem: ConvProblem, traits: Traits, tile: tuple[int,
         has_pages = math.prod(_phases(this)) > 1 and plane % _PAGE == 0
         cost = _STRIDED_PRODUCT_IN_PAGES if has_pages else _STRIDED_PRODUCT
     elif _lies_as_its_copy(this):
-        cost = _PRODUCT_OF_SMALL_PLANES if _places(this) <= 2 * places else _PRODUCT_IN_PLACE
+        size = math.prod(this.data_shape) * _places(this) * problem.real_bytes
+        cost = _FAR_PRODUCT_IN_PLACE if size >= _FAR_DATA and this.IC >= _MANY_LINES else _PRODUCT_IN_PLACE
+        if _places(this) <= 2 * places:
+            cost = _PRODUCT_OF_SMALL_PLANES if _sums_over_neighbours(this) else _PRODUCT_OF_SMALL_PLANES_APART
+    if pixels == 2:
+        cost *= _TWO_VECTORS
     if _reads_weights_in_pages(this, problem):
         cost *= _WEIGHTS_IN_PAGES
-    return cost * this.N * -(-this.OC // channels) * channels * -(-_places(this) // places) * places
+    return cost * this.N * -(-this.OC // channels) * channels * _summed_places(this, problem, traits, tile)
+
+
+def _summed_places(this: Pass, problem: ConvProblem, traits: Traits, tile: tuple[int, int]) -> float:
+    """Return how many places could be summed in whole tiles in the time that those of a plane take."""
+    channels, pixels = tile
+    lanes = _lanes(problem, traits)
+    tiles, rest = divmod(_places(this), pixels * lanes)
+    vectors, few = divmod(rest, lanes)
+    if few > _FEW_PLACES or not _sums_over_neighbours(this) or this.is_padded:
+        vectors, few = -(-rest // lanes), 0
+    return (tiles * pixels + (vectors and vectors + _PART_OF_TILE / channels)) * lanes + few * _PLACE
+
+
+def _sums_over_neighbours(this: Pass) -> bool:
+    """Return whether there is one tap, of which the weights of input channels lie side by side."""
+    return this.terms == this.IC and this.walks[1].axes[2] == (1, 1)
 
 
 def _reads_weights_in_pages(this: Pass, problem: ConvProblem) -> bool:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from clconv.algorithms import conv_direct
 from clconv.algorithms.algorithm import no_vectors
+from clconv.algorithms.conv_direct_tiles import padded_products
 from clconv.algorithms.conv_passes import LARGEST_COPY, OPERATIONS_OF_A_COPY, bwd_weights, by_axis, fwd
 from clconv.algorithms.conv_portable import weights_of_parts
 from clconv.plan import Launch, Plan, Traits
@@ -53,9 +54,7 @@ def bwd_weights_refusal(problem: ConvProblem, traits: Traits) -> str | None:
         return f"{copied} elements to copy are more than {LARGEST_COPY}"
     own = cost_of_products(problem, traits) + _PACKED * copied / outputs
     weights = math.prod(problem.weight_shape)
-    direct = problem.G * (
-        conv_direct.padded_products(bwd_weights(problem), problem, traits) + _PACKED_BY_DIRECT * problem.OCG
-    )
+    direct = problem.G * (padded_products(bwd_weights(problem), problem, traits) + _PACKED_BY_DIRECT * problem.OCG)
     if own > direct + _STORED_BY_DIRECT * weights / outputs and not conv_direct.bwd_weights_refusal(problem, traits):
         return "output channels fill vectors better than input channels do"
     return None

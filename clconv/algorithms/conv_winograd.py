@@ -10,6 +10,7 @@ import math
 from typing import NamedTuple
 
 from clconv.algorithms.algorithm import no_vectors
+from clconv.algorithms.conv_direct_weights import channels_of_piece, cost_of_weights
 from clconv.algorithms.conv_passes import LARGEST_COPY, Pass, bwd_data, fwd, is_product, split_refusal
 from clconv.plan import Launch, Plan, Traits
 from clconv.problem import ConvProblem
@@ -36,9 +37,9 @@ _MANY_WEIGHTS = 2**23
 #: What the transforms of data, sums and weights cost for each vector of numbers that they make or take, in
 #: multiply-adds of a vector; how much more it costs to write weights to memory and to read them again; and to do so
 #: with a block of channels whose weights no cache holds.
-_DATA, _SUMS, _WEIGHTS, _FAR_WEIGHTS, _LARGE_BLOCK = 12, 11, 8, 14, 30
-#: How many times as long plain products must take: their sums are more accurate.
-_WORTH_IT = 1.1
+_DATA, _SUMS, _WEIGHTS, _FAR_WEIGHTS, _LARGE_BLOCK = 12, 11, 30, 14, 30
+#: How many times as much a direct convolution must cost, which takes less time for it and is more accurate.
+_WORTH_IT = 1.15
 
 
 class Tiling(NamedTuple):
@@ -290,11 +291,12 @@ def _cost_refusal(this: Pass, problem: ConvProblem, traits: Traits) -> str | Non
     tiling = _tiling(this, problem, traits)
     if max(tiling.weight_elements, tiling.data_elements) > LARGEST_COPY:
         return "the transformed weights are too large"
-    taps = math.prod(window.kernel for window in this.windows)
-    direct = problem.G * this.OC * this.IC * taps * this.outputs / tiling.lanes
+    lays_out = channels_of_piece([this], problem, traits) > 0
+    products = this.OC * this.terms * this.outputs + cost_of_weights(this, problem, traits, lays_out)
+    direct = problem.G * products / tiling.lanes
     own = tiling.cost
     if direct < _WORTH_IT * own:
-        return f"{direct:.0f} products of vectors do without transforms what costs {own} with them"
+        return f"{direct:.0f} products of vectors do without transforms what costs {own} with them, {_WORTH_IT} each"
     return None
 
 

@@ -7,7 +7,17 @@ from __future__ import annotations
 
 import platform
 
-__all__ = ["DEFINE_SETS", "LEVELS", "OPTIONS", "ROWS", "VECTOR_BYTES", "WIDTHS", "define_sets_at", "defines_text"]
+__all__ = [
+    "DEFINE_SETS",
+    "DIRECT",
+    "LEVELS",
+    "OPTIONS",
+    "ROWS",
+    "VECTOR_BYTES",
+    "WIDTHS",
+    "define_sets_at",
+    "defines_text",
+]
 
 Defines = tuple[tuple[str, int], ...]
 
@@ -26,6 +36,14 @@ ROWS = {
     64: ((1, 4), (1, 8), (6, 4), (8, 3), (12, 2)),
 }
 
+#: Vectors of output channels, and outputs, in a tile of direct convolution in registers of each width: see
+#: kernels/conv_direct.cl.
+DIRECT = {
+    16: ((1, 12), (2, 6)),
+    32: ((1, 12), (2, 6)),
+    64: ((1, 12), (2, 8), (2, 10), (3, 8)),
+}
+
 #: The define sets that each kernel file may run with. A native plan picks from these only. Those with VECTOR_BYTES are
 #: compiled for, and run at, the levels with registers of that width.
 DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
@@ -36,10 +54,10 @@ DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
     "conv_depthwise.cl": _VECTORS,
     "conv_depthwise_weights.cl": _VECTORS,
     "conv_direct.cl": tuple(
-        (*element, ("VECTOR_BYTES", width), ("VECTORS", vectors))
+        (*element, ("VECTOR_BYTES", width), ("VECTORS", vectors), ("TILE", tile))
         for element in _ELEMENTS
-        for width, counts in ((16, (1, 2)), (32, (1, 2)), (64, (1, 2, 3)))
-        for vectors in counts
+        for width, tiles in DIRECT.items()
+        for vectors, tile in tiles
     ),
     "conv_rows.cl": tuple(
         (*element, ("VECTOR_BYTES", width), ("CHANNELS", channels), ("PIXELS", pixels))

@@ -23,6 +23,7 @@ def forward_in_vectors(draw):
     yield from forward(draw)
     for OC in (8, 16, 24, 32, 48, 64):
         yield Call("conv2d", (draw(2, 2, 4, 5), draw(OC, 2, 3, 2), draw(OC)), WINDOW)
+        yield Call("conv2d", (draw(1, 2, 6, 5), draw(OC, 2, 3, 2), draw(OC)), {})
     for stride in (1, 2):  # weights whose channels trade places
         arrays = draw(1, 2, 6 - 2 * stride, 6 - 2 * stride), draw(2, 48, 2, 3)
         yield Call("conv_transpose2d", arrays, {"stride": stride})
@@ -51,7 +52,8 @@ def forward_in_tiles(draw):
         for lanes in (2, 4, 8, 16):
             arrays = draw(1, 6, vectors * lanes), draw(channels, 6, 3), draw(channels)
             yield Call("conv1d", arrays, {"padding": 1})
-    yield Call("conv1d", (draw(1, 6, 64), draw(12, 6, 1)), {})
+    for channels, extent in ((12, 64), (8, 24)):
+        yield Call("conv1d", (draw(1, 6, extent), draw(channels, 6, 1)), {})
 
 
 def forward_in_lanes(draw):
@@ -67,10 +69,10 @@ def forward_in_lanes(draw):
 def by_winograd(draw):
     """As many tiles and channels as it takes to pay, at any width: tiles of 4x4, 2x2, 1x4 and 4x1 outputs."""
     for input_shape, weight_shape, tile in (
-        ((4, 32, 8, 8), (32, 32, 3, 3), 4),
-        ((32, 64, 2, 2), (64, 64, 3, 3), 2),
-        ((4, 32, 4, 16), (64, 32, 1, 3), 4),
-        ((4, 32, 16, 4), (64, 32, 3, 1), 4),
+        ((4, 32, 16, 16), (32, 32, 3, 3), 4),
+        ((64, 64, 2, 2), (64, 64, 3, 3), 2),
+        ((4, 64, 8, 32), (64, 64, 1, 3), 4),
+        ((4, 64, 32, 8), (64, 64, 3, 1), 4),
     ):
         KH, KW = weight_shape[2:]
         arrays, defines = (draw(*input_shape), draw(*weight_shape)), {"KH": KH, "KW": KW, "TILE": tile}

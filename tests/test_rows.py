@@ -1,0 +1,84 @@
+"""Convolution in rows of outputs: where tiles begin and end within planes, wherever these lie in memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import clconv
+from clconv.algorithms import ALGORITHMS, forget
+from clconv.algorithms.algorithm import no_vectors
+from tests.calls import assert_exact
+
+
+@pytest.fixture
+def only_rows(monkeypatch):
+    """Leave convolution in rows, whatever it costs, and the portable one for devices without vectors."""
+    for operation in ("conv_fwd", "conv_bwd_data"):
+        rows = next(algorithm for algorithm in ALGORITHMS[operation] if algorithm.name == "rows")
+        everywhere = rows._replace(refusal=lambda problem, traits: no_vectors(traits))
+        monkeypatch.setitem(ALGORITHMS, operation, (everywhere, ALGORITHMS[operation][-1]))
+    forget()
+    yield
+    monkeypatch.undo()
+    forget()
+
+
+def draw(shape, seed, dtype="float32"):
+    return np.random.default_rng(seed).integers(-2, 3, shape).astype(dtype)
+
+
+def moved(array, by):
+    """Return a copy of an array that begins so many elements after a multiple of 128 bytes."""
+    memory = np.empty(array.nbytes + 256 + by * array.itemsize, "uint8")
+    start = -memory.__array_interface__["data"][0] % 128 + by * array.itemsize
+    copy = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+#: Outputs of a plane: fewer than a vector's, one or two more than whole vectors, parts of tiles of every length.
+PLANES = [(1, 1), (1, 5), (4, 4), (1, 17), (7, 7), (6, 3), (5, 10), (8, 8), (14, 14), (17, 17), (1, 161), (13, 23)]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("plane", PLANES)
+def test_planes_may_end_anywhere_in_a_tile(device, record, only_rows, plane, dtype):
+    x, w, b = draw((2, 19, *plane), 1, dtype), draw((13, 19, 1, 1), 2, dtype), draw(13, 3, dtype)
+    assert_exact("conv2d", device, record, x, w, b)
+    assert_exact("conv_transpose2d", device, record, x, w.swapaxes(0, 1).copy())
+    assert_exact("conv2d", device, record, x[..., ::-1], w, b)
+    assert_exact("conv2d", device, record, x, draw((6, 19, 3, 3), 4, dtype), padding=1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("by", [0, 1, 2, 3, 5, 8, 15])
+def test_sums_are_the_same_wherever_planes_lie(device, record, only_rows, by, dtype):
+    """Tiles of large planes begin where vectors of memory do."""
+    x, w = draw((1, 5, 32, 128), 5, dtype), draw((9, 5, 1, 1), 6, dtype)
+    assert_exact("conv2d", device, record, moved(x, by), w)
+    random = np.random.default_rng(7)
+    reals = random.standard_normal(x.shape).astype(dtype)
+    weights = random.standard_normal((9, 5, 1, 1)).astype(dtype)
+    expected = clconv.conv2d(moved(reals, 0), weights, device=device)
+    np.testing.assert_array_equal(clconv.conv2d(moved(reals, by), weights, device=device), expected)
+
+
+@pytest.mark.parametrize("channels", [1, 16, 37])
+@pytest.mark.parametrize("rest", [1, 2, 3])
+def test_few_places_at_the_end_of_a_plane_are_summed_by_themselves(device, record, only_rows, rest, channels):
+    x, w, b = draw((2, channels, 48 + rest), 8), draw((17, channels, 1), 9), draw(17, 10)
+    assert_exact("conv1d", device, record, x, w, b)
+    assert_exact("conv1d", device, record, x, np.repeat(w, 2, 1)[:, ::2], b)  # weights that are no neighbours
+    epilogue = clconv.Epilogue(residual=draw((2, 17, 48 + rest), 11), activation="relu")
+    assert_exact("conv1d", device, record, x, w, b, epilogue=epilogue)
+
+
+@pytest.mark.parametrize("where", ["input", "weight"])
+def test_what_is_not_finite_stays_in_its_channels_and_places(device, only_rows, where):
+    x, w = draw((1, 20, 7, 7), 12), draw((9, 20, 1, 1), 13)
+    {"input": x, "weight": w}[where].flat[-1] = np.nan
+    y = clconv.conv2d(x, w, device=device)
+    expected = np.zeros(y.shape, bool)
+    expected[(0, slice(None), 6, 6) if where == "input" else (0, 8)] = True
+    np.testing.assert_array_equal(np.isnan(y), expected)
