@@ -29,7 +29,7 @@
 #define TILE (ROWS * COLUMNS)
 
 /* Tiles side by side that share what they read of dy, at most. */
-#define LONGEST_RUN 3
+#define LONGEST_RUN 8
 
 /* Columns that are turned into rows together: a power of two. */
 #define SQUARE 16
@@ -201,6 +201,33 @@ static inline void add_products(
     }
 }
 
+/* A column of the tiles, a vector of a row of the window of a block of channels, and what follows it. */
+typedef struct {
+    index64 block;
+    int kd, kh, v;
+} column_place;
+
+static inline column_place column_at(const index64 column, const int VECTORS, const int KH, const int KD)
+{
+    column_place at;
+    at.v = column % VECTORS;
+    at.kh = column / VECTORS % KH;
+    at.kd = column / VECTORS / KH % KD;
+    at.block = column / VECTORS / KH / KD;
+    return at;
+}
+
+static inline void to_next_column(column_place *at, const int VECTORS, const int KH, const int KD)
+{
+    if (++at->v < VECTORS) return;
+    at->v = 0;
+    if (++at->kh < KH) return;
+    at->kh = 0;
+    if (++at->kd < KD) return;
+    at->kd = 0;
+    at->block++;
+}
+
 /* One work-item computes RUN tiles side by side, over its share of the pieces of the terms. */
 kernel void conv_weights(
     WORK_ITEM
@@ -230,11 +257,10 @@ kernel void conv_weights(
     const index64 output_d = SD * x_d, output_h = SH * x_h, output_w = SW * BLOCK;
     x += g * BLOCKS * x_block;
     index64 column[LONGEST_RUN * COLUMNS];
+    column_place at_column = column_at(first_column, VECTORS, KH, KD);
     for (int c = 0; c < RUN * COLUMNS; c++) { /* beyond the last column, that one again */
-        const index64 i = first_column + c < columns ? first_column + c : columns - 1;
-        index64 k = i / VECTORS;
-        const int kh = k % KH; k /= KH;
-        column[c] = k / KD * x_block + k % KD * DD * x_d + kh * DH * x_h + i % VECTORS * spread;
+        column[c] = at_column.block * x_block + at_column.kd * DD * x_d + at_column.kh * DH * x_h + at_column.v * spread;
+        if (first_column + c + 1 < columns) to_next_column(&at_column, VECTORS, KH, KD);
     }
     index64 channel[ROWS];
     for (int r = 0; r < ROWS; r++)
@@ -315,12 +341,10 @@ kernel void conv_weights(
         }
         return;
     }
-    for (int c = 0; c < RUN * COLUMNS && first_column + c < columns; c++) {
-        index64 i = first_column + c;
-        const int v = i % VECTORS; i /= VECTORS;
-        const int kh = i % KH; i /= KH;
-        const int kd = i % KD;
-        const index64 ic = i / KD * BLOCK;
+    at_column = column_at(first_column, VECTORS, KH, KD);
+    for (int c = 0; c < RUN * COLUMNS && first_column + c < columns; c++, to_next_column(&at_column, VECTORS, KH, KD)) {
+        const int v = at_column.v, kh = at_column.kh, kd = at_column.kd;
+        const index64 ic = at_column.block * BLOCK;
         const vector *sums = total + c / COLUMNS * TILE + c % COLUMNS;
         global real *target = dw + ic * dw_c + kd * dw_d + kh * dw_h;
         if (dw_c == 1 && BLOCK == LANES && ic + LANES <= IC) {

@@ -23,9 +23,12 @@ _WIDE_TILES = {1: 12, 2: 8, 3: 8, 4: 6}
 _TILES = {3: 4}
 #: What a product costs in tiles of so many columns, for which each value of dy is loaded.
 _COSTS = {1: 1.2, 2: 1.05, 3: 1.0, 4: 1.0}
-_LONGEST_RUN = 3
-#: Work-items that keep threads equally busy: sums are cut until there are so many, into parts of so many terms.
-_WORK_ITEMS = 48
+_LONGEST_RUN = 8
+#: Tiles of a work-item if these are not many.
+_SHORT_RUN = 3
+#: Work-items that keep threads equally busy: sums are cut until there are so many, into parts of so many terms; and how
+#: many are many.
+_WORK_ITEMS, _MANY_WORK_ITEMS = 48, 192
 _TERMS_PER_PART = 1024
 #: Bytes of data and gradients that stay in the cache next to a processor.
 _NEAR_TERMS = 2**20
@@ -136,7 +139,8 @@ def _run(problem: ConvProblem, shape: _Shape) -> int:
     run, rest = divmod(math.prod(window.kernel for window in problem.windows), shape.tile_columns)
     if not rest and run <= _LONGEST_RUN:
         return max(1, min(run, columns))
-    longest = max(1, min(_LONGEST_RUN, problem.G * columns * rows // _WORK_ITEMS))
+    tiles = problem.G * columns * rows
+    longest = max(1, min(_SHORT_RUN, tiles // _WORK_ITEMS), min(_LONGEST_RUN, tiles // _MANY_WORK_ITEMS))
     return min(range(1, longest + 1), key=lambda run: (-(-columns // run) * run, -run))
 
 
