@@ -1,8 +1,8 @@
 """Memory of arrays that died, used again by the next ones.
 
-The system clears every page of new memory when it is first written, and the C library gives large blocks back to it when
-they are freed: those of more than 32 MiB always, where it is GNU's. So the memory of large results is kept, a little of
-the machine's at most, and begins at a multiple of two cache lines, which vectors are read faster from.
+The system clears every page of new memory when it is first written, and the C library gives large blocks back to it
+when they are freed: those of more than 32 MiB always, where it is GNU's. So the memory of large results is kept, a
+little of the machine's at most, and begins at a multiple of two cache lines, which vectors are read faster from.
 """
 
 from __future__ import annotations
