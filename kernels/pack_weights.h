@@ -139,7 +139,9 @@ static inline void pack_taps(
     }
 }
 
-/* The taps of `count` input channels from w_first on, by themselves, with channels inner. Returns the count. */
+/* The taps of `count` input channels from w_first on, by themselves, with channels inner. Returns the count. Single taps
+ * whose input or output channels are neighbours are most of these, and have loops of their own: there, the last channel
+ * stands for those beyond it, whose sums nobody reads. */
 APART index64 pack_piece(
     global real *packed, global const element *w, const index64 w_first, const index64 count, const int channels,
     const int KD, const int KH, const int KW, const index64 w_n, const index64 w_c, const index64 w_d, const index64 w_h,
@@ -148,12 +150,8 @@ APART index64 pack_piece(
     if (KD * KH * KW == 1 && w_n == 1 && channels == BLOCK) {
         index64 at = w_first;
         for (index64 i = 0; i < count; i++, at += w_c, packed += BLOCK)
-            UNROLLED for (int v = 0; v < VECTORS; v++) {
-#ifdef PF
-                FETCH_AHEAD(w, at + PF * w_c + v * LANES);
-#endif
+            UNROLLED for (int v = 0; v < VECTORS; v++)
                 store_global(packed + v * LANES, load_lanes(w, at + v * LANES));
-            }
         return count;
     }
     if (KD * KH * KW == 1 && w_c == 1 && count >= LANES) {
@@ -161,12 +159,9 @@ APART index64 pack_piece(
             const index64 tap = i + LANES <= count ? i : count - LANES;
             UNROLLED for (int v = 0; v < VECTORS; v++) {
                 vector square[LANES];
-                index64 at = w_first + tap + v * LANES * w_n;
+                index64 at = w_first + tap + (v * LANES < channels ? v * LANES : channels - 1) * w_n;
                 UNROLLED for (int lane = 0; lane < LANES; lane++) {
                     square[lane] = load_lanes(w, at);
-#ifdef PFS
-                    FETCH_AHEAD(w, at + PFS);
-#endif
                     if (v * LANES + lane + 1 < channels) at += w_n;
                 }
                 TRANSPOSE(square, LANES);

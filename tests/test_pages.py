@@ -1,0 +1,84 @@
+"""Convolutions read nothing beside their arrays: these lie between pages that nobody may read."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from clconv.native.executor import why_unusable
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="pages are protected by a call of Linux"),
+    pytest.mark.skipif(why_unusable() is not None, reason=f"there is no native device: {why_unusable()}"),
+]
+
+#: Prints "done" if no page was touched; else the process dies of it.
+PROGRAM = """
+import ctypes, itertools, mmap, sys
+import numpy as np
+import clconv
+from clconv import algorithms
+from clconv.algorithms import conv_direct_weights
+
+libc = ctypes.CDLL(None, use_errno=True)
+kept = []
+
+def between_pages(array, at_end):
+    pages = -(-array.nbytes // mmap.PAGESIZE)
+    memory = mmap.mmap(-1, (pages + 2) * mmap.PAGESIZE)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    for page in (0, pages + 1):
+        address = ctypes.c_void_p(start + page * mmap.PAGESIZE)
+        assert libc.mprotect(address, ctypes.c_size_t(mmap.PAGESIZE), 0) == 0
+    offset = mmap.PAGESIZE + (pages * mmap.PAGESIZE - array.nbytes if at_end else 0)
+    copy = np.frombuffer(memory, "uint8", array.nbytes, offset).view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    kept.append(memory)
+    return copy
+
+def leave(name):
+    for operation, all_of_it in EVERY.items():
+        left = [algorithm for algorithm in all_of_it if algorithm.name in (name, "portable")]
+        algorithms.ALGORITHMS[operation] = tuple(left)
+    conv_direct_weights._LAID_OUT_WEIGHT = conv_direct_weights._LAID_OUT_LINE = 0
+    algorithms.forget()
+
+EVERY = {{name: algorithms.ALGORITHMS[name] for name in ("conv_fwd", "conv_bwd_data", "conv_bwd_weights")}}
+layers = {layers}
+random = np.random.default_rng(0)
+for (input_shape, weight_shape, arguments), dtype, at_end in itertools.product(layers, {dtypes}, (False, True)):
+    rank = len(input_shape) - 2
+    output_shape = clconv.ConvProblem.from_shapes(input_shape, weight_shape, **arguments).output_shape
+    shapes = output_shape, input_shape, weight_shape
+    dy, x, w = (between_pages(random.integers(-1, 2, shape).astype(dtype), at_end) for shape in shapes)
+    for name in ("rows", "direct", "winograd", "channels"):
+        leave(name)
+        getattr(clconv, f"conv{{rank}}d")(x, w, **arguments, device="native")
+        getattr(clconv, f"conv{{rank}}d_backward")(dy, x, w, **arguments, device="native")
+print("done")
+"""
+
+PLANES = [(1, 5), (3, 3), (4, 4), (7, 7), (14, 14), (1, 129)]
+CHANNELS = [(3, 5), (16, 17), (37, 64), (64, 33), (97, 97)]
+
+
+@pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (1, 3), (3, 1), (2, 2)])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_no_convolution_reads_beside_its_arrays(kernel, dtype):
+    padding = kernel[0] // 2, kernel[1] // 2
+    layers = [((1, ic, *plane), (oc, ic, *kernel), {"padding": padding}) for plane in PLANES for ic, oc in CHANNELS]
+    layers += [((1, ic, 9, 9), (oc, ic, *kernel), {"padding": padding, "stride": 2}) for ic, oc in CHANNELS]
+    program = PROGRAM.format(layers=layers, dtypes=[dtype])
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
+    assert ended.stdout == "done\n", f"the process ended with {ended.returncode}: {ended.stderr[-1000:]}"
+
+
+def test_a_page_that_nobody_may_read_ends_a_process_that_does():
+    """Otherwise these tests would say nothing."""
+    program = PROGRAM.format(layers=[], dtypes=[]).replace(
+        'print("done")', 'ctypes.string_at(between_pages(np.ones(3), True).ctypes.data, 25); print("done")'
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode < 0, ended.stdout) == (True, "")
