@@ -37,8 +37,8 @@ def laid_out(request, monkeypatch):
     monkeypatch.setattr(conv_direct_weights, "_LAID_OUT_WEIGHT", 0)
     monkeypatch.setattr(conv_direct_weights, "_LAID_OUT_LINE", 0)
     if request.param == "short pieces":
-        monkeypatch.setattr(conv_direct_weights, "_TERMS_OF_PIECE", 20)
-        monkeypatch.setattr(conv_direct_weights, "_TERMS_OF_LONG_PIECE", 1)
+        monkeypatch.setattr(conv_direct_weights, "_VECTORS_OF_PIECE", 20)
+        monkeypatch.setattr(conv_direct_weights, "_VECTORS_OF_LONG_PIECE", 1)
     forget()
     yield
     monkeypatch.undo()

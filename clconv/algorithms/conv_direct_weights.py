@@ -31,8 +31,9 @@ __all__ = [
 _TAPS_OF_ITEM = 96
 #: Elements among which the taps of a channel may lie to be packed by lines: as in kernels/pack_weights.h.
 _LONGEST_LINE = 64
-#: Terms of the weights that a work-item lays out at once, in vectors of channels; and with so many taps or more.
-_TERMS_OF_PIECE, _TERMS_OF_LONG_PIECE = 256, 512
+#: Vectors of the weights that a work-item lays out at once, about; and of windows with so many taps, of which there
+#: would be few channels else.
+_VECTORS_OF_PIECE, _VECTORS_OF_LONG_PIECE = 256, 512
 _MANY_TAPS = 10
 
 # What packing costs, in products of a direct convolution.
@@ -128,9 +129,9 @@ def channels_of_piece(passes: Sequence[Pass], problem: ConvProblem, traits: Trai
         return 0
     if window > _LONGEST_LINE or _packing(this, problem, traits) < _laying_out(this, problem, traits):
         return 0
-    terms = _TERMS_OF_PIECE if window < _MANY_TAPS else _TERMS_OF_LONG_PIECE
-    vectors = dict(defines_of(this, problem, traits))["VECTORS"]
-    return min(this.IC, max(1, terms // (vectors * window)))
+    vectors = _VECTORS_OF_PIECE if window < _MANY_TAPS else _VECTORS_OF_LONG_PIECE
+    vectors_of_channel = window * dict(defines_of(this, problem, traits))["VECTORS"]
+    return min(this.IC, max(1, vectors // vectors_of_channel))
 
 
 def cost_of_weights(this: Pass, problem: ConvProblem, traits: Traits, lays_out: bool) -> float:
