@@ -128,6 +128,15 @@ class Record:
     def launched(self, device, launch):
         self.launches[device].add(entry_text(launch.file, launch.kernel, launch.defines))
 
+    def add(self, other):
+        """Add what ran while ``other`` was the record."""
+        for device, launches in other.launches.items():
+            self.launches[device] |= launches
+        for device, cases in other.cases.items():
+            self.cases[device] += cases
+        for device, worst in other.worst.items():
+            self.worst[device] = max(self.worst[device], worst)
+
     def write(self, path):
         content = {
             device: {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from clconv.problem import ConvProblem
 from clconv.problem.window import PADDING_MODES
 from tests.kernel_calls.call import Call
@@ -24,8 +26,8 @@ def forward_in_vectors(draw):
     for OC in (8, 16, 24, 32, 48, 64):
         yield Call("conv2d", (draw(2, 2, 4, 5), draw(OC, 2, 3, 2), draw(OC)), WINDOW)
         yield Call("conv2d", (draw(1, 2, 6, 5), draw(OC, 2, 3, 2), draw(OC)), {})
-    for stride in (1, 2):  # weights whose channels trade places
-        arrays = draw(1, 2, 6 - 2 * stride, 6 - 2 * stride), draw(2, 48, 2, 3)
+    for stride, OC in itertools.product((1, 2), (16, 32, 48)):  # weights whose channels trade places
+        arrays = draw(1, 2, 6 - 2 * stride, 6 - 2 * stride), draw(2, OC, 2, 3)
         yield Call("conv_transpose2d", arrays, {"stride": stride})
 
 
