@@ -82,3 +82,21 @@ def test_what_is_not_finite_stays_in_its_channels_and_places(device, only_rows, 
     expected = np.zeros(y.shape, bool)
     expected[(0, slice(None), 6, 6) if where == "input" else (0, 8)] = True
     np.testing.assert_array_equal(np.isnan(y), expected)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("channels", [1, 6, 8, 12])
+@pytest.mark.parametrize("places", [1461, 1471, 1535, 1663, 1791, 1919, 2047])
+def test_planes_end_anywhere_though_they_begin_evenly(device, record, only_rows, places, channels, dtype):
+    """Their distances are whole vectors, and what lies before the first whole tile takes one more at the end."""
+    x, w = draw((1, 4, 2048), 14, dtype)[..., :places], draw((channels, 4, 1), 15, dtype)
+    assert_exact("conv1d", device, record, x, w)
+    assert_exact("conv_transpose1d", device, record, x, w.swapaxes(0, 1).copy())
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_copies_have_planes_that_end_anywhere(device, record, only_rows, dtype):
+    x, w = draw((1, 16, 36, 60), 16, dtype), draw((16, 9, 1, 1), 17, dtype)
+    assert_exact("conv_transpose2d", device, record, x, w, padding=1)
+    assert_exact("conv2d", device, record, x[:, :, :32, :32], draw((3, 16, 1, 1), 18, dtype), padding=2)
+    assert_exact("conv2d", device, record, x[..., :26], draw((12, 16, 1, 1), 19, dtype))

@@ -45,9 +45,10 @@ _PRODUCT_OF_SMALL_PLANES, _PRODUCT_OF_SMALL_PLANES_APART = 1.15, 1.5
 #: How many times as much a product costs in tiles of two vectors, for which factors are loaded more often.
 _TWO_VECTORS = 1.06
 #: How many products of a tile take as long as one of a place that is summed by itself, as so few at the end of a plane
-#: are: see the kernel file. What a tile of fewer vectors takes longer, in vectors of a single channel.
+#: are: see the kernel file. What a tile of fewer vectors takes longer, in vectors of a single channel, and how many it
+#: has at most.
 _PLACE, _FEW_PLACES = 5, 2
-_PART_OF_TILE = 5
+_PART_OF_TILE, _VECTORS_OF_PART = 5, 3
 #: A product whose values lie in a plane for each remainder by the strides, or whose weights lie apart.
 _STRIDED_PRODUCT = 1.15
 #: The same where such planes are whole pages: lines of different channels take each other's place in the nearest cache.
@@ -138,7 +139,7 @@ def _plan(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
             "EW": extents[2],
             "RUN": run,
             "BLOCKS_FIRST": int(this.blocks_first),
-            "zero_padding": int(this.padding_mode == "zeros" and this.is_padded),
+            "zero_padding": int(_has_zero_padding(this)),
             "has_bias": int(this.has_bias),
             **this.epilogue.numbers(),
         },
@@ -160,10 +161,12 @@ def _is_in_place(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
 
 
 def _longest_lead(this: Pass, problem: ConvProblem, traits: Traits, places: int) -> int:
-    """Return how many places of planes that lie evenly in memory may come before the first whole tile."""
-    lanes = _lanes(problem, traits)
-    is_even = this.terms == this.IC and _places(this) % lanes == 0 and _places(this) >= _MANY_TILES * places
-    return lanes - 1 if is_even else 0
+    """Return how many places of a plane may come before the first whole tile, where planes lie evenly in memory.
+
+    Whether they do, strides say, which the kernel has: work-items that it does not need end at once.
+    """
+    has_many_tiles = this.terms == this.IC and _places(this) >= _MANY_TILES * places
+    return _lanes(problem, traits) - 1 if has_many_tiles else 0
 
 
 def _extents(this: Pass) -> list[int]:
@@ -188,6 +191,11 @@ def _places(this: Pass) -> int:
     _, height, width = _extents(this)
     outputs = [window.output for window in this.windows]
     return ((outputs[0] - 1) * height + outputs[1] - 1) * width + outputs[2]
+
+
+def _has_zero_padding(this: Pass) -> bool:
+    """Return whether taps beside the data contribute no product."""
+    return this.padding_mode == "zeros" and this.is_padded
 
 
 def _is_gapless(this: Pass) -> bool:
@@ -302,9 +310,10 @@ def _summed_places(this: Pass, problem: ConvProblem, traits: Traits, tile: tuple
     lanes = _lanes(problem, traits)
     tiles, rest = divmod(_places(this), pixels * lanes)
     vectors, few = divmod(rest, lanes)
-    if few > _FEW_PLACES or not _sums_over_neighbours(this) or this.is_padded:
+    if few > _FEW_PLACES or not _sums_over_neighbours(this) or _has_zero_padding(this):
         vectors, few = -(-rest // lanes), 0
-    return (tiles * pixels + (vectors and vectors + _PART_OF_TILE / channels)) * lanes + few * _PLACE
+    parts = -(-vectors // _VECTORS_OF_PART)
+    return (tiles * pixels + vectors + parts * _PART_OF_TILE / channels) * lanes + few * _PLACE
 
 
 def _sums_over_neighbours(this: Pass) -> bool:
