@@ -84,8 +84,16 @@ def check_written(name: str, array: Any, others: dict[str, Any]) -> None:
 
 
 def element_strides(array: Any) -> tuple[int, ...]:
-    """Return the strides of an array in elements."""
-    return tuple(stride // array.dtype.itemsize for stride in array.strides)
+    """Return the strides of an array in elements.
+
+    An axis of one position may have any: it gets that of an array without gaps, so that axes which lie without gaps
+    may be walked as one.
+    """
+    strides, dense = [], 1
+    for extent, stride in zip(reversed(array.shape), reversed(array.strides), strict=True):
+        strides.append(dense if extent == 1 else stride // array.dtype.itemsize)
+        dense *= extent
+    return tuple(reversed(strides))
 
 
 def is_dense(array: Any, rank: int) -> bool:

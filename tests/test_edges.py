@@ -59,6 +59,28 @@ def test_an_empty_batch_has_zero_weight_gradients(device):
     np.testing.assert_array_equal(gradients.bias, np.zeros(3, "float32"))
 
 
+def test_groups_may_have_no_channels(device, record):
+    x, w, g = (np.zeros(shape, "float32") for shape in ((2, 0, 5), (0, 1, 2), (2, 32, 6)))
+    assert_exact("conv_transpose1d", device, record, x, w, groups=32)
+    assert_exact("conv_transpose1d_backward", device, record, g, x, w, groups=32)
+
+
+@pytest.mark.parametrize("step", [0, -4, 10, 4000])
+@pytest.mark.parametrize("plane", [(1, 1), (9, 1), (1, 9)])
+@pytest.mark.parametrize("groups", [1, 17])
+def test_axes_of_one_position_may_have_any_stride(device, record, groups, plane, step):
+    def restrided(array):
+        strides = [step if n == 1 else own for n, own in zip(array.shape, array.strides, strict=True)]
+        return np.lib.stride_tricks.as_strided(array, array.shape, strides)
+
+    shapes = (1, 17, *plane), (17, 17 // groups, 1, 1), (17,), (1, 17, *plane)
+    x, w, b, g = (restrided(integers(*shape)) for shape in shapes)
+    assert_exact("conv2d", device, record, x, w, b, groups=groups)
+    assert_exact("conv2d_backward", device, record, g, x, w, b, groups=groups)
+    assert_exact("conv_transpose2d", device, record, x, w, b if groups == 1 else None, groups=groups)
+    assert_exact("avg_pool2d", device, record, x, 1)
+
+
 def test_pixels_between_strided_windows_have_no_gradient(device):
     x, w = np.ones((1, 1, 7), "float32"), np.ones((1, 1, 1), "float32")
     gradient = clconv.conv1d_backward(np.ones((1, 1, 3), "float32"), x, w, stride=3, device=device).input

@@ -48,7 +48,7 @@ def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
     rows, columns = _piece(problem)
     items = -(-problem.G // (traits.vector_bytes // problem.real_bytes)) * problem.OCG
     pieces = problem.N * depth.output * -(-height.output // rows) * -(-width.output // columns)
-    parts = max(1, min(pieces, _WORK_ITEMS // items))
+    parts = max(1, min(pieces, _WORK_ITEMS // max(items, 1)))
     in_parts = parts > 1 or problem.dtype == "float16"
     launch = Launch(
         "conv_depthwise_weights.cl",
