@@ -7,11 +7,11 @@ little of the machine's at most, and begins at a multiple of two cache lines, wh
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import sys
 import threading
-from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -38,32 +38,39 @@ def physical_memory() -> int:
         return 0
 
 
-def _first_used_by(users: int | None, blocks: Iterable[Block]) -> tuple[Block, int] | None:
-    """Return the first block with so many references to its memory, None being any number, and the number.
+#: A block that no array ever uses.
+_NEVER_USED: Block = np.empty(1, "uint8"), 0
 
-    An array of a block is one, and so is each of its views, which NumPy bases on the same memory.
+
+def _first_unused(blocks: Iterable[Block]) -> Block | None:
+    """Return the first block to whose memory there are as few references as to that of one which no array uses.
+
+    An array of a block is one more, and so is each of its views, which NumPy bases on the same memory. Those to both
+    are counted by the same line, so that it does not matter how many of its own the interpreter has there. Memory that
+    somebody has made read-only is no result's.
     """
-    for block in blocks:
-        count = sys.getrefcount(block[0])
-        if users is None or count == users:
-            return block, count
+    fewest = 0
+    for memory, start in itertools.chain((_NEVER_USED,), blocks):
+        count = sys.getrefcount(memory)
+        if not fewest:
+            fewest = count
+        elif count == fewest and memory.flags.writeable:
+            return memory, start
     return None
 
 
-def _references_of_unused() -> int:
-    """Return how many references to a block's memory are counted if no array uses it; 0 if that may be late."""
-    if not hasattr(sys, "getrefcount") or not getattr(sys, "_is_gil_enabled", lambda: True)():
-        return 0
-    found = _first_used_by(None, [(np.empty(1, "uint8"), 0)])
-    assert found is not None
-    return found[1]
+def _counts_references() -> bool:
+    """Return whether the interpreter counts references, and at once."""
+    return hasattr(sys, "getrefcount") and getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
-_UNUSED = _references_of_unused()
+def _new_block(size: int) -> Block:
+    memory = np.empty(size + _BLOCK_START, "uint8")
+    return memory, -memory.__array_interface__["data"][0] % _BLOCK_START
 
 
 class Kept:
-    """Blocks of memory, of which arrays use some, the oldest one first.
+    """Blocks of memory, of which arrays use some.
 
     Whoever finds the lock taken does without them: nobody waits, and a fork may leave it taken for ever.
 
@@ -78,9 +85,8 @@ class Kept:
     def __init__(self, most: int, most_blocks: int = _MOST_BLOCKS) -> None:
         self._most = most
         self._most_blocks = most_blocks
-        self._by_size: dict[int, list[Block]] = {}
-        self._sizes: deque[int] = deque()
-        self._total = 0
+        #: By the bytes of their arrays; the size that was asked for last comes last.
+        self._blocks: dict[int, list[Block]] = {}
         self._lock = threading.Lock()
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], size: int) -> np.ndarray[Any, Any]:
@@ -88,36 +94,32 @@ class Kept:
         if not self._lock.acquire(blocking=False):
             return np.empty(shape, dtype)
         try:
-            found = _first_used_by(_UNUSED, self._by_size.get(size, ()))
-            block = found[0] if found else self._new_block(size)
-            return np.ndarray(shape, dtype, *block)
+            if size > self._most:
+                return np.ndarray(shape, dtype, *_new_block(size))
+            self._blocks[size] = blocks = self._blocks.pop(size, [])
+            return np.ndarray(shape, dtype, *(_first_unused(blocks) or self._new(size)))
         except MemoryError:
-            self._forget(0)
+            self._blocks.clear()
             return np.empty(shape, dtype)
         finally:
             self._lock.release()
 
-    def _new_block(self, size: int) -> Block:
-        memory = np.empty(size + _BLOCK_START, "uint8")
-        block = memory, -memory.__array_interface__["data"][0] % _BLOCK_START
-        if size <= self._most:
-            self._forget(self._most - size)
-            self._by_size.setdefault(size, []).append(block)
-            self._sizes.append(size)
-            self._total += size
+    def sizes(self) -> list[int]:
+        """Return how many bytes the arrays of each block have, those first that will be forgotten first."""
+        return [size for size, blocks in self._blocks.items() for _ in blocks]
+
+    def _new(self, size: int) -> Block:
+        """Return a new block, and keep it in place of others, sizes first that were not asked for longest."""
+        block = _new_block(size)
+        sizes = self.sizes()
+        while sizes and (sum(sizes) > self._most - size or len(sizes) >= self._most_blocks):
+            del self._blocks[sizes.pop(0)][0]
+        self._blocks = {kept: blocks for kept, blocks in self._blocks.items() if blocks or kept == size}
+        self._blocks[size].append(block)
         return block
 
-    def _forget(self, most: int) -> None:
-        """Forget the oldest blocks until so many bytes are left and one more has room: arrays keep their own."""
-        while self._sizes and (self._total > most or len(self._sizes) >= self._most_blocks):
-            size = self._sizes.popleft()
-            self._total -= size
-            del self._by_size[size][0]
-            if not self._by_size[size]:
-                del self._by_size[size]
 
-
-_kept = Kept(min(_MOST_KEPT, physical_memory() // _SHARE_KEPT) if _UNUSED else 0)
+_kept = Kept(min(_MOST_KEPT, physical_memory() // _SHARE_KEPT) if _counts_references() else 0)
 
 
 def empty(shape: tuple[int, ...], dtype: str) -> np.ndarray[Any, Any]:

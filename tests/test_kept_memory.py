@@ -78,23 +78,36 @@ def test_small_arrays_own_their_memory(kept):
     assert kept_memory.empty((LEAST_KEPT // 4 - 1,), "float32").flags.owndata
 
 
-def test_what_was_kept_longest_goes_when_more_is_kept_than_may_be():
+def test_sizes_that_were_not_asked_for_longest_go_when_more_is_kept_than_may_be():
     store = Kept(1000)
     place = places([array_of(store, 500)])
     array_of(store, 400)
     assert places([array_of(store, 500)]) == place
     array_of(store, 300)
-    assert (sorted(store._by_size), store._total) == ([300, 400], 700)
+    assert store.sizes() == [500, 300]
     array_of(store, 1001)
-    assert (sorted(store._by_size), store._total) == ([300, 400], 700)
+    assert store.sizes() == [500, 300]
+    array_of(store, 1000)
+    assert store.sizes() == [1000]
 
 
 def test_few_blocks_are_kept_however_small_they_are():
     store = Kept(2**20, most_blocks=3)
     arrays = [array_of(store, 1 + n) for n in range(5)]
-    assert len(store._sizes) == sum(map(len, store._by_size.values())) == 3
-    assert store._total == 3 + 4 + 5
+    assert store.sizes() == [3, 4, 5]
     assert len(places(arrays)) == 5
+    array_of(store, 3)
+    same = [array_of(store, 9) for _ in range(4)]
+    assert store.sizes() == [9, 9, 9]
+    assert len(places(same)) == 4
+
+
+def test_memory_that_somebody_made_read_only_is_not_taken(kept):
+    first = kept_memory.empty(LARGE, "float32")
+    first.base.flags.writeable = False
+    del first
+    for _ in range(2):
+        kept_memory.empty(LARGE, "float32")[:] = 5
 
 
 def test_nobody_waits_for_blocks():
@@ -116,8 +129,7 @@ def test_what_is_kept_is_let_go_where_there_is_no_other_memory(kept, monkeypatch
 
     monkeypatch.setattr(np, "empty", fail_once)
     assert kept_memory.empty((LEAST_KEPT * 3,), "uint8").nbytes == LEAST_KEPT * 3
-    assert kept._total == 0
-    assert not kept._by_size
+    assert not kept.sizes()
 
 
 def test_results_do_not_change_when_later_calls_reuse_memory(device):
