@@ -140,8 +140,8 @@ static inline void pack_taps(
 }
 
 /* The taps of `count` input channels from w_first on, by themselves, with channels inner. Returns the count. Single taps
- * whose input or output channels are neighbours are most of these, and have loops of their own: there, the last channel
- * stands for those beyond it, whose sums nobody reads. */
+ * whose input or output channels are neighbours are most of these, and have loops of their own. Where input channels are,
+ * the last output channel stands for those beyond it, whose sums nobody reads. */
 APART index64 pack_piece(
     global real *packed, global const element *w, const index64 w_first, const index64 count, const int channels,
     const int KD, const int KH, const int KW, const index64 w_n, const index64 w_c, const index64 w_d, const index64 w_h,

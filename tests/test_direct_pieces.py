@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 import clconv
+from clconv import kernel_source
 from clconv.algorithms import ALGORITHMS, conv_direct_weights, forget, plan_for
 from clconv.plan import Traits
 from tests.calls import assert_exact
@@ -24,6 +27,7 @@ LAYERS = {
     "a window of more taps than a piece has terms": ((1, 9, 9, 9), (33, 9, 8, 8), {"padding": 3}),
     "groups": ((2, 60, 4, 5), (51, 20, 3, 3), {"groups": 3, "padding": 1}),
     "many runs of outputs": ((2, 20, 17, 17), (20, 20, 1, 1), {}),
+    "runs as long as they may be": ((1, 5, 64, 64), (20, 5, 1, 1), {}),
     "no channels": ((1, 0, 4, 4), (20, 0, 1, 1), {}),
 }
 
@@ -107,3 +111,13 @@ def test_a_work_item_has_memory_of_its_own_for_its_piece():
     plan = plan_for("conv_fwd", problem, Traits(64))
     launch = plan.launches[-1]
     assert plan.workspace["y_pieces"] == launch.items * launch.numbers["PIECE"] * 9 * 32 * 4
+
+
+def test_no_run_is_longer_than_what_a_work_item_keeps(laid_out):
+    longest = int(re.search(r"#define LONGEST_RUN (\d+)", (kernel_source.folder() / "conv_direct.cl").read_text())[1])
+    problem = clconv.ConvProblem.from_shapes((1, 5, 64, 64), (20, 5, 1, 1))
+    for vector_bytes in (16, 32, 64):
+        for prepared in (False, True):
+            launch = plan_for("conv_fwd", problem, Traits(vector_bytes, prepared=prepared)).launches[-1]
+            assert (launch.kernel, launch.numbers["RUN"] <= longest) == ("conv_direct", True)
+    assert plan_for("conv_fwd", problem, Traits(64)).launches[-1].numbers["RUN"] == longest

@@ -293,10 +293,10 @@ def _cost_refusal(this: Pass, problem: ConvProblem, traits: Traits) -> str | Non
         return "the transformed weights are too large"
     lays_out = channels_of_piece([this], problem, traits) > 0
     products = this.OC * this.terms * this.outputs + cost_of_weights(this, problem, traits, lays_out)
-    direct = problem.G * products / tiling.lanes
-    own = tiling.cost
+    direct, own = problem.G * products / tiling.lanes, tiling.cost
     if direct < _WORTH_IT * own:
-        return f"{direct:.0f} products of vectors do without transforms what costs {own} with them, {_WORTH_IT} each"
+        costs = f"{direct:.0f} products of vectors do without transforms what costs {own} with them"
+        return f"{costs}, which pays from {_WORTH_IT * own:.0f} on"
     return None
 
 
