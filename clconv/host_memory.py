@@ -17,10 +17,14 @@ __all__ = ["aligned", "converted", "empty", "overlaps_itself", "share_memory", "
 _OVERLAP_EFFORT = 10_000
 
 
-def empty(shape: tuple[int, ...], dtype: str) -> np.ndarray[Any, Any]:
+def empty(
+    shape: tuple[int, ...],
+    dtype: str,
+    allocate: Callable[[tuple[int, ...], str], np.ndarray[Any, Any]] = kept_memory.empty,
+) -> np.ndarray[Any, Any]:
     """Return a new NumPy array, or raise DeviceMemoryError with its size."""
     try:
-        return kept_memory.empty(shape, dtype)
+        return allocate(shape, dtype)
     except (MemoryError, ValueError) as error:
         size = math.prod(shape) * np.dtype(dtype).itemsize
         raise DeviceMemoryError(

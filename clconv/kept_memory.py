@@ -12,19 +12,19 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
-__all__ = ["LEAST_KEPT", "Kept", "empty", "physical_memory"]
+__all__ = ["BLOCK_START", "LEAST_KEPT", "Kept", "empty", "most_kept", "physical_memory"]
 
 #: Bytes from which on an array's memory is kept: smaller ones come from memory that the process has already.
 LEAST_KEPT = 2**17
 #: How much is kept at most, as a share of the machine's memory and at all, and in how many blocks.
 _SHARE_KEPT, _MOST_KEPT, _MOST_BLOCKS = 64, 2**28, 64
-#: Two cache lines, which processors fetch together.
-_BLOCK_START = 128
+#: Blocks begin at multiples of two cache lines, which processors fetch together.
+BLOCK_START = 128
 
 #: Memory, and where in it an array begins.
 Block = tuple[np.ndarray[Any, Any], int]
@@ -65,8 +65,14 @@ def _counts_references() -> bool:
 
 
 def _new_block(size: int) -> Block:
-    memory = np.empty(size + _BLOCK_START, "uint8")
-    return memory, -memory.__array_interface__["data"][0] % _BLOCK_START
+    """Return memory of the process for an array of so many bytes."""
+    memory = np.empty(size + BLOCK_START, "uint8")
+    return memory, -memory.__array_interface__["data"][0] % BLOCK_START
+
+
+def most_kept() -> int:
+    """Return how many bytes are kept at most of a kind of memory."""
+    return min(_MOST_KEPT, physical_memory() // _SHARE_KEPT) if _counts_references() else 0
 
 
 class Kept:
@@ -80,9 +86,14 @@ class Kept:
         How many bytes are kept at most, in use or not.
     most_blocks : int
         In how many blocks.
+    new_block : function
+        Returns memory for an array of so many bytes, or raises MemoryError.
     """
 
-    def __init__(self, most: int, most_blocks: int = _MOST_BLOCKS) -> None:
+    def __init__(
+        self, most: int, most_blocks: int = _MOST_BLOCKS, new_block: Callable[[int], Block] = _new_block
+    ) -> None:
+        self._new_block = new_block
         self._most = most
         self._most_blocks = most_blocks
         #: By the bytes of their arrays; the size that was asked for last comes last.
@@ -95,7 +106,7 @@ class Kept:
             return np.empty(shape, dtype)
         try:
             if size > self._most:
-                return np.ndarray(shape, dtype, *_new_block(size))
+                return np.ndarray(shape, dtype, *self._new_block(size))
             self._blocks[size] = blocks = self._blocks.pop(size, [])
             return np.ndarray(shape, dtype, *(_first_unused(blocks) or self._new(size)))
         except MemoryError:
@@ -110,7 +121,7 @@ class Kept:
 
     def _new(self, size: int) -> Block:
         """Return a new block, and keep it in place of others, sizes first that were not asked for longest."""
-        block = _new_block(size)
+        block = self._new_block(size)
         sizes = self.sizes()
         while sizes and (sum(sizes) > self._most - size or len(sizes) >= self._most_blocks):
             del self._blocks[sizes.pop(0)][0]
@@ -119,7 +130,7 @@ class Kept:
         return block
 
 
-_kept = Kept(min(_MOST_KEPT, physical_memory() // _SHARE_KEPT) if _counts_references() else 0)
+_kept = Kept(most_kept())
 
 
 def empty(shape: tuple[int, ...], dtype: str) -> np.ndarray[Any, Any]:

@@ -21,6 +21,7 @@ from clconv.opencl.binding import BoundLaunch, bindings_of, names_of
 from clconv.opencl.memory import HostBuffers, copy_of_span, one_span_or_contiguous, runs_in_host_memory
 from clconv.opencl.programs import Programs
 from clconv.opencl.runtimes import POCL, check_process
+from clconv.opencl.shared_memory import shared_memory_of
 from clconv.plan import Plan, Traits
 
 __all__ = ["OpenCLExecutor", "has_double"]
@@ -49,6 +50,7 @@ class OpenCLExecutor(Executor):
         self._own_queue = queue
         self._of_thread = threading.local()
         self._bindings = bindings_of(programs)
+        self._shared = shared_memory_of(programs.context, programs.device)
         # A plan keeps its constants, so that the same bytes come again and again.
         self._constant = functools.lru_cache(maxsize=256)(self._uploaded)
 
@@ -81,7 +83,7 @@ class OpenCLExecutor(Executor):
     def empty(self, shape: tuple[int, ...], dtype: str, like: Any) -> Any:
         """Return a new array: on the queue and from the allocator of a pyopencl array, else NumPy's."""
         if not is_device_array(like):
-            return empty(shape, dtype)
+            return empty(shape, dtype, self._shared.empty) if self.in_host_memory else empty(shape, dtype)
         with _memory_errors(lambda: math.prod(shape) * np.dtype(dtype).itemsize, self.name):
             return cl.array.empty(like.queue, shape, dtype, allocator=like.allocator)
 
@@ -115,7 +117,7 @@ class OpenCLExecutor(Executor):
     def _run_on_host_arrays(self, plan: Plan, layouts: Layouts, given: Mapping[str, Any]) -> None:
         queue = self._queue()
         names = names_of(plan)
-        buffers = HostBuffers(self._programs.context, self.in_host_memory)
+        buffers = HostBuffers(self._programs.context, self._shared if self.in_host_memory else None)
         memory, moved = {}, {}
         # Results first: OpenCL leaves open what overlapping buffers in host memory do, so an input that shares its span
         # with a result, as interleaved views do, gets a copy.

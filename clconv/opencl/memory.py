@@ -10,6 +10,7 @@ import pyopencl as cl
 import pyopencl.array
 
 from clconv.host_memory import aligned, span
+from clconv.opencl.shared_memory import SharedMemory
 
 __all__ = ["HostBuffers", "copy_of_span", "one_span_or_contiguous", "runs_in_host_memory"]
 
@@ -50,11 +51,12 @@ def copy_of_span(queue: Any, array: Any) -> Any:
 
 
 class HostBuffers:
-    """The buffers of one call's NumPy arrays."""
+    """The buffers of one call's NumPy arrays, or pointers into memory that the device shares."""
 
-    def __init__(self, context: Any, in_place: bool) -> None:
+    def __init__(self, context: Any, shared: SharedMemory | None) -> None:
         self._context = context
-        self._in_place = in_place
+        self._shared = shared
+        self._in_place = shared is not None
         self._results: list[tuple[Any, Any]] = []
         self._spans: dict[tuple[int, int], Any] = {}
 
@@ -63,7 +65,7 @@ class HostBuffers:
 
         Returns
         -------
-        buffer : pyopencl.Buffer or None
+        buffer : pyopencl.Buffer, pyopencl.SVM or None
             None, a null pointer that no kernel follows, for an empty array or none.
         moved : int
             How many elements before the array's first one the buffer begins.
@@ -71,7 +73,11 @@ class HostBuffers:
         if array is None or not array.size:
             return None, 0
         first, last = span(array)
-        buffer = self._result(first, last) if is_written else self._input(first, last)
+        buffer: Any
+        if self._shared is not None and self._shared.holds(array):
+            buffer = cl.SVM(_bytes_at(first, last))
+        else:
+            buffer = self._result(first, last) if is_written else self._input(first, last)
         return buffer, (array.__array_interface__["data"][0] - first) // array.itemsize
 
     def read_back(self, queue: Any, event: Any) -> None:

@@ -1,0 +1,91 @@
+"""Host memory that a processor's device shares: OpenCL's fine-grained shared virtual memory (SVM).
+
+What kernels wrote to a buffer in host memory must be mapped before the host may look at it: two more commands, each of
+which PoCL hands from one sleeping thread to another. Kernels that are given pointers to shared memory have written it
+when they end. Some devices share all memory of the process, others what OpenCL allocates: there, results are put.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import numpy as np
+import pyopencl as cl
+
+from clconv import kept_memory
+from clconv.kept_memory import BLOCK_START, LEAST_KEPT, Block, Kept, most_kept
+
+__all__ = ["SharedMemory", "shared_memory_of"]
+
+
+@functools.lru_cache(maxsize=64)
+def shared_memory_of(context: Any, device: Any) -> SharedMemory:
+    """Return what a device of a context, which works in host memory, shares of it."""
+    return SharedMemory(context, device)
+
+
+class SharedMemory:
+    """The memory that a device which works in host memory shares with the host: all, what is allocated so, or none.
+
+    Parameters
+    ----------
+    context : pyopencl.Context
+        For which memory is allocated.
+    device : pyopencl.Device
+        Of this context.
+    """
+
+    def __init__(self, context: Any, device: Any) -> None:
+        shared = _capabilities(device)
+        self._is_all = bool(shared & cl.device_svm_capabilities.FINE_GRAIN_SYSTEM)
+        self._context = context if shared & cl.device_svm_capabilities.FINE_GRAIN_BUFFER else None
+        self._kept = Kept(most_kept(), new_block=self._new_block)
+
+    def empty(self, shape: tuple[int, ...], dtype: str) -> np.ndarray[Any, Any]:
+        """Return a new NumPy array, in shared memory if there is any left, or raise MemoryError."""
+        kind = np.dtype(dtype)
+        size = math.prod(shape) * kind.itemsize
+        if self._is_all or self._context is None or not size:
+            return kept_memory.empty(shape, dtype)
+        if size >= LEAST_KEPT:
+            return self._kept.empty(shape, kind, size)
+        try:
+            return np.ndarray(shape, kind, *self._new_block(size))
+        except MemoryError:
+            return kept_memory.empty(shape, dtype)
+
+    def holds(self, array: np.ndarray[Any, Any]) -> bool:
+        """Return whether kernels may be given pointers into this array."""
+        if self._is_all:
+            return True
+        base: Any = array.base
+        while isinstance(base, np.ndarray):
+            base = base.base
+        return isinstance(base, _Allocation) and base.context == self._context
+
+    def _new_block(self, size: int) -> Block:
+        try:
+            return np.asarray(_Allocation(self._context, size)), 0
+        except cl.Error as error:
+            raise MemoryError(f"OpenCL has no {size} bytes of shared memory") from error
+
+
+class _Allocation:
+    """Bytes of shared memory, as NumPy sees them."""
+
+    def __init__(self, context: Any, size: int) -> None:
+        self.context = context
+        flags = cl.svm_mem_flags.READ_WRITE | cl.svm_mem_flags.SVM_FINE_GRAIN_BUFFER
+        self._memory = cl.SVMAllocation(context, size, BLOCK_START, flags)
+        address = self._memory.svm_ptr
+        self.__array_interface__ = {"shape": (size,), "typestr": "|u1", "data": (address, False), "version": 3}
+
+
+def _capabilities(device: Any) -> int:
+    """Return what of OpenCL's shared memory a device has: versions before 2.0 do not know the question."""
+    try:
+        return int(device.svm_capabilities)
+    except cl.Error:
+        return 0
