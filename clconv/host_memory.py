@@ -56,6 +56,8 @@ def converted(
 def span(array: np.ndarray[Any, Any]) -> tuple[int, int]:
     """Return the addresses of the first byte that a non-empty view touches and of the first one after it."""
     first = last = array.__array_interface__["data"][0]
+    if array.flags.c_contiguous:
+        return first, first + array.nbytes
     for extent, stride in zip(array.shape, array.strides, strict=True):
         if stride < 0:
             first += (extent - 1) * stride

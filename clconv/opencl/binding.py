@@ -31,9 +31,9 @@ class BoundLaunch(NamedTuple):
 
 
 class Names(NamedTuple):
-    """The operands, workspace and constants that the launches of a plan use, and those that they write."""
+    """The operands, workspace and constants that launches use, those that they write first, and these by themselves."""
 
-    used: frozenset[str]
+    used: tuple[str, ...]
     written: frozenset[str]
 
 
@@ -41,8 +41,9 @@ class Names(NamedTuple):
 def names_of(plan: Plan) -> Names:
     """Return the names of what a plan uses and writes."""
     launches = [launch for launch in plan.launches if launch.items]
-    used = frozenset(name for launch in launches for name in launch.arrays.values())
-    return Names(used, frozenset(name for launch in launches for name in written_by(launch)))
+    used = {name: None for launch in launches for name in launch.arrays.values()}
+    written = frozenset(name for launch in launches for name in written_by(launch))
+    return Names(tuple(sorted(used, key=lambda name: name not in written)), written)
 
 
 @functools.lru_cache(maxsize=64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -87,20 +88,20 @@ class FoundDevice:
 
 
 _lock = threading.Lock()
-_found: list[FoundDevice] | None = None
+_found: tuple[FoundDevice, ...] | None = None
 
 
-def found() -> list[FoundDevice]:
+def found() -> tuple[FoundDevice, ...]:
     """Return every device of every platform, in OpenCL's order; none of them is tried yet."""
     global _found
     check_process()  # before the lock, which another thread may have held when this process was forked
     with _lock:
         if _found is None:
-            _found = [
+            _found = tuple(
                 FoundDevice(f"opencl:{p}:{d}", platform, device)
                 for p, platform in enumerate(platforms())
                 for d, device in enumerate(_devices_of(platform))
-            ]
+            )
     if not _found:
         raise Unsupported("OpenCL finds no device (is a driver installed?)")
     return _found
@@ -113,14 +114,18 @@ def hidden_runtime() -> str | None:
 
 def ranked() -> list[FoundDevice]:
     """Return all devices, the best first."""
-    return sorted(found(), key=lambda entry: entry.rank)
+    return _best_first(found())
+
+
+def _best_first(entries: Iterable[FoundDevice]) -> list[FoundDevice]:
+    return sorted(entries, key=lambda entry: entry.rank)
 
 
 def choose(device: Any) -> OpenCLExecutor:
     """Return the executor of the device that a name, or an object of pyopencl, stands for."""
     check_process()
     if isinstance(device, str):
-        return _usable(_named(device), device).executor
+        return _usable(_named(device, found()), device).executor
     if isinstance(device, cl.Device):
         return _usable([entry for entry in found() if entry.device == device], device).executor
     if isinstance(device, cl.CommandQueue):
@@ -157,10 +162,11 @@ def _is_there(device: Any, owner: Any, context: Any) -> bool:
     return bool(choose(device).device == owner)
 
 
-def _named(name: str) -> list[FoundDevice]:
-    """Return the devices that a name stands for, the best first."""
+@functools.lru_cache(maxsize=64)
+def _named(name: str, entries: tuple[FoundDevice, ...]) -> list[FoundDevice]:
+    """Return those of the devices that a name stands for, the best first: asked for by every call."""
     platform, _, device = name.removeprefix("opencl").removeprefix(":").partition(":")
-    return [entry for entry in ranked() if entry.matches(platform, device)]
+    return [entry for entry in _best_first(entries) if entry.matches(platform, device)]
 
 
 def _usable(candidates: list[FoundDevice], asked: Any) -> FoundDevice:

@@ -121,7 +121,9 @@ class OpenCLExecutor(Executor):
         memory, moved = {}, {}
         # Results first: OpenCL leaves open what overlapping buffers in host memory do, so an input that shares its span
         # with a result, as interleaved views do, gets a copy.
-        for name in sorted(names.used & given.keys(), key=lambda name: name not in names.written):
+        for name in names.used:
+            if name not in given:  # workspace, or a constant
+                continue
             array = given[name]
             if is_device_array(array):
                 memory[name], moved[name] = _memory_of(array), _offset(array)
@@ -164,7 +166,7 @@ class OpenCLExecutor(Executor):
         A processor's new memory is slow, because the system clears it. Others are given new memory, in which oclgrind
         sees what is read before it is written.
         """
-        if not self.in_host_memory:
+        if not sizes or not self.in_host_memory:
             return self._new_workspace(sizes)
         kept = vars(self._of_thread).setdefault("workspace", {})
         if sum(buffer.size for name, buffer in kept.items() if name not in sizes) + sum(sizes.values()) > _MOST_KEPT:

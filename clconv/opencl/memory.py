@@ -72,13 +72,17 @@ class HostBuffers:
         """
         if array is None or not array.size:
             return None, 0
+        is_shared = self._shared is not None and self._shared.holds(array)
+        if is_shared and array.flags.c_contiguous and array.flags.writeable:  # pyopencl takes no other
+            return cl.SVM(array), 0
         first, last = span(array)
         buffer: Any
-        if self._shared is not None and self._shared.holds(array):
+        if is_shared:
             buffer = cl.SVM(_bytes_at(first, last))
         else:
             buffer = self._result(first, last) if is_written else self._input(first, last)
-        return buffer, (array.__array_interface__["data"][0] - first) // array.itemsize
+        start = 0 if array.flags.c_contiguous else array.__array_interface__["data"][0] - first
+        return buffer, start // array.itemsize
 
     def read_back(self, queue: Any, event: Any) -> None:
         """Wait for the results and make them visible in their arrays."""
