@@ -38,9 +38,8 @@ class SharedMemory:
     """
 
     def __init__(self, context: Any, device: Any) -> None:
-        shared = _capabilities(device)
-        self._is_all = bool(shared & cl.device_svm_capabilities.FINE_GRAIN_SYSTEM)
-        self._context = context if shared & cl.device_svm_capabilities.FINE_GRAIN_BUFFER else None
+        self._is_all, is_some = _shared_by(device)
+        self._context = context if is_some else None
         self._kept = Kept(most_kept(), new_block=self._new_block)
 
     def empty(self, shape: tuple[int, ...], dtype: str) -> np.ndarray[Any, Any]:
@@ -83,9 +82,13 @@ class _Allocation:
         self.__array_interface__ = {"shape": (size,), "typestr": "|u1", "data": (address, False), "version": 3}
 
 
-def _capabilities(device: Any) -> int:
-    """Return what of OpenCL's shared memory a device has: versions before 2.0 do not know the question."""
+def _shared_by(device: Any) -> tuple[bool, bool]:
+    """Return whether a device shares all memory, and what is allocated so.
+
+    Devices of versions before 2.0 do not know the question, nor does pyopencl if it was built for such.
+    """
     try:
-        return int(device.svm_capabilities)
-    except cl.Error:
-        return 0
+        shared, kinds = device.svm_capabilities, cl.device_svm_capabilities
+        return bool(shared & kinds.FINE_GRAIN_SYSTEM), bool(shared & kinds.FINE_GRAIN_BUFFER)
+    except (cl.Error, AttributeError):
+        return False, False
