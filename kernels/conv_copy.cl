@@ -7,14 +7,26 @@
 #include "convolution.h"
 #include "vector.h"
 
-/* row[e] = x[first + e*step] for the e from begin up to end. */
+#define HALF (LANES / 2)
+
+/* row[e] = x[first + e*step] for the e from begin up to end. What is left of neighbours, or few ones, is copied in vectors, or
+ * halves of them, that end where the others do. */
 static inline void copy_row(
     global real *row, global const element *x, const index64 first, const index64 step, const int begin, const int end)
 {
     int e = begin;
-    if (step == 1) {
-        for (; e + LANES <= end; e += LANES) store_global(row + e, load_lanes(x, first + e));
-        for (; e < end; e++) row[e] = load(x, first + e);
+    if (step == 1 && end - begin >= LANES) {
+        for (; e < end; e += LANES) {
+            const int place = e + LANES <= end ? e : end - LANES;
+            store_global(row + place, load_lanes(x, first + place));
+        }
+    } else if (step == 1 && end - begin >= HALF) {
+        for (; e < end; e += HALF) {
+            const int place = e + HALF <= end ? e : end - HALF;
+            real few[HALF];
+            UNROLLED for (int i = 0; i < HALF; i++) few[i] = load(x, first + place + i);
+            UNROLLED for (int i = 0; i < HALF; i++) row[place + i] = few[i];
+        }
     } else if (step == 2) {
         for (; e + LANES < end; e += LANES) {
             const vector one = load_lanes(x, first + 2 * e), other = load_lanes(x, first + 2 * e + LANES);
@@ -22,6 +34,15 @@ static inline void copy_row(
         }
     }
     for (; e < end; e++) row[e] = load(x, first + e * step);
+}
+
+/* Clears a row of at least LANES places, in vectors, but for those that lie within begin and end. */
+static inline void clear_row(global real *row, const int width, const int begin, const int end)
+{
+    for (int e = 0; e < width; e += LANES) {
+        const int place = e + LANES <= width ? e : width - LANES;
+        if (place < begin || place + LANES > end) store_global(row + place, splat(0));
+    }
 }
 
 /* The same of LANES neighbouring channels, whose rows are `pitch` apart. */
@@ -86,6 +107,7 @@ kernel void copy_input(
     if (end < begin) end = begin;
     const index64 column = (rw - PW) * x_w, step = SW * x_w;
     const int is_turned = x_c == 1 && step != 1 && channels == LANES;
+    const int is_cleared = padding_mode == PADDING_ZEROS && EW >= LANES && !is_turned;
     if (is_turned)
         for (int eh = first_eh; eh < last_eh; eh++) {
             const int ih = source_of(eh * SH + rh - PH, IH, padding_mode);
@@ -98,7 +120,9 @@ kernel void copy_input(
             const int ih = source_of(eh * SH + rh - PH, IH, padding_mode);
             const index64 first = source + channel * x_c + ih * x_h;
             const int is_empty = id < 0 || ih < 0;
+            if (is_cleared) clear_row(row, EW, is_empty ? EW : begin, is_empty ? EW : end);
             if (!is_turned && !is_empty) copy_row(row, x, first + column, step, begin, end);
+            if (is_cleared) continue;
             for (int e = 0; e < EW; e++) {
                 if (!is_empty && e == begin) e = end;
                 if (e == EW) break;

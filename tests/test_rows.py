@@ -100,3 +100,16 @@ def test_copies_have_planes_that_end_anywhere(device, record, only_rows, dtype):
     assert_exact("conv_transpose2d", device, record, x, w, padding=1)
     assert_exact("conv2d", device, record, x[:, :, :32, :32], draw((3, 16, 1, 1), 18, dtype), padding=2)
     assert_exact("conv2d", device, record, x[..., :26], draw((12, 16, 1, 1), 19, dtype))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("width", [5, 14, 18, 40])
+def test_rows_of_every_length_are_copied_with_their_padding(device, record, only_rows, width, dtype):
+    """Shorter than a vector or than its half, and longer; with channels apart and side by side."""
+    x, w = draw((2, 16, 6, width), 20, dtype), draw((3, 16, 3, 3), 21, dtype)
+    beside = np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
+    for mode in ("zeros", "reflect"):
+        for padding in ((1, 1), (2, 3)):
+            assert_exact("conv2d", device, record, x, w, padding=padding, padding_mode=mode)
+            assert_exact("conv2d", device, record, beside, w, padding=padding, padding_mode=mode)
+    assert_exact("conv_transpose2d", device, record, beside, draw((16, 2, 5, 4), 22, dtype))
