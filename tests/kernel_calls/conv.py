@@ -9,6 +9,7 @@ from clconv.problem.window import PADDING_MODES
 from tests.kernel_calls.call import Call
 from tests.kernel_calls.epilogue import whole
 
+ONLY_WEIGHTS = {"output_mask": (False, True, False)}
 WINDOW = {"stride": (2, 1), "padding": ((1, 2), (2, 0)), "dilation": (1, 2)}
 
 
@@ -117,27 +118,25 @@ def backward_in_lanes(draw):
 def backward_in_channels(draw):
     """Windows whose rows are tiles of one column to four."""
     for padding_mode in PADDING_MODES:
-        arrays = draw(2, 8, 3, 5), draw(2, 16, 4, 5), draw(8, 16, 3, 2), draw(8)
-        yield Call("conv2d_backward", arrays, {**WINDOW, "padding_mode": padding_mode})
+        arrays = draw(2, 8, 3, 5), draw(2, 16, 4, 5), draw(8, 16, 3, 2)
+        yield Call("conv2d_backward", arrays, {**WINDOW, "padding_mode": padding_mode, **ONLY_WEIGHTS})
     for OC, IC in ((12, 8), (12, 16), (8, 32), (6, 64)):
-        arrays = draw(1, OC, 5), draw(1, IC, 5), draw(OC, IC, 3), draw(OC)
-        yield Call("conv1d_backward", arrays, {"padding": 1})
-        arrays = draw(1, OC, 5), draw(1, IC, 5), draw(OC, IC, 1), draw(OC)
-        yield Call("conv1d_backward", arrays, {})
+        arrays = draw(1, OC, 5), draw(1, IC, 5), draw(OC, IC, 3)
+        yield Call("conv1d_backward", arrays, {"padding": 1, **ONLY_WEIGHTS})
+        arrays = draw(1, OC, 5), draw(1, IC, 5), draw(OC, IC, 1)
+        yield Call("conv1d_backward", arrays, ONLY_WEIGHTS)
 
 
 def backward_in_parts(draw):
     """Terms for two parts, and sums that fill a vector and part of one."""
-    only_weights = {"output_mask": (False, True, False)}
     arrays = draw(1, 16, 2100), draw(1, 3, 2100), draw(16, 3, 1)
-    yield Call("conv1d_backward", arrays, only_weights)
+    yield Call("conv1d_backward", arrays, ONLY_WEIGHTS)
 
 
 def weights_by_winograd(draw):
     """As many tiles and channels as it takes to pay, at any width."""
     arrays = draw(4, 24, 8, 8), draw(4, 32, 8, 8), draw(24, 32, 3, 3)
-    only_weights = {"output_mask": (False, True, False)}
-    yield Call("conv2d_backward", arrays, {"padding": 1, **only_weights}, accuracy="default")
+    yield Call("conv2d_backward", arrays, {"padding": 1, **ONLY_WEIGHTS}, accuracy="default")
 
 
 def forward_of_many_channels(draw):
