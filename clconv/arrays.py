@@ -86,12 +86,18 @@ def check_written(name: str, array: Any, others: dict[str, Any]) -> None:
 def element_strides(array: Any) -> tuple[int, ...]:
     """Return the strides of an array in elements.
 
-    An axis of one position may have any: it gets that of an array without gaps, so that axes which lie without gaps
-    may be walked as one.
+    An axis of one position may have any, as may all of an empty array: they get those of an array without gaps, so that
+    axes which lie without gaps may be walked as one.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> element_strides(numpy.ones((8, 3), "float32")[None, ::2, :, None])
+    (12, 6, 1, 1)
     """
     strides, dense = [], 1
     for extent, stride in zip(reversed(array.shape), reversed(array.strides), strict=True):
-        strides.append(dense if extent == 1 else stride // array.dtype.itemsize)
+        strides.append(dense if extent == 1 or not array.size else stride // array.dtype.itemsize)
         dense *= extent
     return tuple(reversed(strides))
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["BLOCK_START", "LEAST_KEPT", "Kept", "empty", "most_kept", "physical_memory"]
+__all__ = ["BLOCK_START", "LEAST_KEPT", "Block", "Kept", "Source", "empty", "physical_memory"]
 
 #: Bytes from which on an array's memory is kept: smaller ones come from memory that the process has already.
 LEAST_KEPT = 2**17
@@ -28,6 +28,9 @@ BLOCK_START = 128
 
 #: Memory, and where in it an array begins.
 Block = tuple[np.ndarray[Any, Any], int]
+
+#: Returns memory of some kind for an array of so many bytes, or raises MemoryError.
+Source = Callable[[int], Block]
 
 
 def physical_memory() -> int:
@@ -64,15 +67,9 @@ def _counts_references() -> bool:
     return hasattr(sys, "getrefcount") and getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
-def _new_block(size: int) -> Block:
-    """Return memory of the process for an array of so many bytes."""
+def _of_process(size: int) -> Block:
     memory = np.empty(size + BLOCK_START, "uint8")
     return memory, -memory.__array_interface__["data"][0] % BLOCK_START
-
-
-def most_kept() -> int:
-    """Return how many bytes are kept at most of a kind of memory."""
-    return min(_MOST_KEPT, physical_memory() // _SHARE_KEPT) if _counts_references() else 0
 
 
 class Kept:
@@ -86,55 +83,61 @@ class Kept:
         How many bytes are kept at most, in use or not.
     most_blocks : int
         In how many blocks.
-    new_block : function
-        Returns memory for an array of so many bytes, or raises MemoryError.
     """
 
-    def __init__(
-        self, most: int, most_blocks: int = _MOST_BLOCKS, new_block: Callable[[int], Block] = _new_block
-    ) -> None:
-        self._new_block = new_block
+    def __init__(self, most: int, most_blocks: int = _MOST_BLOCKS) -> None:
         self._most = most
         self._most_blocks = most_blocks
-        #: By the bytes of their arrays; the size that was asked for last comes last.
-        self._blocks: dict[int, list[Block]] = {}
+        #: By the bytes of their arrays and their sources; what was asked for last comes last.
+        self._blocks: dict[tuple[int, Source], list[Block]] = {}
         self._lock = threading.Lock()
 
-    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], size: int) -> np.ndarray[Any, Any]:
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], size: int, source: Source) -> np.ndarray[Any, Any]:
         """Return an array of so many bytes, in a block that no array uses, or in a new one that is kept from now on."""
         if not self._lock.acquire(blocking=False):
-            return np.empty(shape, dtype)
+            return np.ndarray(shape, dtype, *source(size))
         try:
             if size > self._most:
-                return np.ndarray(shape, dtype, *self._new_block(size))
-            self._blocks[size] = blocks = self._blocks.pop(size, [])
-            return np.ndarray(shape, dtype, *(_first_unused(blocks) or self._new(size)))
+                return np.ndarray(shape, dtype, *source(size))
+            self._blocks[size, source] = blocks = self._blocks.pop((size, source), [])
+            return np.ndarray(shape, dtype, *(_first_unused(blocks) or self._new(size, source)))
         except MemoryError:
             self._blocks.clear()
-            return np.empty(shape, dtype)
+            return np.ndarray(shape, dtype, *source(size))
         finally:
             self._lock.release()
 
     def sizes(self) -> list[int]:
         """Return how many bytes the arrays of each block have, those first that will be forgotten first."""
-        return [size for size, blocks in self._blocks.items() for _ in blocks]
+        return [size for (size, _), blocks in self._blocks.items() for _ in blocks]
 
-    def _new(self, size: int) -> Block:
-        """Return a new block, and keep it in place of others, sizes first that were not asked for longest."""
-        block = self._new_block(size)
+    def _new(self, size: int, source: Source) -> Block:
+        """Return a new block, and keep it in place of others, first of those that were not asked for longest."""
+        block = source(size)
         sizes = self.sizes()
+        oldest = [key for key, blocks in self._blocks.items() for _ in blocks]
         while sizes and (sum(sizes) > self._most - size or len(sizes) >= self._most_blocks):
-            del self._blocks[sizes.pop(0)][0]
-        self._blocks = {kept: blocks for kept, blocks in self._blocks.items() if blocks or kept == size}
-        self._blocks[size].append(block)
+            del self._blocks[oldest.pop(0)][0], sizes[0]
+        self._blocks = {key: blocks for key, blocks in self._blocks.items() if blocks or key == (size, source)}
+        self._blocks[size, source].append(block)
         return block
 
 
-_kept = Kept(most_kept())
+_kept = Kept(min(_MOST_KEPT, physical_memory() // _SHARE_KEPT) if _counts_references() else 0)
 
 
-def empty(shape: tuple[int, ...], dtype: str) -> np.ndarray[Any, Any]:
-    """Return a new NumPy array, whose memory may have been that of an array before it, or raise MemoryError."""
+def empty(shape: tuple[int, ...], dtype: str, source: Source | None = None) -> np.ndarray[Any, Any]:
+    """Return a new NumPy array, whose memory may have been that of an array before it, or raise MemoryError.
+
+    Parameters
+    ----------
+    shape, dtype
+        The array's.
+    source : function, optional
+        Where its memory comes from; NumPy's if there is none.
+    """
     kind = np.dtype(dtype)
     size = math.prod(shape) * kind.itemsize
-    return np.empty(shape, kind) if size < LEAST_KEPT else _kept.empty(shape, kind, size)
+    if size >= LEAST_KEPT:
+        return _kept.empty(shape, kind, size, source or _of_process)
+    return np.ndarray(shape, kind, *source(size)) if source else np.empty(shape, kind)

@@ -14,8 +14,12 @@ from clconv.kept_memory import LEAST_KEPT, Kept
 LARGE = (LEAST_KEPT // 4, 2)
 
 
-def array_of(store, size):
-    return store.empty((size,), np.dtype("uint8"), size)
+def source(size):
+    return np.empty(size, "uint8"), 0
+
+
+def array_of(store, size, source=source):
+    return store.empty((size,), np.dtype("uint8"), size, source)
 
 
 def address(array):
@@ -87,8 +91,11 @@ def test_sizes_that_were_not_asked_for_longest_go_when_more_is_kept_than_may_be(
     assert store.sizes() == [500, 300]
     array_of(store, 1001)
     assert store.sizes() == [500, 300]
+    array_of(store, 700)
+    assert store.sizes() == [300, 700]
     array_of(store, 1000)
     assert store.sizes() == [1000]
+    assert len(store._blocks) == 1
 
 
 def test_few_blocks_are_kept_however_small_they_are():
@@ -110,11 +117,30 @@ def test_memory_that_somebody_made_read_only_is_not_taken(kept):
         kept_memory.empty(LARGE, "float32")[:] = 5
 
 
+def test_each_kind_of_memory_is_used_again_as_such_and_all_count():
+    made = []
+
+    def other(size):
+        made.append(size)
+        return np.empty(size, "uint8"), 0
+
+    store = Kept(1000)
+    place, other_place = places([array_of(store, 300)]), places([array_of(store, 300, other)])
+    for _ in range(3):
+        assert places([array_of(store, 300)]) == place
+        assert places([array_of(store, 300, other)]) == other_place
+    array_of(store, 500, other)
+    assert store.sizes() == [300, 500]
+    assert made == [300, 500]
+
+
 def test_nobody_waits_for_blocks():
     store = Kept(1000)
     place = places([array_of(store, 100)])
     with store._lock:
-        assert array_of(store, 100).flags.owndata
+        array_of(store, 100)[:] = 3
+        array_of(store, 200)
+    assert store.sizes() == [100]
     assert places([array_of(store, 100)]) == place
 
 

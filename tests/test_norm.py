@@ -323,3 +323,13 @@ def test_arrays_whose_axes_do_not_merge_are_walked_or_copied(device, record, ope
     others = {"batch_norm": (None, None), "instance_norm": (), "group_norm": (2,)}.get(operation, (count,))
     assert_within_bound(operation, device, record, x, *others, **keywords)
     assert_within_bound(f"{operation}_backward", device, record, g, x, *others, **keywords)
+
+
+def test_empty_views_whose_axes_do_not_merge_have_empty_results(device):
+    x = np.ones((4, 6, 8, 5), "float32")[::2, ::3, :0, ::2]
+    w = np.ones(3, "float32")
+    assert clconv.layer_norm(x, (3,), w, device=device).shape == x.shape
+    assert clconv.rms_norm(x, (3,), w, device=device).shape == x.shape
+    gradients = clconv.layer_norm_backward(x, x, (3,), w, device=device)
+    assert gradients.input.shape == x.shape
+    np.testing.assert_array_equal(gradients.weight, np.zeros_like(w))

@@ -94,6 +94,16 @@ def test_planes_end_anywhere_though_they_begin_evenly(device, record, only_rows,
     assert_exact("conv_transpose1d", device, record, x, w.swapaxes(0, 1).copy())
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("by", [1, 7, 15])
+def test_runs_reach_the_ends_of_planes_wherever_they_begin(device, record, only_rows, by, dtype):
+    """Planes of exactly as many tiles as pay for one more of a vector, and those that end one place behind a run."""
+    for places in (256, 512, *range(514, 770, 16)):
+        x = moved(draw((2, 5, 1024), 23, dtype), by)[..., :places]
+        for channels in (1, 9, 12):
+            assert_exact("conv1d", device, record, x, draw((channels, 5, 1), 24, dtype))
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_copies_have_planes_that_end_anywhere(device, record, only_rows, dtype):
     x, w = draw((1, 16, 36, 60), 16, dtype), draw((16, 9, 1, 1), 17, dtype)

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 import clconv
+from clconv import kept_memory
 from clconv.devices import executor_for
-from clconv.kept_memory import LEAST_KEPT
+from clconv.kept_memory import LEAST_KEPT, Kept
 
 cl = pytest.importorskip("pyopencl")
 shared_memory = importlib.import_module("clconv.opencl.shared_memory")
@@ -42,11 +43,12 @@ def allocating(name, monkeypatch):
     return executor
 
 
-def start_afresh(executor, monkeypatch):
-    """Let an executor forget what it has kept of memory that only allocations share."""
-    store = shared_memory.SharedMemory(executor._programs.context, executor.device)
-    monkeypatch.setattr(store, "_is_all", False)
-    monkeypatch.setattr(executor, "_shared", store)
+@pytest.fixture
+def kept(monkeypatch):
+    """A store of blocks that no other test knows."""
+    store = Kept(8 * LEAST_KEPT)
+    monkeypatch.setattr(kept_memory, "_kept", store)
+    return store
 
 
 @pytest.fixture
@@ -124,8 +126,7 @@ def test_what_one_device_made_others_read(name, allocating):
 
 @on_shared
 @sizes
-def test_shared_memory_that_nobody_uses_is_used_again_or_freed(name, allocating, size, monkeypatch):
-    start_afresh(allocating, monkeypatch)
+def test_shared_memory_that_nobody_uses_is_used_again_or_freed(name, allocating, kept, size, monkeypatch):
     made = []
     real = shared_memory._Allocation.__init__
 
@@ -148,11 +149,10 @@ def test_shared_memory_that_nobody_uses_is_used_again_or_freed(name, allocating,
 
 @on_shared
 @sizes
-def test_without_shared_memory_left_results_lie_elsewhere(name, allocating, commands, size, monkeypatch):
+def test_without_shared_memory_left_results_lie_elsewhere(name, allocating, kept, commands, size, monkeypatch):
     def fail(*arguments):
         raise cl.MemoryError("SVMAllocation", cl.status_code.OUT_OF_RESOURCES)
 
-    start_afresh(allocating, monkeypatch)
     monkeypatch.setattr(cl, "SVMAllocation", fail)
     x = integers(size)
     y = clconv.relu(x, device=name)
@@ -172,8 +172,44 @@ def test_a_device_that_does_not_know_the_question_shares_nothing():
 
 
 @on_shared
+def test_results_larger_than_what_a_device_allocates_lie_elsewhere(name, allocating, kept, commands, monkeypatch):
+    clconv.relu(integers(LEAST_KEPT), device=name)
+    commands.clear()
+    monkeypatch.setattr(allocating._shared, "_largest", LEAST_KEPT)
+    y = clconv.relu(integers(LEAST_KEPT // 4 + 1), device=name)
+    assert not allocating._shared.holds(y)
+    assert commands.count("map") == 1
+    assert kept.sizes() == [4 * LEAST_KEPT, LEAST_KEPT + 4]
+
+
+@on_shared
+def test_all_contexts_together_keep_no_more_than_one(name, allocating, kept):
+    for _ in range(6):
+        store = shared_memory.SharedMemory(cl.Context([allocating.device]), allocating.device)
+        store._is_all = False
+        arrays = [store.empty((LEAST_KEPT,), "uint8") for _ in range(3)]
+        assert all(store.holds(array) for array in arrays)
+        assert sum(kept.sizes()) <= 8 * LEAST_KEPT
+
+
+@on_shared
 def test_empty_results_need_no_memory(name, allocating):
-    assert clconv.relu(np.empty((0, 3), "float32"), device=name).shape == (0, 3)
+    empty = np.empty((0, 3), "float32")
+    assert clconv.relu(empty, device=name).shape == (0, 3)
+    assert allocating._shared.empty((0, 3), "float32").flags.owndata
+
+
+class Marked(np.ndarray):
+    """A kind of array."""
+
+
+@on_shared
+def test_views_of_any_kind_are_known_as_shared(name, allocating):
+    y = clconv.relu(integers(5, 8), device=name)
+    view = y.view(Marked)[1:, ::2]
+    assert view.base is not y.base
+    assert allocating._shared.holds(view)
+    assert not allocating._shared.holds(view.copy())
 
 
 @on_shared

@@ -2,11 +2,12 @@
 
 What kernels wrote to a buffer in host memory must be mapped before the host may look at it: two more commands, each of
 which PoCL hands from one sleeping thread to another. Kernels that are given pointers to shared memory have written it
-when they end. Some devices share all memory of the process, others what OpenCL allocates: there, results are put.
+when they end. Some devices share all memory of the process, others what OpenCL allocates: there, new results are put.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 import pyopencl as cl
 
 from clconv import kept_memory
-from clconv.kept_memory import BLOCK_START, LEAST_KEPT, Block, Kept, most_kept
+from clconv.kept_memory import BLOCK_START, Block
 
 __all__ = ["SharedMemory", "shared_memory_of"]
 
@@ -40,20 +41,15 @@ class SharedMemory:
     def __init__(self, context: Any, device: Any) -> None:
         self._is_all, is_some = _shared_by(device)
         self._context = context if is_some else None
-        self._kept = Kept(most_kept(), new_block=self._new_block)
+        self._largest = device.max_mem_alloc_size if is_some else 0
 
     def empty(self, shape: tuple[int, ...], dtype: str) -> np.ndarray[Any, Any]:
         """Return a new NumPy array, in shared memory if there is any left, or raise MemoryError."""
-        kind = np.dtype(dtype)
-        size = math.prod(shape) * kind.itemsize
-        if self._is_all or self._context is None or not size:
-            return kept_memory.empty(shape, dtype)
-        if size >= LEAST_KEPT:
-            return self._kept.empty(shape, kind, size)
-        try:
-            return np.ndarray(shape, kind, *self._new_block(size))
-        except MemoryError:
-            return kept_memory.empty(shape, dtype)
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        if not self._is_all and 0 < size <= self._largest:
+            with contextlib.suppress(MemoryError):
+                return kept_memory.empty(shape, dtype, self._new_block)
+        return kept_memory.empty(shape, dtype)
 
     def holds(self, array: np.ndarray[Any, Any]) -> bool:
         """Return whether kernels may be given pointers into this array."""
