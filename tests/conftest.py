@@ -33,6 +33,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--record", type=Path, help="folder for what ran: kernels per device, cases, worst ratio to a bound"
     )
+    parser.addoption("--share", help="K/N: every N-th of the tests from the K-th on, for one of N processes")
 
 
 def tested_devices(config) -> list[str]:
@@ -45,6 +46,16 @@ def tested_devices(config) -> list[str]:
         with clconv.use(name):
             pass
     return names
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    share = config.getoption("--share")
+    if share is not None:
+        first, step = map(int, share.split("/"))
+        others = [item for place, item in enumerate(items) if place % step != first - 1]
+        config.hook.pytest_deselected(items=others)
+        items[:] = items[first - 1 :: step]
 
 
 def pytest_configure(config):
