@@ -114,10 +114,8 @@ class Kept:
     def _new(self, size: int, source: Source) -> Block:
         """Return a new block, and keep it in place of others, first of those that were not asked for longest."""
         block = source(size)
-        sizes = self.sizes()
-        oldest = [key for key, blocks in self._blocks.items() for _ in blocks]
-        while sizes and (sum(sizes) > self._most - size or len(sizes) >= self._most_blocks):
-            del self._blocks[oldest.pop(0)][0], sizes[0]
+        while sum(sizes := self.sizes()) > self._most - size or len(sizes) >= self._most_blocks:
+            del next(filter(None, self._blocks.values()))[0]
         self._blocks = {key: blocks for key, blocks in self._blocks.items() if blocks or key == (size, source)}
         self._blocks[size, source].append(block)
         return block

@@ -17,6 +17,7 @@ import pytest
 
 import clconv
 from clconv.devices import executor_for
+from tests.threads import run_in_threads
 
 CHOICE = importlib.import_module("clconv.devices")  # the attribute of that name is the function
 
@@ -155,11 +156,7 @@ def test_the_default_without_a_gpu_is_native_and_is_said_once_even_to_many_threa
         results.append(clconv.conv1d(X, W))
 
     results: list[np.ndarray] = []
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_in_threads(work, [()] * 8)
     assert len(results) == 8
     assert all(np.array_equal(result, Y) for result in results)
     records = [record for record in caplog.records if record.name == "clconv"]

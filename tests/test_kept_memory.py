@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-
 import numpy as np
 import pytest
 
 import clconv
 from clconv import kept_memory
 from clconv.kept_memory import LEAST_KEPT, Kept
+from tests.threads import run_in_threads
 
 LARGE = (LEAST_KEPT // 4, 2)
 
@@ -177,9 +176,5 @@ def test_threads_never_have_the_same_memory(kept):
             if any((array != 3 * number + place).any() for place, array in enumerate(arrays)):
                 faults.append(number)
 
-    threads = [threading.Thread(target=fill, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_in_threads(fill, [(number,) for number in range(4)])
     assert not faults

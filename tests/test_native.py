@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
 
 import numpy as np
 import pytest
@@ -21,6 +20,7 @@ from clconv.algorithms import ALGORITHMS, plan_for
 from clconv.native import executor, table
 from clconv.plan import Traits
 from tests.kernel_calls import PROBLEMS
+from tests.threads import run_in_threads
 
 NATIVE = clconv.devices()[0]
 needs_native = pytest.mark.skipif(NATIVE.problem is not None, reason=str(NATIVE.problem))
@@ -275,11 +275,7 @@ def test_callers_at_once_share_one_pool_and_get_right_results(threads):
             if not (clconv.conv1d(factor * x, w, device="native") == 48 * factor).all():
                 wrong.append(factor)
 
-    callers = [threading.Thread(target=work, args=(np.float32(factor),)) for factor in range(1, 7)]
-    for caller in callers:
-        caller.start()
-    for caller in callers:
-        caller.join()
+    run_in_threads(work, [(np.float32(factor),) for factor in range(1, 7)])
     assert wrong == []
 
 

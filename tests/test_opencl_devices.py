@@ -19,6 +19,7 @@ import pytest
 
 import clconv
 from clconv.devices import executor_for
+from tests.threads import run_in_threads
 
 cl = pytest.importorskip("pyopencl")
 cl_array = pytest.importorskip("pyopencl.array")
@@ -748,11 +749,7 @@ def test_eight_threads_may_run_different_operations_on_different_devices_at_once
             if not np.array_equal(operations[operation](device), expected[operation]):
                 failures.append((operation, device))
 
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_in_threads(work, [(seed,) for seed in range(8)])
     assert failures == []
 
 

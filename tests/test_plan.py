@@ -6,7 +6,6 @@ import contextlib
 import importlib
 import os
 import re
-import threading
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +23,7 @@ from clconv.preparation import split
 from tests.calls import arrays_of, reals
 from tests.fences import fenced
 from tests.strategies import convolutions, laid_out
+from tests.threads import run_in_threads
 
 USABLE = [device.name for device in clconv.devices() if device.problem is None and device.kind != "native"]
 needs_native = pytest.mark.skipif(native_executor.why_unusable() is not None, reason="no native device")
@@ -142,11 +142,7 @@ def test_threads_may_share_a_plan(device):
             if layer(x).tobytes() != y.tobytes():
                 wrong.append(x)
 
-    threads = [threading.Thread(target=work, args=pair) for pair in zip(inputs, expected, strict=True)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_in_threads(work, zip(inputs, expected, strict=True))
     assert not wrong
 
 

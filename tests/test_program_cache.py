@@ -18,6 +18,7 @@ import clconv
 from clconv import kernel_source
 from clconv.devices import executor_for
 from clconv.executor import layouts_of, watched_runs
+from tests.threads import run_in_threads
 
 cl = pytest.importorskip("pyopencl")
 binding = importlib.import_module("clconv.opencl.binding")
@@ -276,11 +277,7 @@ def test_each_thread_has_its_own_kernel_of_one_program(name, builds):
         assert plans[0] is plans[-1]
         bound.append(plans[0])
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_in_threads(work, [()] * 4)
     assert len({launch.kernel.int_ptr for launches in bound for launch in launches}) == 4
     assert builds == ["binary"]
 
@@ -297,11 +294,7 @@ def test_many_threads_that_build_at_once_get_right_results_and_no_warning(name, 
         rectify(name)
         done.append(True)
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_in_threads(work, [()] * 4)
     assert len(done) == 4
     assert only_entry(cache).suffix == ".bin"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 
 import numpy as np
@@ -15,6 +14,7 @@ from clconv.executor import watched_runs
 from clconv.functional import _repeat
 from clconv.native import executor as native_executor
 from clconv.plan import Traits
+from tests.threads import run_in_threads
 
 pytestmark = pytest.mark.skipif(native_executor.why_unusable() is not None, reason="no native device")
 
@@ -189,11 +189,7 @@ def test_threads_repeat_calls_while_others_are_forgotten(monkeypatch):
             if clconv.conv2d(x, W, device="native").tobytes() != expected:
                 wrong.append(extent)
 
-    threads = [threading.Thread(target=work, args=(extent,)) for extent in range(4, 10)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_in_threads(work, [(extent,) for extent in range(4, 10)])
     assert not wrong
 
 

@@ -1,4 +1,4 @@
-"""OpenCL processors that share memory with the host: kernels get pointers, and nothing is mapped."""
+"""OpenCL processors that share memory with the host: kernels get pointers to it, and it is not mapped."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import gc
 import importlib
 import os
 import signal
-import threading
 import weakref
 
 import numpy as np
@@ -16,6 +15,7 @@ import clconv
 from clconv import kept_memory
 from clconv.devices import executor_for
 from clconv.kept_memory import LEAST_KEPT, Kept
+from tests.threads import run_in_threads
 
 cl = pytest.importorskip("pyopencl")
 shared_memory = importlib.import_module("clconv.opencl.shared_memory")
@@ -223,11 +223,7 @@ def test_threads_have_results_of_their_own(name, allocating):
             if (y != number).any() or (z != number).any():
                 faults.append(number)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(1, 5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_in_threads(work, [(number,) for number in range(1, 5)])
     assert not faults
 
 
