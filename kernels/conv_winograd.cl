@@ -12,7 +12,9 @@
  * transform_weights makes packed[g, oc / BLOCK - FROM, j, kd, ic, oc % BLOCK], transform_data values[g, tile / TILES, j,
  * kd, ic / LANES, tile % TILES, ic % LANES]; both leave LANES numbers between one j and the next, lest all be kept in the same
  * set of a cache. multiply_tiles sums the products of TILES tiles and BLOCK channels for every j, with vectors of
- * output channels and a register for each tile, and transforms them into outputs.
+ * output channels and a register for each tile, and transforms them into outputs. Where input channels are many, all work-items
+ * would read more data than caches hold: multiply_points then makes products[g, oc / BLOCK - FROM, tile / TILES, j,
+ * tile % TILES, oc % BLOCK] before, a j after the other, and reads each number of data and weights once.
  *
  * A number that is not finite spoils its whole tile, and zero padding contributes no product (see conv.cl): an output
  * that is not finite is summed again by the rule.
@@ -26,20 +28,25 @@
 #define BLOCK (VECTORS * LANES)
 #define CHANNELS 64
 
+/* Weights are asked for so many input channels ahead: their products take as long as far memory does. */
+#define AHEAD 32
+
 /* Outputs of tiles side by side, in whole vectors. */
 #define LINE ((MOST_TILES * MW + LANES - 1) / LANES * LANES)
 
 #define SQUARES ((TAPS + LANES - 1) / LANES)
 
-/* One work-item transforms a vector of output channels, of the blocks from FROM up to TO, and RUN input channels of the
- * taps along depth. */
+/* Numbers between one j and the next of the data. */
+#define ROW_OF_VALUES (KD * ((IC + LANES - 1) / LANES) * TILES * LANES + LANES)
+
+/* One work-item transforms a block of output channels, of those from FROM up to TO, and RUN input channels of the taps
+ * along depth. */
 kernel void transform_weights(
     WORK_ITEM
     global const element *w, global real *packed, const int G, const int OC, const index64 IC, const int KD, const int RUN,
     const int FROM, const int TO, GROUPED_VIEW(w))
 {
-    const int OUTER = (OC < TO * BLOCK ? OC - FROM * BLOCK + LANES - 1 : (TO - FROM) * BLOCK) / LANES;
-    const int BLOCKS = TO - FROM;
+    const int OUTER = TO - FROM;
     const index64 RUNS = (KD * IC + RUN - 1) / RUN;
     index64 item = WORK_ITEM_INDEX;
     if (item >= G * OUTER * RUNS) return;
@@ -47,11 +54,9 @@ kernel void transform_weights(
     const index64 end = begin + RUN < KD * IC ? begin + RUN : KD * IC;
     const int outer = item % OUTER;
     const int g = item / OUTER;
-    const int first_channel = FROM * BLOCK + outer * LANES;
-    const int channels = OC - first_channel < LANES ? OC - first_channel : LANES;
+    const int first_channel = (FROM + outer) * BLOCK;
     const index64 row = KD * IC * BLOCK + LANES;
-    global real *target = packed + ((index64)g * BLOCKS + outer / VECTORS) * POINTS * row + outer % VECTORS * LANES;
-    const index64 first = w_start + g * w_g + first_channel * w_n;
+    global real *target = packed + ((index64)g * OUTER + outer) * POINTS * row;
 
     /* Taps that follow each other, forwards or backwards, are read a vector at a time, as far as there are as many. */
     const index64 step = KW == 3 ? w_w : w_h;
@@ -61,43 +66,48 @@ kernel void transform_weights(
     const index64 last = w_start + low + (G - 1) * w_g + (OC - 1) * w_n + (IC - 1) * w_c
                        + (w_d > 0 ? (KD - 1) * w_d : 0) + TAPS - 1;
 
-    for (index64 term = begin; term < end; term++) {
-        const index64 source = first + term / IC * w_d + term % IC * w_c;
-        vector taps[TAPS], partly[AH * KW];
-        if (in_order && source + (channels - 1) * w_n + low + SQUARES * LANES - 1 <= last) {
-            vector square[SQUARES * LANES];
-            UNROLLED for (int s = 0; s < SQUARES; s++) {
-                index64 at = source + low + s * LANES;
-                UNROLLED for (int lane = 0; lane < LANES; lane++) {
-                    square[s * LANES + lane] = load_vector(w + at);
-                    if (lane + 1 < channels) at += w_n;
+    for (index64 term = begin; term < end; term++)
+        for (int v = 0; v < VECTORS; v++) {
+            const int channel = first_channel + v * LANES;
+            const int channels = OC - channel < LANES ? OC - channel : LANES;
+            if (channels <= 0) break;
+            const index64 source = w_start + g * w_g + channel * w_n
+                                 + term / IC * w_d + term % IC * w_c;
+            vector taps[TAPS], partly[AH * KW];
+            if (in_order && source + (channels - 1) * w_n + low + SQUARES * LANES - 1 <= last) {
+                vector square[SQUARES * LANES];
+                UNROLLED for (int s = 0; s < SQUARES; s++) {
+                    index64 at = source + low + s * LANES;
+                    UNROLLED for (int lane = 0; lane < LANES; lane++) {
+                        square[s * LANES + lane] = load_vector(w + at);
+                        if (lane + 1 < channels) at += w_n;
+                    }
+                    TRANSPOSE(square + s * LANES, LANES);
                 }
-                TRANSPOSE(square + s * LANES, LANES);
+                if (step > 0)
+                    UNROLLED for (int k = 0; k < TAPS; k++) taps[k] = square[k];
+                else
+                    UNROLLED for (int k = 0; k < TAPS; k++) taps[k] = square[TAPS - 1 - k];
+            } else {
+                UNROLLED for (int k = 0; k < TAPS; k++)
+                    taps[k] = some_lanes_at(w, source + k / KW * w_h + k % KW * w_w, w_n, channels);
             }
-            if (step > 0)
-                UNROLLED for (int k = 0; k < TAPS; k++) taps[k] = square[k];
-            else
-                UNROLLED for (int k = 0; k < TAPS; k++) taps[k] = square[TAPS - 1 - k];
-        } else {
-            UNROLLED for (int k = 0; k < TAPS; k++)
-                taps[k] = some_lanes_at(w, source + k / KW * w_h + k % KW * w_w, w_n, channels);
-        }
 #if KH == 3
-        UNROLLED for (int kw = 0; kw < KW; kw++) transformed_taps(partly + kw, KW, taps + kw, KW);
+            UNROLLED for (int kw = 0; kw < KW; kw++) transformed_taps(partly + kw, KW, taps + kw, KW);
 #else
-        UNROLLED for (int kw = 0; kw < KW; kw++) partly[kw] = taps[kw];
+            UNROLLED for (int kw = 0; kw < KW; kw++) partly[kw] = taps[kw];
 #endif
-        global real *point = target + term * BLOCK;
-        UNROLLED for (int i = 0; i < AH; i++) {
-            vector whole[AW];
+            global real *point = target + term * BLOCK + v * LANES;
+            UNROLLED for (int i = 0; i < AH; i++) {
+                vector whole[AW];
 #if KW == 3
-            transformed_taps(whole, 1, partly + i * KW, 1);
+                transformed_taps(whole, 1, partly + i * KW, 1);
 #else
-            whole[0] = partly[i];
+                whole[0] = partly[i];
 #endif
-            UNROLLED for (int j = 0; j < AW; j++, point += row) store_global(point, whole[j]);
+                UNROLLED for (int j = 0; j < AW; j++, point += row) store_global(point, whole[j]);
+            }
         }
-    }
 }
 
 /* One work-item transforms a vector of input channels of TILES tiles, those beyond END as zeros. */
@@ -131,6 +141,7 @@ kernel void transform_data(
                     for (int c = 0; c < channels; c++, weights += BLOCK) { \
                         vector weight[VECTORS]; \
                         UNROLLED for (int v = 0; v < VECTORS; v++) weight[v] = load_vector(weights + v * LANES); \
+                        UNROLLED for (int v = 0; v < VECTORS; v++) FETCH_AHEAD(weights, AHEAD * BLOCK + v * LANES); \
                         UNROLLED for (int t = 0; t < (COUNT); t++) { \
                             const real value = values[t * LANES + c]; \
                             UNROLLED for (int v = 0; v < VECTORS; v++) sum[t * VECTORS + v] += weight[v] * value; \
@@ -145,6 +156,75 @@ kernel void transform_data(
     }
 
 #include "winograd_products.h"
+
+/* One work-item sums the products of a point of all tiles and a block of BLOCK channels, of those from FROM up to TO. */
+kernel void multiply_points(
+    WORK_ITEM
+    global const real *packed, global const real *values, global real *products, const int G, const index64 IC, const int KD,
+    const index64 BEGIN, const index64 END, const int TILES, const int FROM, const int TO)
+{
+    const index64 BLOCKS = (END - BEGIN + TILES - 1) / TILES;
+    const int OUTER = TO - FROM;
+    index64 item = WORK_ITEM_INDEX;
+    if (item >= G * POINTS * OUTER) return;
+    const int outer = item % OUTER; item /= OUTER;
+    const int j = item % POINTS;
+    const int g = item / POINTS;
+    packed += (((index64)g * OUTER + outer) * POINTS + j) * (KD * IC * BLOCK + LANES);
+    values += (g * BLOCKS * POINTS + j) * ROW_OF_VALUES;
+    products += ((g * OUTER + outer) * BLOCKS * POINTS + j) * TILES * BLOCK;
+    for (index64 left = END - BEGIN; left > 0; left -= TILES) {
+        real sums[MOST_TILES * BLOCK];
+        const int used = left < TILES ? left : TILES;
+        PRODUCTS(used, sums, packed, values, IC, KD, TILES);
+        for (int i = 0; i < used * BLOCK; i += LANES) store_global(products + i, load_private(sums + i));
+        values += POINTS * ROW_OF_VALUES;
+        products += POINTS * TILES * BLOCK;
+    }
+}
+
+/* The outputs of a vector of channels of some tiles, without their bias, from sums of which a tile's are BLOCK apart and a
+ * point's `row`. Returns zeros where all outputs of a channel are finite. */
+#define DEFINE_TRANSFORM(NAME, SPACE, LOAD) \
+    static inline vector NAME( \
+        real *pixels, SPACE const real *sums, const index64 row, const int used, const vector biases) \
+    { \
+        vector zeros[MH]; \
+        UNROLLED for (int i = 0; i < MH; i++) zeros[i] = splat(0); \
+        for (int t = 0; t < used; t++, sums += BLOCK) { \
+            vector partly[MH * AW]; \
+            UNROLLED for (int j = 0; j < AW; j++) { \
+                vector sum[AH]; \
+                UNROLLED for (int i = 0; i < AH; i++) sum[i] = LOAD(sums + (i * AW + j) * row); \
+                COLUMN_OF_SUMS(partly + j, sum); \
+            } \
+            UNROLLED for (int i = 0; i < MH; i++) { \
+                vector result[MW]; \
+                ROW_OF_SUMS(result, partly + i * AW); \
+                UNROLLED for (int j = 0; j < MW; j++) { \
+                    const vector value = result[j] + biases; \
+                    zeros[i] += value * 0; \
+                    store_vector(pixels + (i * LINE + t * MW + j) * LANES, value); \
+                } \
+            } \
+        } \
+        UNROLLED for (int i = 1; i < MH; i++) zeros[0] += zeros[i]; \
+        return zeros[0]; \
+    }
+
+#if KH == 3
+#define COLUMN_OF_SUMS(partly, sum) transformed_sums(partly, AW, sum, 1)
+#else
+#define COLUMN_OF_SUMS(partly, sum) *(partly) = *(sum)
+#endif
+#if KW == 3
+#define ROW_OF_SUMS(result, partly) transformed_sums(result, 1, partly, 1)
+#else
+#define ROW_OF_SUMS(result, partly) *(result) = *(partly)
+#endif
+
+DEFINE_TRANSFORM(transform_sums, , load_private)
+DEFINE_TRANSFORM(transform_products, global, load_vector)
 
 /* A single output, by the rule. */
 APART real sum_by_the_rule(
@@ -171,16 +251,17 @@ APART real sum_by_the_rule(
     return total;
 }
 
-/* One work-item computes the outputs of TILES tiles and a block of BLOCK channels, of those from FROM up to TO. */
+/* One work-item computes the outputs of TILES tiles and a block of BLOCK channels, of those from FROM up to TO; the products
+ * are its own, or those of multiply_points. */
 kernel void multiply_tiles(
     WORK_ITEM
     global const element *x, global const element *w, global const real *packed, global const real *values,
-    global const element *b, EPILOGUE_ARRAYS, global element *y,
+    global const real *products, global const element *b, EPILOGUE_ARRAYS, global element *y,
     const int G, const int OC, const index64 IC, const int KD, const int OD, const int OH, const int OW,
     const int ID, const int IH, const int IW, const int PD, const int PH, const int PW, const int padding_mode,
     const index64 BEGIN, const index64 END, const int TILES, const int FROM, const int TO, const int CHANNELS_FIRST,
-    GROUPED_VIEW(x), GROUPED_VIEW(w), GROUPED_VIEW(y), const index64 b_start, const index64 b_c, const int has_bias,
-    EPILOGUE, GROUPED_VIEW(residual))
+    const int has_products, GROUPED_VIEW(x), GROUPED_VIEW(w), GROUPED_VIEW(y), const index64 b_start, const index64 b_c,
+    const int has_bias, EPILOGUE, GROUPED_VIEW(residual))
 {
     const index64 BLOCKS = (END - BEGIN + TILES - 1) / TILES;
     const int OUTER = TO - FROM;
@@ -195,14 +276,17 @@ kernel void multiply_tiles(
     const index64 first = BEGIN + block * TILES;
     const int used = END - first < TILES ? END - first : TILES;
 
-    const index64 row_of_weights = KD * IC * BLOCK + LANES;
-    const index64 row_of_values = KD * ((IC + LANES - 1) / LANES) * TILES * LANES + LANES;
-    packed += ((index64)g * OUTER + outer) * POINTS * row_of_weights;
-    values += (g * BLOCKS + block) * POINTS * row_of_values;
     real sums[POINTS * MOST_TILES * BLOCK];
-    for (int j = 0; j < POINTS; j++)
-        PRODUCTS(used, sums + j * MOST_TILES * BLOCK, packed + j * row_of_weights, values + j * row_of_values, IC,
-                 KD, TILES);
+    if (has_products) {
+        products += ((g * OUTER + outer) * BLOCKS + block) * POINTS * TILES * BLOCK;
+    } else {
+        const index64 row_of_weights = KD * IC * BLOCK + LANES;
+        packed += ((index64)g * OUTER + outer) * POINTS * row_of_weights;
+        values += (g * BLOCKS + block) * POINTS * ROW_OF_VALUES;
+        for (int j = 0; j < POINTS; j++)
+            PRODUCTS(used, sums + j * MOST_TILES * BLOCK, packed + j * row_of_weights, values + j * ROW_OF_VALUES, IC,
+                     KD, TILES);
+    }
 
     for (int v = 0; v * LANES < channels; v++) {
         real bias[LANES], lanes[LANES], pixels[MH * LINE * LANES], lines[MH * LINE * LANES];
@@ -211,36 +295,10 @@ kernel void multiply_tiles(
         UNROLLED for (int lane = 0; lane < LANES; lane++)
             bias[lane] = has_bias && lane < lanes_used ? load(b, b_start + ((index64)g * OC + c + lane) * b_c) : 0;
         const vector biases = load_private(bias);
-        vector zeros[MH];
-        UNROLLED for (int i = 0; i < MH; i++) zeros[i] = splat(0);
-        for (int t = 0; t < used; t++) {
-            vector partly[MH * AW];
-            UNROLLED for (int j = 0; j < AW; j++) {
-                vector sum[AH];
-                UNROLLED for (int i = 0; i < AH; i++)
-                    sum[i] = load_private(sums + ((i * AW + j) * MOST_TILES + t) * BLOCK + v * LANES);
-#if KH == 3
-                transformed_sums(partly + j, AW, sum, 1);
-#else
-                partly[j] = sum[0];
-#endif
-            }
-            UNROLLED for (int i = 0; i < MH; i++) {
-                vector result[MW];
-#if KW == 3
-                transformed_sums(result, 1, partly + i * AW, 1);
-#else
-                result[0] = partly[i];
-#endif
-                UNROLLED for (int j = 0; j < MW; j++) {
-                    const vector value = result[j] + biases;
-                    zeros[i] += value * 0;
-                    store_vector(pixels + (i * LINE + t * MW + j) * LANES, value);
-                }
-            }
-        }
-        UNROLLED for (int i = 1; i < MH; i++) zeros[0] += zeros[i];
-        store_vector(lanes, zeros[0]);
+        const vector zeros = has_products
+            ? transform_products(pixels, products + v * LANES, (index64)TILES * BLOCK, used, biases)
+            : transform_sums(pixels, sums + v * LANES, MOST_TILES * BLOCK, used, biases);
+        store_vector(lanes, zeros);
 
         /* From the channels of an output in a vector to the outputs of a channel in a line. */
         for (int i = 0; i < MH; i++)

@@ -40,13 +40,18 @@ LAYERS = {
 MODES = ("reflect", "replicate", "circular", "symmetric")
 
 
-@pytest.fixture
-def whatever_it_costs(monkeypatch):
-    """Choose Winograd's algorithm wherever it is right."""
+@pytest.fixture(params=["tile by tile", "point by point"])
+def whatever_it_costs(monkeypatch, request):
+    """Choose Winograd's algorithm wherever it is right, with products in each of its two orders."""
     monkeypatch.setattr(conv_winograd, "_WORTH_IT", 0)
+    monkeypatch.setattr(conv_winograd, "_MANY_CHANNELS", 1 if by_point(request) else 2**31)
     algorithms.forget()
     yield
     algorithms.forget()
+
+
+def by_point(request):
+    return "point by point" in request.node.name
 
 
 def normal(seed, *shapes, dtype="float32"):
@@ -119,17 +124,36 @@ def test_results_do_not_depend_on_threads():
     np.testing.assert_array_equal(results[0], results[2])
 
 
-def test_stages_are_computed_one_after_the_other(whatever_it_costs, monkeypatch, device, record):
-    monkeypatch.setattr(conv_winograd, "_NEAR_DATA", 1)
+def test_stages_are_computed_one_after_the_other(whatever_it_costs, monkeypatch, request, device, record):
+    monkeypatch.setattr(conv_winograd, "_STAGE_DATA" if by_point(request) else "_NEAR_DATA", 1)
     x, w = normal(6, (3, 20, 17, 18), (36, 20, 3, 3))
     plan = algorithms.plan_for(
         "conv_fwd", clconv.ConvProblem.from_shapes(x.shape, w.shape, padding=1), Traits(64, vector_loops=True)
     )
     assert [launch.kernel for launch in plan.launches] == [
         "transform_weights",
-        *["transform_data", "multiply_tiles"] * 6,
+        *["transform_data", *products(request)] * 6,
     ]
     assert_within_class("conv2d", device, record, x, w, padding=1)
+
+
+def test_products_of_many_channels_are_summed_point_by_point(device, record):
+    x, w, b = normal(10, (1, 130, 22, 26), (40, 130, 3, 3), 40)
+    plan = algorithms.plan_for(
+        "conv_fwd", clconv.ConvProblem.from_shapes(x.shape, w.shape, padding=1), Traits(64, vector_loops=True)
+    )
+    assert [launch.kernel for launch in plan.launches] == [
+        "transform_weights",
+        "transform_data",
+        "multiply_points",
+        "multiply_tiles",
+    ]
+    assert_within_class("conv2d", device, record, x, w, b, padding=1)
+
+
+def products(request):
+    """Return the kernels that make outputs of transformed data and weights."""
+    return ["multiply_points", "multiply_tiles"] if by_point(request) else ["multiply_tiles"]
 
 
 @pytest.mark.parametrize(
@@ -137,17 +161,17 @@ def test_stages_are_computed_one_after_the_other(whatever_it_costs, monkeypatch,
     [("conv2d", (300, 20, 3, 3), "conv_fwd"), ("conv_transpose2d", (40, 150, 3, 3), "conv_bwd_data")],
 )
 def test_weights_are_transformed_in_stages_where_they_are_many(
-    whatever_it_costs, monkeypatch, device, record, operation, weight, passes
+    whatever_it_costs, monkeypatch, request, device, record, operation, weight, passes
 ):
     x, w, b = normal(8, (2, 40, 17, 18), weight, (300,))
     call = getattr(clconv, operation)
     at_once = call(x, w, b, groups=2, device=device)
-    monkeypatch.setattr(conv_winograd, "_NEAR_WEIGHTS", 1)
+    monkeypatch.setattr(conv_winograd, "_STAGE_WEIGHTS" if by_point(request) else "_NEAR_WEIGHTS", 1)
     algorithms.forget()
     made = clconv.ConvProblem.from_shapes if operation == "conv2d" else clconv.ConvProblem.from_transposed_shapes
     plan = algorithms.plan_for(passes, made(x.shape, w.shape, groups=2), Traits(64, vector_loops=True))
     kernels = [launch.kernel for launch in plan.launches]
-    assert kernels == ["transform_data", *["transform_weights", "multiply_tiles"] * 2]
+    assert kernels == ["transform_data", *["transform_weights", *products(request)] * 2]
     assert_within_class(operation, device, record, x, w, b, groups=2)
     np.testing.assert_array_equal(call(x, w, b, groups=2, device=device), at_once)
     if operation == "conv2d":

@@ -31,13 +31,17 @@ _RUN = 16
 _NEAR_DATA = 2**22
 _NEAR_WEIGHTS = 2**22
 _BLOCKS_TOGETHER = 4
+#: From how many summed channels on products are summed point by point, and how many bytes of data and of weights are
+#: then transformed before they are multiplied.
+_MANY_CHANNELS = 112
+_STAGE_DATA = 2**24
+_STAGE_WEIGHTS = 2**25
 #: Bytes of weights that stay beside data in the cache next to a processor, and of weights that come from memory.
 _FEW_WEIGHTS = 2**20
-_MANY_WEIGHTS = 2**23
+_MANY_WEIGHTS = 2**22
 #: What the transforms of data, sums and weights cost for each vector of numbers that they make or take, in
-#: multiply-adds of a vector; how much more it costs to write weights to memory and to read them again; and to do so
-#: with a block of channels whose weights no cache holds.
-_DATA, _SUMS, _WEIGHTS, _FAR_WEIGHTS, _LARGE_BLOCK = 12, 11, 30, 14, 30
+#: multiply-adds of a vector, and to read weights that come from memory.
+_DATA, _SUMS, _WEIGHTS, _FAR_WEIGHTS = 12, 11, 28, 10
 #: How many times as much a direct convolution must cost, which takes less time for it and is more accurate.
 _WORTH_IT = 1.15
 
@@ -105,7 +109,8 @@ class Tiling(NamedTuple):
         """Blocks of output channels whose weights are transformed before they are multiplied."""
         if self.prepared or self.stage < self.tiles:  # all are kept, or every stage of the data needs them
             return self.blocks
-        parts = -(-self.blocks * self.block_elements * self.real_bytes // _NEAR_WEIGHTS)
+        near = _STAGE_WEIGHTS if self.by_point else _NEAR_WEIGHTS
+        parts = -(-self.blocks * self.block_elements * self.real_bytes // near)
         together = -(-self.blocks // (parts * _BLOCKS_TOGETHER)) * _BLOCKS_TOGETHER
         return min(together, self.blocks)
 
@@ -120,10 +125,24 @@ class Tiling(NamedTuple):
         return self.G * self.points * (self.inner * self.run + 1) * self.lanes
 
     @property
+    def product_elements(self) -> int:
+        """Elements of the sums of a tile's products, in all groups and the blocks of channels of a stage."""
+        return self.G * self.points * self.near_blocks * self.block
+
+    @property
+    def by_point(self) -> bool:
+        """Whether the products of all tiles are summed point by point, and their sums transformed after them.
+
+        Each number of the data and weights is then read from far memory once in a stage, but sums go there and back.
+        """
+        return self.depth * self.this.IC >= _MANY_CHANNELS
+
+    @property
     def stage(self) -> int:
         """Tiles whose data are transformed before they are multiplied."""
         runs = -(-self.tiles // self.run)
-        stages = -(-runs * self.data_elements * self.real_bytes // _NEAR_DATA)
+        near = _STAGE_DATA if self.by_point else _NEAR_DATA
+        stages = -(-runs * self.data_elements * self.real_bytes // near)
         return -(-runs // stages) * self.run
 
     @property
@@ -138,12 +157,11 @@ class Tiling(NamedTuple):
     def cost(self) -> int:
         """How many multiply-adds of a vector everything takes, with weights that are transformed or not."""
         OC, IC = self.blocks * _VECTORS, self.depth * self.this.IC
-        is_far = self.near_blocks == self.blocks and self.weight_elements * self.real_bytes > _MANY_WEIGHTS
-        is_large = self.block_elements * self.real_bytes > _MANY_WEIGHTS
+        is_far = self.weight_elements * self.real_bytes > _MANY_WEIGHTS
         products = self._computed(self.run) * OC * IC
         transforms = self.tiles * (_DATA * self.inner + _SUMS * OC)
         transforms_of_weights = 0 if self.prepared else _WEIGHTS
-        weights = OC * IC * (transforms_of_weights + _FAR_WEIGHTS * is_far + _LARGE_BLOCK * is_large)
+        weights = OC * IC * (transforms_of_weights + _FAR_WEIGHTS * is_far)
         return self.G * self.points * (products + transforms + weights)
 
     def _computed(self, count: int) -> int:
@@ -176,7 +194,7 @@ def plan_bwd_data(problem: ConvProblem, traits: Traits) -> Plan:
 
 
 def _plan(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
-    """Plan the transform of the data, and then, block by block, that of the weights and the products.
+    """Plan the transform of the data, and then, block by block, that of the weights, the products and the outputs.
 
     Data or weights that are too many to stay in a cache are transformed in stages.
     """
@@ -184,30 +202,32 @@ def _plan(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
     if tiling.near_blocks < tiling.blocks:
         launches = [_data(tiling, problem, 0)]
         for block in range(0, tiling.blocks, tiling.near_blocks):
-            launches += [_weights(tiling, problem, block), _products(tiling, problem, 0, block)]
+            launches += [_weights(tiling, problem, block), *_outputs(tiling, problem, 0, block)]
     else:
         launches = [_weights(tiling, problem, 0)]
         for begin in range(0, tiling.tiles, tiling.stage):
-            launches += [_data(tiling, problem, begin), _products(tiling, problem, begin, 0)]
-    packed, values = _workspace(this)
+            launches += [_data(tiling, problem, begin), *_outputs(tiling, problem, begin, 0)]
+    packed, values, products = _workspace(this)
     elements = {packed: tiling.weight_elements, values: tiling.stage // tiling.run * tiling.data_elements}
+    if tiling.by_point:
+        elements[products] = tiling.stage * tiling.product_elements
     return Plan(tuple(launches), {name: size * problem.real_bytes for name, size in elements.items()})
 
 
-def _workspace(this: Pass) -> tuple[str, str]:
-    """Return the names of the transformed weights and data."""
-    return f"{this.arrays[2]}_packed", f"{this.arrays[0]}_transformed_for_{this.arrays[2]}"
+def _workspace(this: Pass) -> tuple[str, str, str]:
+    """Return the names of the transformed weights and data, and of the sums of their products."""
+    data, _, result = this.arrays
+    return f"{result}_packed", f"{data}_transformed_for_{result}", f"{result}_transformed"
 
 
 def _weights(tiling: Tiling, problem: ConvProblem, block: int) -> Launch:
     """Return the transform of the weights of a stage of output channels, from a block on."""
     this, end = tiling.this, min(block + tiling.near_blocks, tiling.blocks)
-    channels = min(this.OC, end * tiling.block) - block * tiling.block
     return Launch(
         _FILE,
         "transform_weights",
         _defines(tiling, problem),
-        problem.G * -(-channels // tiling.lanes) * -(-tiling.depth * this.IC // _RUN),
+        problem.G * (end - block) * -(-tiling.depth * this.IC // _RUN),
         {"w": this.arrays[1], "packed": _workspace(this)[0]},
         {**this.sizes(problem.G), "RUN": _RUN, "FROM": block, "TO": end},
         _WEIGHTS * (end - block) * tiling.block_elements,
@@ -233,32 +253,45 @@ def _data(tiling: Tiling, problem: ConvProblem, begin: int) -> Launch:
     )
 
 
-def _products(tiling: Tiling, problem: ConvProblem, begin: int, block: int) -> Launch:
-    """Return the products of a stage of tiles and one of output channels."""
+def _outputs(tiling: Tiling, problem: ConvProblem, begin: int, block: int) -> list[Launch]:
+    """Return the products of a stage of tiles and one of output channels, and their transform into outputs."""
     this, numbers = tiling.this, _stage(tiling, problem, begin)
-    packed, values = _workspace(this)
+    packed, values, products = _workspace(this)
     data, weights, result = this.arrays
     end, count = min(block + tiling.near_blocks, tiling.blocks), numbers["END"] - begin
+    numbers |= {"FROM": block, "TO": end}
+    operations = 2 * problem.macs * count // tiling.tiles * (end - block) // tiling.blocks
     bias = ("b",) if this.has_bias else ()
     given = {name: name for name in (*bias, *this.epilogue.arrays)}
-    return Launch(
+    operands = {"products": products} if tiling.by_point else {"packed": packed, "values": values}
+    points = Launch(
+        _FILE,
+        "multiply_points",
+        _defines(tiling, problem),
+        problem.G * tiling.points * (end - block),
+        {"packed": packed, "values": values, "products": products},
+        numbers,
+        operations,
+        local_size=1,
+    )
+    tiles = Launch(
         _FILE,
         "multiply_tiles",
         _defines(tiling, problem),
         problem.G * -(-count // tiling.run) * (end - block),
-        {"x": data, "w": weights, "packed": packed, "values": values, **given, "y": result},
+        {"x": data, "w": weights, **operands, **given, "y": result},
         {
             **numbers,
-            "FROM": block,
-            "TO": end,
             "CHANNELS_FIRST": int(tiling.channels_first),
+            "has_products": int(tiling.by_point),
             "has_bias": int(this.has_bias),
             **this.epilogue.numbers(),
         },
-        2 * problem.macs * count // tiling.tiles * (end - block) // tiling.blocks,
+        _SUMS * count * tiling.product_elements if tiling.by_point else operations,
         local_size=1,
         walks=dict(zip(("x", "w", "y", "residual"), (*this.walks, this.walks[2]), strict=True)),
     )
+    return [points, tiles] if tiling.by_point else [tiles]
 
 
 def _stage(tiling: Tiling, problem: ConvProblem, begin: int) -> dict[str, int]:

@@ -71,12 +71,28 @@ def forward_in_lanes(draw):
 
 def by_winograd(draw):
     """As many tiles and channels as it takes to pay, at any width: tiles of 4x4, 2x2, 1x4 and 4x1 outputs."""
-    for input_shape, weight_shape, tile in (
+    layers = (
         ((4, 32, 16, 16), (32, 32, 3, 3), 4),
         ((64, 64, 2, 2), (64, 64, 3, 3), 2),
         ((4, 64, 8, 32), (64, 64, 1, 3), 4),
         ((4, 64, 32, 8), (64, 64, 3, 1), 4),
-    ):
+    )
+    return of_tiles(draw, layers)
+
+
+def by_winograd_of_many_channels(draw):
+    """The same where products are summed point by point."""
+    layers = (
+        ((2, 112, 16, 16), (32, 112, 3, 3), 4),
+        ((32, 112, 2, 2), (64, 112, 3, 3), 2),
+        ((2, 112, 8, 32), (64, 112, 1, 3), 4),
+        ((2, 112, 32, 8), (64, 112, 3, 1), 4),
+    )
+    return of_tiles(draw, layers)
+
+
+def of_tiles(draw, layers):
+    for input_shape, weight_shape, tile in layers:
         KH, KW = weight_shape[2:]
         arrays, defines = (draw(*input_shape), draw(*weight_shape)), {"KH": KH, "KW": KW, "TILE": tile}
         yield Call("conv2d", arrays, {"padding": (KH // 2, KW // 2)}, accuracy="default", defines=defines)
@@ -156,6 +172,7 @@ CALLS = {
     "conv_depthwise": forward_in_lanes,
     "transform_weights": by_winograd,
     "transform_data": by_winograd,
+    "multiply_points": by_winograd_of_many_channels,
     "multiply_tiles": by_winograd,
     "conv_depthwise_weights": backward_in_lanes,
     "transform_gradient": weights_by_winograd,
