@@ -20,6 +20,9 @@
 #define VECTORS 2
 #define BLOCK (VECTORS * LANES)
 
+/* Gradients are asked for so many tiles ahead: processors do not notice that single numbers of every line are read. */
+#define AHEAD 16
+
 /* Output channels of a work-item, at most: see winograd_products.h. */
 #if VECTOR_BYTES == 64
 #define MOST_ROWS 14
@@ -54,6 +57,7 @@ kernel void transform_gradient(
         for (int t = 0; t < TILES; t++, data += LANES, gradient += LANES) { \
             vector value[VECTORS]; \
             UNROLLED for (int v = 0; v < VECTORS; v++) value[v] = load_vector(data + v * next); \
+            FETCH_AHEAD(gradient, AHEAD * LANES); \
             UNROLLED for (int r = 0; r < (COUNT); r++) { \
                 const real factor = gradient[r]; \
                 UNROLLED for (int v = 0; v < VECTORS; v++) sum[r * VECTORS + v] += value[v] * factor; \
