@@ -31,10 +31,10 @@ _RUN = 16
 _NEAR_DATA = 2**22
 _NEAR_WEIGHTS = 2**22
 _BLOCKS_TOGETHER = 4
-#: From how many summed channels on products are summed point by point, and how many bytes of data and of weights are
-#: then transformed before they are multiplied.
+#: From how many summed channels on products are summed point by point, and how many bytes of data and sums, and of
+#: weights, there then are at a time.
 _MANY_CHANNELS = 112
-_STAGE_DATA = 2**24
+_STAGE_DATA = 2**25
 _STAGE_WEIGHTS = 2**25
 #: Bytes of weights that stay beside data in the cache next to a processor, and of weights that come from memory.
 _FEW_WEIGHTS = 2**20
@@ -141,8 +141,10 @@ class Tiling(NamedTuple):
     def stage(self) -> int:
         """Tiles whose data are transformed before they are multiplied."""
         runs = -(-self.tiles // self.run)
-        near = _STAGE_DATA if self.by_point else _NEAR_DATA
-        stages = -(-runs * self.data_elements * self.real_bytes // near)
+        elements, near = self.data_elements, _NEAR_DATA
+        if self.by_point:
+            elements, near = elements + self.run * self.G * self.points * self.blocks * self.block, _STAGE_DATA
+        stages = -(-runs * elements * self.real_bytes // near)
         return -(-runs // stages) * self.run
 
     @property
