@@ -14,7 +14,7 @@
  * set of a cache. multiply_tiles sums the products of TILES tiles and BLOCK channels for every j, with vectors of
  * output channels and a register for each tile, and transforms them into outputs. Where input channels are many, all work-items
  * would read more data than caches hold: multiply_points then makes products[g, oc / BLOCK - FROM, tile / TILES, j,
- * tile % TILES, oc % BLOCK] before, a j after the other, and reads each number of data and weights once.
+ * tile % TILES, oc % BLOCK] before, a j after the other, and reads each number from far memory once.
  *
  * A number that is not finite spoils its whole tile, and zero padding contributes no product (see conv.cl): an output
  * that is not finite is summed again by the rule.
@@ -157,33 +157,35 @@ kernel void transform_data(
 
 #include "winograd_products.h"
 
-/* One work-item sums the products of a point of all tiles and a block of BLOCK channels, of those from FROM up to TO. */
+/* One work-item sums the products of a point of RUNS times TILES tiles and a block of BLOCK channels, of those from FROM up
+ * to TO. */
 kernel void multiply_points(
     WORK_ITEM
     global const real *packed, global const real *values, global real *products, const int G, const index64 IC, const int KD,
-    const index64 BEGIN, const index64 END, const int TILES, const int FROM, const int TO)
+    const index64 BEGIN, const index64 END, const int TILES, const int RUNS, const int FROM, const int TO)
 {
     const index64 BLOCKS = (END - BEGIN + TILES - 1) / TILES;
+    const index64 PIECES = (BLOCKS + RUNS - 1) / RUNS;
     const int OUTER = TO - FROM;
     index64 item = WORK_ITEM_INDEX;
-    if (item >= G * POINTS * OUTER) return;
+    if (item >= G * POINTS * PIECES * OUTER) return;
     const int outer = item % OUTER; item /= OUTER;
+    const index64 first = item % PIECES * RUNS; item /= PIECES;
+    const index64 last = first + RUNS < BLOCKS ? first + RUNS : BLOCKS;
     const int j = item % POINTS;
     const int g = item / POINTS;
     packed += (((index64)g * OUTER + outer) * POINTS + j) * (KD * IC * BLOCK + LANES);
-    values += (g * BLOCKS * POINTS + j) * ROW_OF_VALUES;
-    products += ((g * OUTER + outer) * BLOCKS * POINTS + j) * TILES * BLOCK;
-    for (index64 left = END - BEGIN; left > 0; left -= TILES) {
-        real sums[MOST_TILES * BLOCK];
+    for (index64 block = first; block < last; block++) {
+        const index64 left = END - BEGIN - block * TILES;
         const int used = left < TILES ? left : TILES;
-        PRODUCTS(used, sums, packed, values, IC, KD, TILES);
-        for (int i = 0; i < used * BLOCK; i += LANES) store_global(products + i, load_private(sums + i));
-        values += POINTS * ROW_OF_VALUES;
-        products += POINTS * TILES * BLOCK;
+        real sums[MOST_TILES * BLOCK];
+        PRODUCTS(used, sums, packed, values + ((g * BLOCKS + block) * POINTS + j) * ROW_OF_VALUES, IC, KD, TILES);
+        global real *target = products + (((g * OUTER + outer) * BLOCKS + block) * POINTS + j) * TILES * BLOCK;
+        for (int i = 0; i < used * BLOCK; i += LANES) store_global(target + i, load_private(sums + i));
     }
 }
 
-/* The outputs of a vector of channels of some tiles, without their bias, from sums of which a tile's are BLOCK apart and a
+/* The outputs of a vector of channels of some tiles, with their bias, from sums of which a tile's are BLOCK apart and a
  * point's `row`. Returns zeros where all outputs of a channel are finite. */
 #define DEFINE_TRANSFORM(NAME, SPACE, LOAD) \
     static inline vector NAME( \

@@ -40,18 +40,15 @@ LAYERS = {
 MODES = ("reflect", "replicate", "circular", "symmetric")
 
 
-@pytest.fixture(params=["tile by tile", "point by point"])
-def whatever_it_costs(monkeypatch, request):
+@pytest.fixture(params=[False, True], ids=["tile by tile", "point by point"])
+def by_point(request, monkeypatch):
     """Choose Winograd's algorithm wherever it is right, with products in each of its two orders."""
     monkeypatch.setattr(conv_winograd, "_WORTH_IT", 0)
-    monkeypatch.setattr(conv_winograd, "_MANY_CHANNELS", 1 if by_point(request) else 2**31)
+    monkeypatch.setattr(conv_winograd, "_MANY_CHANNELS", 1 if request.param else 2**31)
+    monkeypatch.setattr(conv_winograd, "_MOST_SUMS", 2**31)
     algorithms.forget()
-    yield
+    yield request.param
     algorithms.forget()
-
-
-def by_point(request):
-    return "point by point" in request.node.name
 
 
 def normal(seed, *shapes, dtype="float32"):
@@ -65,7 +62,7 @@ def chosen(operation, problem, width=64):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("layer", LAYERS)
-def test_both_passes_stay_within_the_class(whatever_it_costs, device, record, layer, dtype):
+def test_both_passes_stay_within_the_class(by_point, device, record, layer, dtype):
     input_shape, weight_shape, arguments = LAYERS[layer]
     problem = clconv.ConvProblem.from_shapes(input_shape, weight_shape, **arguments)
     assert chosen("conv_fwd", problem) == chosen("conv_bwd_data", problem) == "winograd"
@@ -78,14 +75,14 @@ def test_both_passes_stay_within_the_class(whatever_it_costs, device, record, la
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_padding_holds_what_its_mode_says(whatever_it_costs, device, record, mode):
+def test_padding_holds_what_its_mode_says(by_point, device, record, mode):
     x, w = normal(2, (2, 5, 7, 9), (20, 5, 3, 3))
     assert_within_class("conv2d", device, record, x, w, padding=((2, 1), (1, 2)), padding_mode=mode)
     x, w = normal(2, (1, 5, 4, 7, 9), (20, 5, 3, 3, 3))
     assert_within_class("conv3d", device, record, x, w, padding=((1, 2), (2, 1), (1, 2)), padding_mode=mode)
 
 
-def test_a_transposed_convolution_with_bias_and_epilogue(whatever_it_costs, device, record):
+def test_a_transposed_convolution_with_bias_and_epilogue(by_point, device, record):
     x, w, bias, scale, shift, residual = normal(3, (2, 6, 9, 10), (6, 20, 3, 3), 20, 20, 20, (2, 20, 9, 10))
     epilogue = clconv.Epilogue(scale=scale, shift=shift, residual=residual, activation="relu")
     assert_within_class("conv_transpose2d", device, record, x, w, bias, padding=1, epilogue=epilogue)
@@ -101,7 +98,7 @@ def views(shape):
     yield np.empty((N, 2 * C, H + 1, W + 3), "float32")[:, ::2, 1:, 2:-1]
 
 
-def test_views_are_read_and_written_where_they_lie(whatever_it_costs, device):
+def test_views_are_read_and_written_where_they_lie(by_point, device):
     x, w = normal(4, (2, 37, 10, 11), (34, 37, 3, 3))
     y = clconv.conv2d(x, w, padding=1, device=device)
     for input_view, weight_view, out in zip(views(x.shape), views(w.shape), views(y.shape), strict=True):
@@ -110,7 +107,7 @@ def test_views_are_read_and_written_where_they_lie(whatever_it_costs, device):
         np.testing.assert_array_equal(out, y)
 
 
-def test_results_do_not_depend_on_threads():
+def test_results_do_not_depend_on_threads(by_point):
     x, w = normal(5, (2, 64, 30, 30), (64, 64, 3, 3))
     assert chosen("conv_fwd", clconv.ConvProblem.from_shapes(x.shape, w.shape, padding=1)) == "winograd"
     before, results = clconv.get_num_threads(), []
@@ -124,15 +121,15 @@ def test_results_do_not_depend_on_threads():
     np.testing.assert_array_equal(results[0], results[2])
 
 
-def test_stages_are_computed_one_after_the_other(whatever_it_costs, monkeypatch, request, device, record):
-    monkeypatch.setattr(conv_winograd, "_STAGE_DATA" if by_point(request) else "_NEAR_DATA", 1)
+def test_stages_are_computed_one_after_the_other(by_point, monkeypatch, device, record):
+    monkeypatch.setattr(conv_winograd, "_STAGE_DATA" if by_point else "_NEAR_DATA", 1)
     x, w = normal(6, (3, 20, 17, 18), (36, 20, 3, 3))
     plan = algorithms.plan_for(
         "conv_fwd", clconv.ConvProblem.from_shapes(x.shape, w.shape, padding=1), Traits(64, vector_loops=True)
     )
     assert [launch.kernel for launch in plan.launches] == [
         "transform_weights",
-        *["transform_data", *products(request)] * 6,
+        *["transform_data", *products(by_point)] * 6,
     ]
     assert_within_class("conv2d", device, record, x, w, padding=1)
 
@@ -151,9 +148,9 @@ def test_products_of_many_channels_are_summed_point_by_point(device, record):
     assert_within_class("conv2d", device, record, x, w, b, padding=1)
 
 
-def products(request):
+def products(by_point):
     """Return the kernels that make outputs of transformed data and weights."""
-    return ["multiply_points", "multiply_tiles"] if by_point(request) else ["multiply_tiles"]
+    return ["multiply_points", "multiply_tiles"] if by_point else ["multiply_tiles"]
 
 
 @pytest.mark.parametrize(
@@ -161,17 +158,17 @@ def products(request):
     [("conv2d", (300, 20, 3, 3), "conv_fwd"), ("conv_transpose2d", (40, 150, 3, 3), "conv_bwd_data")],
 )
 def test_weights_are_transformed_in_stages_where_they_are_many(
-    whatever_it_costs, monkeypatch, request, device, record, operation, weight, passes
+    by_point, monkeypatch, device, record, operation, weight, passes
 ):
     x, w, b = normal(8, (2, 40, 17, 18), weight, (300,))
     call = getattr(clconv, operation)
     at_once = call(x, w, b, groups=2, device=device)
-    monkeypatch.setattr(conv_winograd, "_STAGE_WEIGHTS" if by_point(request) else "_NEAR_WEIGHTS", 1)
+    monkeypatch.setattr(conv_winograd, "_STAGE_WEIGHTS" if by_point else "_NEAR_WEIGHTS", 1)
     algorithms.forget()
     made = clconv.ConvProblem.from_shapes if operation == "conv2d" else clconv.ConvProblem.from_transposed_shapes
     plan = algorithms.plan_for(passes, made(x.shape, w.shape, groups=2), Traits(64, vector_loops=True))
     kernels = [launch.kernel for launch in plan.launches]
-    assert kernels == ["transform_data", *["transform_weights", *products(request)] * 2]
+    assert kernels == ["transform_data", *["transform_weights", *products(by_point)] * 2]
     assert_within_class(operation, device, record, x, w, b, groups=2)
     np.testing.assert_array_equal(call(x, w, b, groups=2, device=device), at_once)
     if operation == "conv2d":
@@ -189,7 +186,7 @@ def test_a_plan_keeps_the_transformed_weights(device):
 @pytest.mark.parametrize("mode", ["zeros", "reflect"])
 @pytest.mark.parametrize("where", ["input", "weight", "both"])
 @pytest.mark.parametrize("kernel", [(3, 3), (1, 3), (3, 1), (2, 3, 3)])
-def test_what_is_not_finite_stands_where_plain_products_put_it(whatever_it_costs, device, record, kernel, where, mode):
+def test_what_is_not_finite_stands_where_plain_products_put_it(by_point, device, record, kernel, where, mode):
     random = np.random.default_rng(8)
     rank = len(kernel)
     x, w, bias = normal(8, (2, 18, *(5, 11, 10)[-rank:]), (20, 18, *kernel), 20)
@@ -210,7 +207,7 @@ def test_what_is_not_finite_stands_where_plain_products_put_it(whatever_it_costs
     np.testing.assert_allclose(y[finite], exact[finite], rtol=0, atol=3e-6 * np.abs(exact[finite]).max(initial=0))
 
 
-def test_transforms_that_overflow_are_not_used(whatever_it_costs, device):
+def test_transforms_that_overflow_are_not_used(by_point, device):
     """Positions of a tile are multiplied by up to 25 in all before they meet the weights."""
     x, w = normal(9, (1, 3, 9, 9), (5, 3, 3, 3))
     x *= np.float32(2**125)
@@ -222,7 +219,7 @@ def test_transforms_that_overflow_are_not_used(whatever_it_costs, device):
 
 
 @pytest.mark.parametrize("channels", [3, 64, 65, 200, 1024])
-def test_more_channels_make_the_error_no_larger(whatever_it_costs, channels):
+def test_more_channels_make_the_error_no_larger(by_point, channels):
     """The class holds for any number of channels, of which long sums lose the most."""
     for seed in range(3):
         x, w = normal(seed, (1, channels, 14, 14), (16, channels, 3, 3))

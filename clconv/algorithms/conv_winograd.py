@@ -31,9 +31,12 @@ _RUN = 16
 _NEAR_DATA = 2**22
 _NEAR_WEIGHTS = 2**22
 _BLOCKS_TOGETHER = 4
-#: From how many summed channels on products are summed point by point, and how many bytes of data and sums, and of
-#: weights, there then are at a time.
+#: From how many summed channels on products are summed point by point, if output channels are at most so many times as
+#: many; in work-items of so many runs of tiles; and how many bytes of data and sums, and of weights, there then are at
+#: a time.
 _MANY_CHANNELS = 112
+_MOST_SUMS = 2
+_RUNS = 16
 _STAGE_DATA = 2**25
 _STAGE_WEIGHTS = 2**25
 #: Bytes of weights that stay beside data in the cache next to a processor, and of weights that come from memory.
@@ -135,7 +138,7 @@ class Tiling(NamedTuple):
 
         Each number of the data and weights is then read from far memory once in a stage, but sums go there and back.
         """
-        return self.depth * self.this.IC >= _MANY_CHANNELS
+        return max(_MANY_CHANNELS, self.this.OC / _MOST_SUMS) <= self.depth * self.this.IC
 
     @property
     def stage(self) -> int:
@@ -153,7 +156,8 @@ class Tiling(NamedTuple):
 
         Each thread then multiplies the data that it has transformed, by weights that stay in its cache.
         """
-        return self.near_blocks == self.blocks and self.weight_elements * self.real_bytes <= _FEW_WEIGHTS
+        has_few = self.near_blocks == self.blocks and self.weight_elements * self.real_bytes <= _FEW_WEIGHTS
+        return has_few and not self.by_point
 
     @property
     def cost(self) -> int:
@@ -262,7 +266,8 @@ def _outputs(tiling: Tiling, problem: ConvProblem, begin: int, block: int) -> li
     data, weights, result = this.arrays
     end, count = min(block + tiling.near_blocks, tiling.blocks), numbers["END"] - begin
     numbers |= {"FROM": block, "TO": end}
-    operations = 2 * problem.macs * count // tiling.tiles * (end - block) // tiling.blocks
+    multiplying = 2 * problem.macs * count // tiling.tiles * (end - block) // tiling.blocks
+    transforming = _SUMS * count * tiling.product_elements * (end - block) // tiling.near_blocks
     bias = ("b",) if this.has_bias else ()
     given = {name: name for name in (*bias, *this.epilogue.arrays)}
     operands = {"products": products} if tiling.by_point else {"packed": packed, "values": values}
@@ -270,10 +275,10 @@ def _outputs(tiling: Tiling, problem: ConvProblem, begin: int, block: int) -> li
         _FILE,
         "multiply_points",
         _defines(tiling, problem),
-        problem.G * tiling.points * (end - block),
+        problem.G * tiling.points * -(-count // (_RUNS * tiling.run)) * (end - block),
         {"packed": packed, "values": values, "products": products},
-        numbers,
-        operations,
+        {**numbers, "RUNS": _RUNS},
+        multiplying,
         local_size=1,
     )
     tiles = Launch(
@@ -289,7 +294,7 @@ def _outputs(tiling: Tiling, problem: ConvProblem, begin: int, block: int) -> li
             "has_bias": int(this.has_bias),
             **this.epilogue.numbers(),
         },
-        _SUMS * count * tiling.product_elements if tiling.by_point else operations,
+        transforming if tiling.by_point else multiplying,
         local_size=1,
         walks=dict(zip(("x", "w", "y", "residual"), (*this.walks, this.walks[2]), strict=True)),
     )
