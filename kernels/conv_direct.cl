@@ -91,14 +91,14 @@ APART void add_sums_by_the_rule(
     }
 }
 
-/* How far the sums have come: the place of a tap in x and in the packed weights, as one along the inner axis of a row. */
+/* Where the sums are: a tap along the inner axis of a row, the row's column and line, and the tap's place in x. */
 typedef struct {
-    global const real *tap;
-    index64 row, begin, place;
+    index64 row, inner, place;
     int column, line;
 } place_in_sums;
 
-/* Terms that all tiles of a run sum up before the next ones, so that their weights stay in the nearest cache. */
+/* Terms that all tiles of a run sum up before the next ones, so that their weights stay in the nearest cache. Their places
+ * in x are listed once for all tiles: rows of few taps would be loops of few turns. */
 #define TERMS (TERMS_PER_PART / VECTORS)
 
 /* Lays out a piece of the weights from a channel on, and returns how many channels it has. */
@@ -201,14 +201,14 @@ kernel void conv_direct(
     vector total[LONGEST_RUN * VECTORS * TILE];
     for (int i = 0; i < tiles * TILE; i++)
         UNROLLED for (int v = 0; v < VECTORS; v++) total[i * VECTORS + v] = load_private(bias + v * LANES);
-    place_in_sums at;
-    at.tap = packed;
-    at.row = first_row;
-    at.begin = 0;
-    at.column = first_row % columns;
-    at.line = first_row / columns % lines;
-    at.place = at.column * column_step + at.line * line_step + first_row / columns / lines * plane_step;
-    const place_in_sums begin = at;
+    place_in_sums begin;
+    begin.row = first_row;
+    begin.inner = 0;
+    begin.column = first_row % columns;
+    begin.line = first_row / columns % lines;
+    begin.place
+        = begin.column * column_step + begin.line * line_step + first_row / columns / lines * plane_step;
+    place_in_sums at = begin;
     index64 channel = 0; /* the first one of the piece */
     do {
         if (PIECE) {
@@ -218,46 +218,48 @@ kernel void conv_direct(
             at.place += channel * x_c;
             channel += inner;
         }
-        place_in_sums next = at;
-        for (int tile = 0; tile < tiles; tile++) {
-            next = at;
-            index64 origin[TILE];
-            UNROLLED for (int t = 0; t < TILE; t++) origin[t] = source[tile * TILE + t];
-            vector sum[VECTORS * TILE];
-            UNROLLED for (int i = 0; i < VECTORS * TILE; i++) sum[i] = splat(0);
-            for (index64 left = PIECE ? rows * inner : TERMS; left > 0 && next.row < last_row;) {
-                const index64 count = inner - next.begin < left ? inner - next.begin : left;
-                global const real *tap = next.tap;
-                index64 place = next.place;
-                for (global const real *last = tap + count * BLOCK; tap < last; tap += BLOCK) {
+        global const real *taps = packed;
+        while (at.row < last_row) {
+            index64 places[TERMS];
+            int terms = 0;
+            while (terms < TERMS && at.row < last_row) {
+                const int count = inner - at.inner < TERMS - terms ? inner - at.inner : TERMS - terms;
+                for (int i = 0; i < count; i++) places[terms + i] = at.place + i * inner_step;
+                terms += count;
+                at.place += count * inner_step;
+                at.inner += count;
+                if (at.inner < inner) continue;
+                at.inner = 0;
+                at.row++;
+                at.place += next_column;
+                if (++at.column < columns) continue;
+                at.column = 0;
+                at.place += next_line;
+                if (++at.line < lines) continue;
+                at.line = 0;
+                at.place += next_plane;
+            }
+            for (int tile = 0; tile < tiles; tile++) {
+                global const real *origin[TILE];
+                UNROLLED for (int t = 0; t < TILE; t++) origin[t] = x + source[tile * TILE + t];
+                vector sum[VECTORS * TILE];
+                UNROLLED for (int i = 0; i < VECTORS * TILE; i++) sum[i] = splat(0);
+                global const real *tap = taps;
+                for (int i = 0; i < terms; i++, tap += BLOCK) {
+                    const index64 place = places[i];
                     vector weight[VECTORS];
                     UNROLLED for (int v = 0; v < VECTORS; v++) weight[v] = load_vector(tap + v * LANES);
                     UNROLLED for (int t = 0; t < TILE; t++) {
-                        const real value = x[origin[t] + place];
+                        const real value = origin[t][place];
                         UNROLLED for (int v = 0; v < VECTORS; v++) sum[t * VECTORS + v] += weight[v] * value;
                     }
-                    place += inner_step;
                 }
-                next.tap = tap;
-                next.place = place;
-                left -= count;
-                next.begin += count;
-                if (next.begin < inner) continue;
-                next.begin = 0;
-                next.row++;
-                next.place += next_column;
-                if (++next.column < columns) continue;
-                next.column = 0;
-                next.place += next_line;
-                if (++next.line < lines) continue;
-                next.line = 0;
-                next.place += next_plane;
+                vector *sums = total + tile * VECTORS * TILE;
+                UNROLLED for (int i = 0; i < VECTORS * TILE; i++) sums[i] += sum[i];
             }
-            vector *sums = total + tile * VECTORS * TILE;
-            UNROLLED for (int i = 0; i < VECTORS * TILE; i++) sums[i] += sum[i];
+            taps += terms * BLOCK;
         }
-        at = next;
-    } while (PIECE ? channel < IC : at.row < last_row);
+    } while (PIECE && channel < IC);
 
     for (int tile = 0; tile < tiles; tile++, q += TILE) {
         const int count = last_output - q < TILE ? last_output - q : TILE;
