@@ -24,12 +24,8 @@ _TILES = {3: 4}
 #: What a product costs in tiles of so many columns, for which each value of dy is loaded.
 _COSTS = {1: 1.2, 2: 1.05, 3: 1.0, 4: 1.0}
 _LONGEST_RUN = 8
-#: Tiles of a work-item if these are not many.
-_SHORT_RUN = 3
-#: Work-items that keep threads equally busy: sums are cut until there are so many, into parts of so many terms; and how
-#: many are many.
-_WORK_ITEMS, _MANY_WORK_ITEMS = 48, 192
-_TERMS_PER_PART = 1024
+#: Work-items that keep threads equally busy: sums are cut until there are so many, into parts of so many terms.
+_WORK_ITEMS, _TERMS_PER_PART = 48, 1024
 #: Bytes of data and gradients that stay in the cache next to a processor.
 _NEAR_TERMS = 2**20
 #: Costs in products: of an element of x laid out here; of one of dy, and of a weight stored, in a direct convolution.
@@ -131,7 +127,7 @@ def _in_one_row(problem: ConvProblem) -> ConvProblem:
 
 
 def _run(problem: ConvProblem, shape: _Shape) -> int:
-    """Return how many tiles a work-item computes: those of all taps of a block, which it stores as one row, or few.
+    """Return how many tiles a work-item computes: those of all taps of a block, which it stores as one row, or some.
 
     Tiles beyond the last column are computed, too: as few as may be.
     """
@@ -139,8 +135,7 @@ def _run(problem: ConvProblem, shape: _Shape) -> int:
     run, rest = divmod(math.prod(window.kernel for window in problem.windows), shape.tile_columns)
     if not rest and run <= _LONGEST_RUN:
         return max(1, min(run, columns))
-    tiles = problem.G * columns * rows
-    longest = max(1, min(_SHORT_RUN, tiles // _WORK_ITEMS), min(_LONGEST_RUN, tiles // _MANY_WORK_ITEMS))
+    longest = max(1, min(_LONGEST_RUN, problem.G * columns * rows // _WORK_ITEMS))
     return min(range(1, longest + 1), key=lambda run: (-(-columns // run) * run, -run))
 
 
