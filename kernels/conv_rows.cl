@@ -24,6 +24,12 @@
 #endif
 #define TILE (PIXELS * LANES)
 
+/* Channels whose data and weights are asked for ahead, where the data of a sample are so many elements that they come from
+ * memory, or the weights of input channels lie so far apart: a processor foresees neither. */
+#define AHEAD 16
+#define FAR_DATA (1 << 18)
+#define FAR_WEIGHTS 256
+
 /* Tiles of a plane that pay for one more of a vector. */
 #define MANY_TILES 8
 
@@ -48,9 +54,10 @@ APART real sum_by_the_rule(
     return sum;
 }
 
-/* total[c * PIXELS + p] of the channels c of a block, for the COUNT vectors p of a tile. */
-#define DEFINE_SUMS(NAME, COUNT) \
-    static inline void NAME( \
+/* total[c * PIXELS + p] of the channels c of a block, for the COUNT vectors p of a tile. The last channels ask for what the
+ * next tile begins with. Apart, for a function of its own has more registers for its addresses. */
+#define DEFINE_SUMS(NAME, COUNT, IS_FAR) \
+    APART void NAME( \
         vector *total, global const real *x, global const int *offsets, global const element *w, const real *bias, \
         const index64 IC, const int KD, const int KH, const int KW, \
         const index64 x_c, const index64 w_n, const index64 w_c, const index64 w_d, const index64 w_h, const index64 w_w) \
@@ -70,6 +77,11 @@ APART real sum_by_the_rule(
                 for (index64 i = 0; i < count; i++, place += x_c, weight += w_c) { \
                     vector values[COUNT]; \
                     UNROLLED for (int p = 0; p < (COUNT); p++) values[p] = load_vector(place + p * LANES); \
+                    if (IS_FAR) { \
+                        const index64 ahead = i + AHEAD < count ? AHEAD * x_c : (AHEAD - count) * x_c + TILE; \
+                        UNROLLED for (int p = 0; p < (COUNT); p++) FETCH_AHEAD(place, ahead + p * LANES); \
+                        FETCH_AHEAD(weight, AHEAD * w_c); \
+                    } \
                     UNROLLED for (int c = 0; c < CHANNELS; c++) { \
                         const real factor = load(weight, c * w_n); \
                         UNROLLED for (int p = 0; p < (COUNT); p++) sum[c * (COUNT) + p] += values[p] * factor; \
@@ -90,13 +102,14 @@ APART real sum_by_the_rule(
         } while (ic < IC); \
     }
 
-DEFINE_SUMS(sums_of_tile, PIXELS)
-DEFINE_SUMS(sums_of_vector, 1)
+DEFINE_SUMS(sums_of_tile, PIXELS, 0)
+DEFINE_SUMS(sums_of_far_tile, PIXELS, 1)
+DEFINE_SUMS(sums_of_vector, 1, 0)
 #if PIXELS > 2
-DEFINE_SUMS(sums_of_two_vectors, 2)
+DEFINE_SUMS(sums_of_two_vectors, 2, 0)
 #endif
 #if PIXELS > 3
-DEFINE_SUMS(sums_of_three_vectors, 3)
+DEFINE_SUMS(sums_of_three_vectors, 3, 0)
 #endif
 
 /* How many vectors a tile has that begins so many places before the end of a plane: whole ones, then fewer, and no more than
@@ -173,8 +186,10 @@ kernel void conv_rows(
     UNROLLED for (int c = 0; c < CHANNELS; c++) bias[c] = has_bias ? load(b, b_start + (g * OC + oc + c) * b_c) : 0;
     /* Where nothing lies between rows, or there is but one, all outputs of a plane are one row. */
     const int is_gapless = (EW == OW && EH == OH) || (OD == 1 && OH == 1);
-    const int is_dense = !zero_padding && is_gapless && IS_ROW(y) && (!has_residual || IS_ROW(residual));
+    const int is_row = is_gapless && IS_ROW(y) && (!has_residual || IS_ROW(residual));
+    const int is_dense = is_row && !zero_padding; /* whose rule asks for the place in each row */
     const int is_plain = !(has_scale | has_shift | has_residual | (activation != NO_ACTIVATION));
+    const int is_far = IC * x_c >= FAR_DATA || w_c >= FAR_WEIGHTS;
     const int extent = is_dense ? places : OW;
     const int pitch = is_dense ? places : EW;
 
@@ -194,7 +209,8 @@ kernel void conv_rows(
             if (vectors < PIXELS && zero_padding)
                 for (int i = 0; i < CHANNELS * PIXELS; i++) total[i] = splat(0);
 #define SUM_UP(sums) sums(total, x + first, offsets, w, bias, IC, KD, KH, KW, x_c, w_n, w_c, w_d, w_h, w_w)
-            if (vectors == PIXELS) SUM_UP(sums_of_tile);
+            if (vectors == PIXELS && is_far) SUM_UP(sums_of_far_tile);
+            else if (vectors == PIXELS) SUM_UP(sums_of_tile);
 #if PIXELS > 3
             else if (vectors == 3) SUM_UP(sums_of_three_vectors);
 #endif
@@ -202,13 +218,13 @@ kernel void conv_rows(
             else if (vectors == 2) SUM_UP(sums_of_two_vectors);
 #endif
             else SUM_UP(sums_of_vector);
-            if (is_dense && is_plain && y_w == 1 && begin == first && end == first + TILE) {
+            by_the_rule = zero_padding && has_nonfinite(total, CHANNELS * PIXELS);
+            if (is_row && !by_the_rule && is_plain && y_w == 1 && begin == first && end == first + TILE) {
                 for (int c = block - oc; c < CHANNELS; c++)
                     UNROLLED for (int p = 0; p < PIXELS; p++)
                         store_lanes(y, y_first + c * y_c + begin + p * LANES, total[c * PIXELS + p]);
                 continue;
             }
-            by_the_rule = zero_padding && has_nonfinite(total, CHANNELS * PIXELS);
             for (int c = 0; c < CHANNELS; c++)
                 for (int p = 0; p < vectors; p++)
                     store_vector(value + (c * PIXELS + p) * LANES, total[c * PIXELS + p]);

@@ -123,3 +123,27 @@ def test_rows_of_every_length_are_copied_with_their_padding(device, record, only
             assert_exact("conv2d", device, record, x, w, padding=padding, padding_mode=mode)
             assert_exact("conv2d", device, record, beside, w, padding=padding, padding_mode=mode)
     assert_exact("conv_transpose2d", device, record, beside, draw((16, 2, 5, 4), 22, dtype))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("channels", [6, 8, 12])
+def test_what_is_asked_for_ahead_changes_no_sum(device, record, only_rows, channels, dtype):
+    """Data of many elements; weights of input channels far apart, fewer of them and more than are asked for ahead."""
+    wide = draw((1, 150, 2000), 25, dtype)
+    assert_exact("conv1d", device, record, wide, draw((channels, 150, 2), 26, dtype), padding=1)
+    for summed in (3, 17, 40):
+        x, w = draw((2, summed, 141), 27, dtype), draw((summed, 256 + channels, 1), 28, dtype)
+        assert_exact("conv_transpose1d", device, record, x, w[:, 256:])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_padding_has_no_products_though_a_plane_is_one_row(device, record, only_rows, value):
+    """Where all sums are finite, such a row is stored as it is."""
+    x, w = draw((1, 5, 400), 29) + 3, draw((8, 5, 3), 30)
+    w[2, 1, 0] = value
+    y = clconv.conv1d(x, w, padding=1, device=device)
+    expected = np.zeros(y.shape, bool)
+    expected[0, 2, 1:] = True
+    np.testing.assert_array_equal(~np.isfinite(y), expected)
+    w[2, 1, 0] = 0
+    assert_exact("conv1d", device, record, x, w, padding=1)

@@ -257,7 +257,7 @@ def _refusal_to_copy(this: Pass) -> str | None:
 
 def _cost(this: Pass, problem: ConvProblem, traits: Traits) -> float:
     """Return what a pass costs for a group."""
-    is_dense = _is_gapless(this) and not this.is_padded and all(factor == 1 for _, factor in this.walks[2].axes[3:])
+    is_dense = _is_gapless(this) and all(factor == 1 for _, factor in this.walks[2].axes[3:])
     cost = _products(this, problem, traits, _tile(this, problem, traits))
     cost *= this.terms + (_DENSE_OUTPUT if is_dense else _OUTPUT)
     if _steps_over_taps(this, problem) and math.prod(problem.weight_shape) >= _FAR_WEIGHTS:
