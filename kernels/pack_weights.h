@@ -8,6 +8,9 @@
 /* Elements within which the taps of a channel may lie to be packed by lines. */
 #define LONGEST_LINE 64
 
+/* Input channels whose lines are asked for ahead: they lie too far apart for a processor to foresee. */
+#define CHANNELS_AHEAD 4
+
 static inline index64 distance(const index64 stride) { return stride < 0 ? -stride : stride; }
 
 /* Where tap k of an input channel lies, in blocks: the taps of a channel side by side, or the channels of a tap. Where the
@@ -32,7 +35,8 @@ static inline void pack_lines(
     global real *packed, global const int *places, const int is_parted, const int channels_inner,
     const index64 blocks, const index64 block, const index64 IC, const index64 ic, const int channels,
     global const element *w, const index64 line, const index64 span, const index64 first_tap,
-    const int KD, const int KH, const int KW, const index64 w_n, const index64 w_d, const index64 w_h, const index64 w_w)
+    const int KD, const int KH, const int KW, const index64 w_n, const index64 w_c, const index64 w_d, const index64 w_h,
+    const index64 w_w)
 {
     real columns[LONGEST_LINE * BLOCK];
     const index64 last = line + (channels - 1) * w_n + span - LANES;
@@ -43,6 +47,7 @@ static inline void pack_lines(
             vector square[LANES];
             UNROLLED for (int lane = 0; lane < LANES; lane++) {
                 const index64 at = first + lane * w_n;
+                FETCH_AHEAD(w, at + CHANNELS_AHEAD * w_c);
                 square[lane] = lane < lanes ? load_lanes(w, at < last ? at : last) : splat(0);
             }
             TRANSPOSE(square, LANES);
@@ -98,7 +103,7 @@ static inline void pack_taps(
         for (index64 ic = first / window; ic < last / window; ic++)
             pack_lines(
                 packed, places, is_parted, channels_inner, blocks, block, IC, ic, channels,
-                w, w_first + ic * w_c - first_tap, span, first_tap, KD, KH, KW, w_n, w_d, w_h, w_w);
+                w, w_first + ic * w_c - first_tap, span, first_tap, KD, KH, KW, w_n, w_c, w_d, w_h, w_w);
         return;
     }
     const int is_whole = channels == BLOCK;
