@@ -82,10 +82,10 @@ def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
     )
     columns = -(-shape.columns // shape.tile_columns)
     rows = -(-problem.OCG // shape.tile_rows)
-    run = _run(problem, shape)
+    most_parts, near_parts = max(1, this.outputs // _TERMS_PER_PART), max(1, _near_parts(problem, copied))
+    run = _run(problem, shape, traits.vector_bytes * this.outputs // min(most_parts, near_parts))
     items = problem.G * -(-columns // run) * rows
-    wanted = max(_WORK_ITEMS // max(items, 1), _near_parts(problem, copied))
-    parts = max(1, min(this.outputs // _TERMS_PER_PART, wanted))
+    parts = min(most_parts, max(near_parts, _WORK_ITEMS // max(items, 1)))
     in_parts = parts > 1 or problem.dtype == "float16"
     sums = Launch(
         "conv_weights.cl",
@@ -126,16 +126,18 @@ def _in_one_row(problem: ConvProblem) -> ConvProblem:
     return replace(problem, windows=(Window(), Window(), Window(positions, output=positions)))
 
 
-def _run(problem: ConvProblem, shape: _Shape) -> int:
+def _run(problem: ConvProblem, shape: _Shape, column: int) -> int:
     """Return how many tiles a work-item computes: those of all taps of a block, which it stores as one row, or some.
 
-    Tiles beyond the last column are computed, too: as few as may be.
+    Of so many bytes that a column reads, all tiles of a run should stay in the cache next to a processor, because the
+    next rows read the same. Tiles beyond the last column are computed, too: as few as may be.
     """
     columns, rows = -(-shape.columns // shape.tile_columns), -(-problem.OCG // shape.tile_rows)
     run, rest = divmod(math.prod(window.kernel for window in problem.windows), shape.tile_columns)
     if not rest and run <= _LONGEST_RUN:
         return max(1, min(run, columns))
-    longest = max(1, min(_LONGEST_RUN, problem.G * columns * rows // _WORK_ITEMS))
+    near = _NEAR_TERMS // (shape.tile_columns * column)
+    longest = max(1, min(_LONGEST_RUN, near, problem.G * columns * rows // _WORK_ITEMS))
     return min(range(1, longest + 1), key=lambda run: (-(-columns // run) * run, -run))
 
 
