@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from clconv.algorithms.conv_passes import Pass
 from clconv.plan import Traits
 from clconv.problem import ConvProblem
@@ -28,6 +30,8 @@ _COSTS = {1: 1.5, 2: 1.0, 3: 1.0}
 #: tiles of one: as in the kernel file.
 _WORK_ITEMS, _FEW_WORK_ITEMS = 64, 16
 _LONGEST_RUN, _LONGEST_RUN_OF_PACKED = 20, 8
+#: Bytes of data that stay in the cache next to a processor for all blocks of channels.
+_NEAR_DATA = 2**20
 
 
 def defines_of(this: Pass, problem: ConvProblem, traits: Traits) -> tuple[tuple[str, int], ...]:
@@ -75,12 +79,17 @@ def runs(this: Pass, problem: ConvProblem, traits: Traits, run: int) -> int:
 
 
 def run_of(this: Pass, problem: ConvProblem, traits: Traits, parts: int, lays_out: bool) -> int:
-    """Return the tiles of a work-item, which may lay out its weights, but for the last one of a block of channels."""
+    """Return the tiles of a work-item, which may lay out its weights, but for the last one of a block of channels.
+
+    What they read should stay near, because the next block reads the same.
+    """
     tiles = parts * tiles_of_all_blocks(this, problem, traits)
     if lays_out:
         longest = min(_LONGEST_RUN, tiles // _FEW_WORK_ITEMS)
     else:
         longest = min(_LONGEST_RUN_OF_PACKED, tiles // _WORK_ITEMS)
+    read = this.IC * math.prod(min(window.kernel, window.stride) for window in this.windows) * problem.real_bytes
+    longest = min(longest, _NEAR_DATA // max(1, read * _tile(this, problem, traits)))
     tiles_of_block = max(1, runs(this, problem, traits, 1))
     return -(-tiles_of_block // -(-tiles_of_block // max(1, longest)))
 
