@@ -211,7 +211,10 @@ IN_PLACE, AS_THEY_LIE, SIDE_BY_SIDE = [], ["copy_input"], ["copy_channels_last"]
         ((2, 256, 32, 32), (512, 256, 2, 2), {"stride": 2}, SIDE_BY_SIDE),
         ((1, 32, 60, 60), (512, 32, 2, 2), {"stride": 2}, IN_PLACE),  # near data
         ((1, 256, 64, 64), (32, 256, 2, 2), {"stride": 2}, IN_PLACE),  # few products of each value
-        ((1, 64, 256, 256), (64, 64, 3, 3), {}, IN_PLACE),  # whole lines are read
+        ((1, 64, 254, 254), (64, 64, 3, 3), {}, IN_PLACE),  # whole lines are read
+        ((1, 64, 256, 256), (64, 64, 3, 3), {}, SIDE_BY_SIDE),  # which take each other's place in caches
+        ((1, 64, 44, 64), (128, 64, 1, 1), {}, SIDE_BY_SIDE),
+        ((1, 64, 42, 64), (128, 64, 1, 1), {}, IN_PLACE),  # no quarters of pages
     ],
 )
 def test_data_are_copied_with_channels_side_by_side_where_that_is_read_faster(
