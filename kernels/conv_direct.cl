@@ -114,7 +114,8 @@ typedef struct {
 
 /* One work-item computes RUN tiles. It sums along an inner axis, which is the channels of a tap or a row of taps, and over
  * the rows that the other axes make; all tiles sum some terms of that before the next ones. Where y is cut into PARTS, these
- * are its share of the rows. Where weights are not packed, the terms are all taps of PIECE channels, laid out in `pieces`. */
+ * are its share of the rows. Where weights are not packed, all taps of PIECE channels are laid out in `pieces`, and summed
+ * before the next ones. */
 kernel void conv_direct(
     WORK_ITEM
     global const real *x, global const real *packed, global const element *w, global real *pieces, global const element *b,

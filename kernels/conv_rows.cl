@@ -24,8 +24,8 @@
 #endif
 #define TILE (PIXELS * LANES)
 
-/* Channels whose data and weights are asked for ahead, where the data of a sample are so many elements that they come from
- * memory, or the weights of input channels lie so far apart: a processor foresees neither. */
+/* Channels whose data and weights are asked for ahead, where the data of a sample and a group are so many elements that they
+ * come from memory, or the weights of input channels lie so far apart: a processor foresees neither. */
 #define AHEAD 16
 #define FAR_DATA (1 << 18)
 #define FAR_WEIGHTS 256
@@ -54,8 +54,8 @@ APART real sum_by_the_rule(
     return sum;
 }
 
-/* total[c * PIXELS + p] of the channels c of a block, for the COUNT vectors p of a tile. The last channels ask for what the
- * next tile begins with. Apart, for a function of its own has more registers for its addresses. */
+/* total[c * PIXELS + p] of the channels c of a block, for the COUNT vectors p of a tile. The last of at least
+ * AHEAD channels ask for what the next tile begins with. Apart, for a function of its own has registers for its addresses. */
 #define DEFINE_SUMS(NAME, COUNT, IS_FAR) \
     APART void NAME( \
         vector *total, global const real *x, global const int *offsets, global const element *w, const real *bias, \
@@ -78,8 +78,8 @@ APART real sum_by_the_rule(
                     vector values[COUNT]; \
                     UNROLLED for (int p = 0; p < (COUNT); p++) values[p] = load_vector(place + p * LANES); \
                     if (IS_FAR) { \
-                        const index64 ahead = i + AHEAD < count ? AHEAD * x_c : (AHEAD - count) * x_c + TILE; \
-                        UNROLLED for (int p = 0; p < (COUNT); p++) FETCH_AHEAD(place, ahead + p * LANES); \
+                        UNROLLED for (int p = 0; p < (COUNT); p++) \
+                            FETCH_AHEAD(place, (ic + i < IC - AHEAD ? AHEAD * x_c : (AHEAD - IC) * x_c + TILE) + p * LANES); \
                         FETCH_AHEAD(weight, AHEAD * w_c); \
                     } \
                     UNROLLED for (int c = 0; c < CHANNELS; c++) { \
@@ -189,7 +189,7 @@ kernel void conv_rows(
     const int is_row = is_gapless && IS_ROW(y) && (!has_residual || IS_ROW(residual));
     const int is_dense = is_row && !zero_padding; /* whose rule asks for the place in each row */
     const int is_plain = !(has_scale | has_shift | has_residual | (activation != NO_ACTIVATION));
-    const int is_far = IC * x_c >= FAR_DATA || w_c >= FAR_WEIGHTS;
+    const int is_far = IC >= AHEAD && (IC * x_c >= FAR_DATA || w_c >= FAR_WEIGHTS);
     const int extent = is_dense ? places : OW;
     const int pitch = is_dense ? places : EW;
 

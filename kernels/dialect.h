@@ -41,7 +41,7 @@ typedef ulong bits64;
 #define WORK_ITEM
 #define WORK_ITEM_INDEX ((index64)get_global_id(0))
 
-/* A function that is seldom called from a loop whose registers it must not take: here, a compiler decides. */
+/* A function that should share no registers with its caller: here, a compiler decides. */
 #define APART static inline
 
 /* Before a loop whose rounds touch no element of each other's, although it may read and write the same array. */
@@ -85,7 +85,7 @@ typedef uint64_t bits64;
 #define WORK_ITEM const int64_t clconv_work_item,
 #define WORK_ITEM_INDEX clconv_work_item
 
-/* Out of line: what it computes takes no registers from its caller. */
+/* Out of line: neither it nor its caller takes registers from the other. */
 #if defined(__GNUC__)
 #define APART static __attribute__((noinline))
 #else

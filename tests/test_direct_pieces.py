@@ -121,3 +121,28 @@ def test_no_run_is_longer_than_what_a_work_item_keeps(laid_out):
             launch = plan_for("conv_fwd", problem, Traits(vector_bytes, prepared=prepared)).launches[-1]
             assert (launch.kernel, launch.numbers["RUN"] <= longest) == ("conv_direct", True)
     assert plan_for("conv_fwd", problem, Traits(64)).launches[-1].numbers["RUN"] == longest
+
+
+@pytest.mark.parametrize(("dtype", "channels"), [("float64", 1024), ("float64", 64), ("float32", 1024)])
+def test_a_run_of_tiles_reads_what_stays_near(dtype, channels):
+    """All blocks of output channels read it: for each output four values of each input channel."""
+    problem = clconv.ConvProblem.from_shapes((1, channels, 64, 64), (1024, channels, 2, 2), stride=2, dtype=dtype)
+    launch = plan_for("conv_fwd", problem, Traits(64)).launches[-1]
+    run, tile = launch.numbers["RUN"], dict(launch.defines)["TILE"]
+    assert (launch.kernel, run > 1) == ("conv_direct", True)
+    assert run * tile * 4 * channels * np.dtype(dtype).itemsize <= 2**20
+
+
+@pytest.mark.parametrize(("batch", "stride"), [(1, 1), (16, 1), (16, 2)])
+def test_a_run_of_columns_reads_what_stays_near(batch, stride):
+    """All rows of a gradient of the weights read it: a vector for each column and each output of a part."""
+    problem = clconv.ConvProblem.from_shapes((batch, 512, 28, 28), (1024, 512, 1, 1), stride=stride)
+    launch = next(
+        launch
+        for launch in plan_for("conv_bwd_weights", problem, Traits(64)).launches
+        if launch.kernel == "conv_weights"
+    )
+    columns = launch.numbers["RUN"] * dict(launch.defines)["COLUMNS"]
+    outputs = batch * (28 // stride) ** 2 // launch.numbers["PARTS"]
+    assert launch.numbers["RUN"] > 1
+    assert columns * 64 * outputs <= 2**20

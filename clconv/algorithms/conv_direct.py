@@ -99,7 +99,7 @@ def _has_channels_last(this: Pass, problem: ConvProblem, traits: Traits) -> bool
     Sums over the channels of a tap, where these are more than a row has taps, then read what lies together; apart, the
     channels of a place are on a line and in a page each, which no processor fetches ahead. A copy that is not needed
     otherwise pays where the data are far and used often, if rows are read at strides, so that a tile uses little of a
-    line, or planes are quarters of pages, so that the lines of all channels take each other's place in caches.
+    line, or planes are whole quarters of pages, whose lines take each other's place in caches.
     """
     sums_over_channels = this.walks[0].axes[2] == (1, 1)
     vectors = this.data_shape[1] // problem.G * problem.real_bytes // traits.vector_bytes
@@ -109,7 +109,7 @@ def _has_channels_last(this: Pass, problem: ConvProblem, traits: Traits) -> bool
         return False
     values = math.prod(_frame_shape(this))
     is_far = values * problem.real_bytes >= _FAR_DATA
-    plane = math.prod(axis.reach for axis in this.frame) * problem.real_bytes
+    plane = math.prod(window.extent for window in this.windows) * problem.real_bytes
     is_scattered = this.windows[2].stride > 1 or plane % (_PAGE // 4) == 0
     pays = is_scattered and is_far and problem.macs >= _PRODUCTS_FOR_A_COPY * values
     return _must_be_copied(this, problem) or pays

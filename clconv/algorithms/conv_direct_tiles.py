@@ -30,7 +30,7 @@ _COSTS = {1: 1.5, 2: 1.0, 3: 1.0}
 #: tiles of one: as in the kernel file.
 _WORK_ITEMS, _FEW_WORK_ITEMS = 64, 16
 _LONGEST_RUN, _LONGEST_RUN_OF_PACKED = 20, 8
-#: Bytes of data that stay in the cache next to a processor for all blocks of channels.
+#: Bytes of data that stay in the cache next to a processor while all blocks of channels read them.
 _NEAR_DATA = 2**20
 
 
@@ -81,7 +81,7 @@ def runs(this: Pass, problem: ConvProblem, traits: Traits, run: int) -> int:
 def run_of(this: Pass, problem: ConvProblem, traits: Traits, parts: int, lays_out: bool) -> int:
     """Return the tiles of a work-item, which may lay out its weights, but for the last one of a block of channels.
 
-    What they read should stay near, because the next block reads the same.
+    What they read should stay near, because the next block reads the same, where blocks come first.
     """
     tiles = parts * tiles_of_all_blocks(this, problem, traits)
     if lays_out:

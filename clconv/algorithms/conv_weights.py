@@ -24,7 +24,8 @@ _TILES = {3: 4}
 #: What a product costs in tiles of so many columns, for which each value of dy is loaded.
 _COSTS = {1: 1.2, 2: 1.05, 3: 1.0, 4: 1.0}
 _LONGEST_RUN = 8
-#: Work-items that keep threads equally busy: sums are cut until there are so many, into parts of so many terms.
+#: Work-items that keep threads equally busy: sums are cut until there are so many, into parts of so many terms, which
+#: are more than the kernel file's pieces have.
 _WORK_ITEMS, _TERMS_PER_PART = 48, 1024
 #: Bytes of data and gradients that stay in the cache next to a processor.
 _NEAR_TERMS = 2**20
@@ -129,8 +130,8 @@ def _in_one_row(problem: ConvProblem) -> ConvProblem:
 def _run(problem: ConvProblem, shape: _Shape, column: int) -> int:
     """Return how many tiles a work-item computes: those of all taps of a block, which it stores as one row, or some.
 
-    Of so many bytes that a column reads, all tiles of a run should stay in the cache next to a processor, because the
-    next rows read the same. Tiles beyond the last column are computed, too: as few as may be.
+    What some read, so many bytes for a column, should stay in the cache next to a processor, because the next rows read
+    the same. Tiles beyond the last column are computed, too: as few as may be.
     """
     columns, rows = -(-shape.columns // shape.tile_columns), -(-problem.OCG // shape.tile_rows)
     run, rest = divmod(math.prod(window.kernel for window in problem.windows), shape.tile_columns)
