@@ -31,7 +31,7 @@ from clconv.algorithms.conv_direct_weights import (
     packed_name,
     reading,
 )
-from clconv.algorithms.conv_passes import LARGEST_COPY, Pass, bwd_data, bwd_weights, fwd, split_refusal
+from clconv.algorithms.conv_passes import LARGEST_COPY, PAGE, Pass, bwd_data, bwd_weights, fwd, split_refusal
 from clconv.algorithms.conv_portable import weights_of_parts
 from clconv.plan import NO_LAUNCHES, Launch, Plan, Traits, Walk, joined
 from clconv.problem import ConvProblem
@@ -70,7 +70,6 @@ _OUTPUT = 50
 #: Storing an output whose channels lie pages apart, where they take each other's place in the nearest cache, if values
 #: that lie as far apart are read in between.
 _OUTPUT_IN_PAGES = 110
-_PAGE = 4096
 
 
 def fwd_refusal(problem: ConvProblem, traits: Traits) -> str | None:
@@ -110,7 +109,7 @@ def _has_channels_last(this: Pass, problem: ConvProblem, traits: Traits) -> bool
     values = math.prod(_frame_shape(this))
     is_far = values * problem.real_bytes >= _FAR_DATA
     plane = math.prod(window.extent for window in this.windows) * problem.real_bytes
-    is_scattered = this.windows[2].stride > 1 or plane % (_PAGE // 4) == 0
+    is_scattered = this.windows[2].stride > 1 or plane % (PAGE // 4) == 0
     pays = is_scattered and is_far and problem.macs >= _PRODUCTS_FOR_A_COPY * values
     return _must_be_copied(this, problem) or pays
 
@@ -123,7 +122,7 @@ def cost(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> float:
     for this in passes:
         skips = any(window.stride > window.kernel for window in this.windows)
         plane = math.prod(window.output for window in this.windows) * problem.real_bytes
-        output = _OUTPUT_IN_PAGES if plane % _PAGE == 0 and not is_turned else _OUTPUT
+        output = _OUTPUT_IN_PAGES if plane % PAGE == 0 and not is_turned else _OUTPUT
         product = _PRODUCT_OF_FAR_VALUES if skips else 1
         total += padded_products(this, problem, traits) * (this.terms * product + output)
         total += cost_of_weights(this, problem, traits, lays_out)

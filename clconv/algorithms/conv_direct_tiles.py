@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from clconv.algorithms.conv_passes import Pass
+from clconv.algorithms.conv_passes import NEAR_BYTES, Pass
 from clconv.plan import Traits
 from clconv.problem import ConvProblem
 
@@ -30,8 +30,6 @@ _COSTS = {1: 1.5, 2: 1.0, 3: 1.0}
 #: tiles of one: as in the kernel file.
 _WORK_ITEMS, _FEW_WORK_ITEMS = 64, 16
 _LONGEST_RUN, _LONGEST_RUN_OF_PACKED = 20, 8
-#: Bytes of data that stay in the cache next to a processor while all blocks of channels read them.
-_NEAR_DATA = 2**20
 
 
 def defines_of(this: Pass, problem: ConvProblem, traits: Traits) -> tuple[tuple[str, int], ...]:
@@ -89,7 +87,7 @@ def run_of(this: Pass, problem: ConvProblem, traits: Traits, parts: int, lays_ou
     else:
         longest = min(_LONGEST_RUN_OF_PACKED, tiles // _WORK_ITEMS)
     read = this.IC * math.prod(min(window.kernel, window.stride) for window in this.windows) * problem.real_bytes
-    longest = min(longest, _NEAR_DATA // max(1, read * _tile(this, problem, traits)))
+    longest = min(longest, NEAR_BYTES // max(1, read * _tile(this, problem, traits)))
     tiles_of_block = max(1, runs(this, problem, traits, 1))
     return -(-tiles_of_block // -(-tiles_of_block // max(1, longest)))
 

@@ -19,7 +19,9 @@ from clconv.problem.window import Window
 
 __all__ = [
     "LARGEST_COPY",
+    "NEAR_BYTES",
     "OPERATIONS_OF_A_COPY",
+    "PAGE",
     "Frame",
     "Pass",
     "activation_walk",
@@ -36,6 +38,10 @@ __all__ = [
 LARGEST_COPY = 2**29
 #: How many arithmetic operations take as long as copying an element.
 OPERATIONS_OF_A_COPY = 16
+#: Bytes that stay in the cache next to a processor while all blocks of a result's channels read them.
+NEAR_BYTES = 2**20
+#: Bytes of a page: what lies whole ones apart takes each other's place in the nearest cache.
+PAGE = 4096
 #: The strided gradient of the data takes a pass for each remainder: at most so many, as patches of 32x32 have.
 _MOST_PASSES = 1024
 

@@ -15,7 +15,7 @@ import numpy as np
 from clconv.algorithms import conv_direct
 from clconv.algorithms.algorithm import first_reason, no_vectors
 from clconv.algorithms.conv_copy import plan_copy
-from clconv.algorithms.conv_passes import LARGEST_COPY, Pass, bwd_data, fwd, split_refusal
+from clconv.algorithms.conv_passes import LARGEST_COPY, PAGE, Pass, bwd_data, fwd, split_refusal
 from clconv.arguments import LARGEST
 from clconv.plan import Launch, Plan, Traits, joined
 from clconv.problem import ConvProblem
@@ -67,7 +67,6 @@ _DENSE_OUTPUT = 30
 #: Copying a value of the data which a direct convolution reads where it lies.
 _COPIED_FOR_ROWS = 32
 
-_PAGE = 4096
 _FAR_WEIGHTS = 2**20
 
 
@@ -290,7 +289,7 @@ def _products(this: Pass, problem: ConvProblem, traits: Traits, tile: tuple[int,
         cost = _PRODUCT_OF_ONE_CHANNEL
     elif math.prod(_phases(this)) > 1 or _steps_over_taps(this, problem):
         plane = math.prod(_phases(this)) * math.prod(_extents(this)) * problem.real_bytes
-        has_pages = math.prod(_phases(this)) > 1 and plane % _PAGE == 0
+        has_pages = math.prod(_phases(this)) > 1 and plane % PAGE == 0
         cost = _STRIDED_PRODUCT_IN_PAGES if has_pages else _STRIDED_PRODUCT
     elif _lies_as_its_copy(this):
         size = math.prod(this.data_shape) * _places(this) * problem.real_bytes
@@ -324,7 +323,7 @@ def _sums_over_neighbours(this: Pass) -> bool:
 def _reads_weights_in_pages(this: Pass, problem: ConvProblem) -> bool:
     """Return whether channels trade places in the weights, and the lines of many lie half pages apart."""
     line = math.prod(problem.weight_shape[1:]) * problem.real_bytes
-    return this.walks[1].axes[1] == (1, 1) and this.IC >= _MANY_LINES and line % (_PAGE // 2) == 0
+    return this.walks[1].axes[1] == (1, 1) and this.IC >= _MANY_LINES and line % (PAGE // 2) == 0
 
 
 def _tile(this: Pass, problem: ConvProblem, traits: Traits) -> tuple[int, int]:

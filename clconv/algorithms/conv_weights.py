@@ -9,7 +9,7 @@ from typing import NamedTuple
 from clconv.algorithms import conv_direct
 from clconv.algorithms.algorithm import no_vectors
 from clconv.algorithms.conv_direct_tiles import padded_products
-from clconv.algorithms.conv_passes import LARGEST_COPY, OPERATIONS_OF_A_COPY, bwd_weights, by_axis, fwd
+from clconv.algorithms.conv_passes import LARGEST_COPY, NEAR_BYTES, OPERATIONS_OF_A_COPY, bwd_weights, by_axis, fwd
 from clconv.algorithms.conv_portable import weights_of_parts
 from clconv.plan import Launch, Plan, Traits
 from clconv.problem import ConvProblem
@@ -27,8 +27,6 @@ _LONGEST_RUN = 8
 #: Work-items that keep threads equally busy: sums are cut until there are so many, into parts of so many terms, which
 #: are more than the kernel file's pieces have.
 _WORK_ITEMS, _TERMS_PER_PART = 48, 1024
-#: Bytes of data and gradients that stay in the cache next to a processor.
-_NEAR_TERMS = 2**20
 #: Costs in products: of an element of x laid out here; of one of dy, and of a weight stored, in a direct convolution.
 _PACKED = 15
 _PACKED_BY_DIRECT = 40
@@ -83,7 +81,7 @@ def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
     )
     columns = -(-shape.columns // shape.tile_columns)
     rows = -(-problem.OCG // shape.tile_rows)
-    most_parts, near_parts = max(1, this.outputs // _TERMS_PER_PART), max(1, _near_parts(problem, copied))
+    most_parts, near_parts = max(1, this.outputs // _TERMS_PER_PART), _near_parts(problem, copied)
     run = _run(problem, shape, traits.vector_bytes * this.outputs // min(most_parts, near_parts))
     items = problem.G * -(-columns // run) * rows
     parts = min(most_parts, max(near_parts, _WORK_ITEMS // max(items, 1)))
@@ -115,7 +113,7 @@ def _near_parts(problem: ConvProblem, copied: int) -> int:
     All tiles of a part follow each other and read the same. Partial sums must not be more than what is read.
     """
     read = copied + math.prod(problem.output_shape)
-    return min(read * problem.real_bytes // _NEAR_TERMS, read // max(math.prod(problem.weight_shape), 1))
+    return max(1, min(read * problem.real_bytes // NEAR_BYTES, read // max(math.prod(problem.weight_shape), 1)))
 
 
 def _in_one_row(problem: ConvProblem) -> ConvProblem:
@@ -137,7 +135,7 @@ def _run(problem: ConvProblem, shape: _Shape, column: int) -> int:
     run, rest = divmod(math.prod(window.kernel for window in problem.windows), shape.tile_columns)
     if not rest and run <= _LONGEST_RUN:
         return max(1, min(run, columns))
-    near = _NEAR_TERMS // (shape.tile_columns * column)
+    near = NEAR_BYTES // (shape.tile_columns * column)
     longest = max(1, min(_LONGEST_RUN, near, problem.G * columns * rows // _WORK_ITEMS))
     return min(range(1, longest + 1), key=lambda run: (-(-columns // run) * run, -run))
 
