@@ -186,19 +186,23 @@ APART real sum_by_the_rule(
     return sum;
 }
 
-/* sum[r, c] += dy[channel r, o] * x[place + column c], over `count` neighbouring outputs. */
+/* sum[r, c] += dy[channel r, o] * x[place + column c], over `count` neighbouring outputs. There is one at least: around
+ * loops that may have no round, Intel's compiler keeps the sums in memory, too, and stores them in every round. */
 static inline void add_products(
     vector *sum, global const real *x, global const element *dy, const index64 *column, const index64 *channel,
     index64 place, index64 o, const int count, const index64 output_w, const index64 dy_w)
 {
-    for (int i = 0; i < count; i++, place += output_w, o += dy_w) {
+    int i = 0;
+    do {
         vector value[COLUMNS];
         UNROLLED for (int c = 0; c < COLUMNS; c++) value[c] = load_vector(x + column[c] + place);
         UNROLLED for (int r = 0; r < ROWS; r++) {
             const real factor = load(dy, channel[r] + o);
             UNROLLED for (int c = 0; c < COLUMNS; c++) sum[r * COLUMNS + c] += value[c] * factor;
         }
-    }
+        place += output_w;
+        o += dy_w;
+    } while (++i < count);
 }
 
 /* A column of the tiles, a vector of a row of the window of a block of channels, and what follows it. */
@@ -282,9 +286,12 @@ kernel void conv_weights(
                 index64 place = at.n * x_n + at.od * output_d + at.oh * output_h + terms.begin * output_w;
                 index64 o = at.n * dy_n + at.od * dy_d + at.oh * dy_h + terms.begin * dy_w;
                 const index64 end = row + OH - at.oh < terms.last_row ? row + OH - at.oh : terms.last_row;
-                for (; row < end; row++, place += output_h, o += dy_h)
+                do {
                     add_products(
                         sum, x, dy, column + tile * COLUMNS, channel, place, o, terms.end - terms.begin, output_w, dy_w);
+                    place += output_h;
+                    o += dy_h;
+                } while (++row < end);
                 at.oh = OH - 1;
                 to_next_row(&at, OD, OH);
             }
