@@ -7,8 +7,10 @@
  * copy_input, in conv_copy.cl, has copied x with its padding, positions with one remainder by the strides side by side. So
  * each tap reads the copy at a constant offset from the output's own place, at any stride, and outputs lie as far apart as
  * what they read: a work-item walks PIXELS vectors of a plane across the ends of its rows. What it computes between those is
- * not stored. Dense planes without padding, at stride 1, are read where they lie. The last tiles of a plane have as many
- * vectors as are left, and one or two places that fill but little of a vector are summed in vectors of input channels.
+ * not stored. Dense planes without padding, at stride 1, are read where they lie. Where there are many terms and channels, a
+ * work-item computes a SHARE of several blocks of channels: the first one copies what it reads, line by line from planes far
+ * apart, to where the others find it side by side. The last tiles of a plane have as many vectors as are left, and one or
+ * two places that fill but little of a vector are summed in vectors of input channels.
  *
  * Zero padding contributes no product, as in conv.cl: outputs of a tile that is not finite are computed again by that rule.
  */
@@ -36,6 +38,10 @@
 /* Places at the end of a plane that are summed one by one. */
 #define FEW_PLACES 2
 
+/* Blocks of channels whose sums a work-item adds up side by side, at most. The first one copies what it reads of a part of
+ * the terms to where vectors follow each other, and the others read that. */
+#define LARGEST_SHARE 32
+
 /* The sum of a single output, without the products of zero padding: taps outside [0, I) contribute none. */
 APART real sum_by_the_rule(
     global const real *x, global const int *offsets, global const element *w, const real bias, const index64 IC,
@@ -54,62 +60,85 @@ APART real sum_by_the_rule(
     return sum;
 }
 
-/* total[c * PIXELS + p] of the channels c of a block, for the COUNT vectors p of a tile. The last of at least
- * AHEAD channels ask for what the next tile begins with. Apart, for a function of its own has registers for its addresses. */
-#define DEFINE_SUMS(NAME, COUNT, IS_FAR) \
-    APART void NAME( \
-        vector *total, global const real *x, global const int *offsets, global const element *w, const real *bias, \
-        const index64 IC, const int KD, const int KH, const int KW, \
-        const index64 x_c, const index64 w_n, const index64 w_c, const index64 w_d, const index64 w_h, const index64 w_w) \
+/* Where sums find the values of a term: in x, in x for a copy that they make, or in that copy. */
+#define IN_PLACE 0
+#define TO_COPY 1
+#define IN_COPY 2
+
+/* Adds a part of the sums, over `count` channels from `first` on, to total[c * PIXELS + p] of the channels c of a block, for
+ * the COUNT vectors p of a tile. Into the rows at `out` instead, if there are any, unless a sum there is not finite and
+ * `must_be_finite`: returns whether. What IS_FAR is asked for `ahead` channels before, by the last ones for the next tile. Apart,
+ * for a function of its own has registers for its addresses. */
+#define DEFINE_SUMS(NAME, COUNT, SOURCE, IS_FAR) \
+    APART int NAME( \
+        vector *total, vector *copy, global const real *x, global const int *offsets, global const element *w, \
+        const real *bias, const index64 IC, const index64 first, const index64 count, const int ahead, \
+        const int KD, const int KH, const int KW, \
+        const index64 x_c, const index64 w_n, const index64 w_c, const index64 w_d, const index64 w_h, const index64 w_w, \
+        global element *out, const index64 out_c, const int must_be_finite) \
     { \
-        const int taps = KD * KH * KW; \
-        const index64 CHANNELS_PER_PART = taps < TERMS_PER_PART ? TERMS_PER_PART / taps : 1; \
-        index64 ic = 0; \
-        do { \
-            const int is_first = ic == 0; \
-            const index64 count = IC - ic < CHANNELS_PER_PART ? IC - ic : CHANNELS_PER_PART; \
-            vector sum[CHANNELS * (COUNT)]; \
-            UNROLLED for (int i = 0; i < CHANNELS * (COUNT); i++) sum[i] = splat(0); \
-            int kd = 0, kh = 0, kw = 0; \
-            for (int tap = 0; tap < taps; tap++) { \
-                global const real *place = x + ic * x_c + offsets[tap]; \
-                global const element *weight = w + ic * w_c + kd * w_d + kh * w_h + kw * w_w; \
-                for (index64 i = 0; i < count; i++, place += x_c, weight += w_c) { \
-                    vector values[COUNT]; \
-                    UNROLLED for (int p = 0; p < (COUNT); p++) values[p] = load_vector(place + p * LANES); \
-                    if (IS_FAR) { \
-                        UNROLLED for (int p = 0; p < (COUNT); p++) \
-                            FETCH_AHEAD(place, (ic + i < IC - AHEAD ? AHEAD * x_c : (AHEAD - IC) * x_c + TILE) + p * LANES); \
-                        FETCH_AHEAD(weight, AHEAD * w_c); \
-                    } \
-                    UNROLLED for (int c = 0; c < CHANNELS; c++) { \
-                        const real factor = load(weight, c * w_n); \
-                        UNROLLED for (int p = 0; p < (COUNT); p++) sum[c * (COUNT) + p] += values[p] * factor; \
-                    } \
-                } \
-                if (++kw < KW) continue; \
-                kw = 0; \
-                if (++kh < KH) continue; \
-                kh = 0; \
-                kd++; \
-            } \
-            UNROLLED for (int c = 0; c < CHANNELS; c++) \
+        vector sum[CHANNELS * (COUNT)]; \
+        UNROLLED for (int i = 0; i < CHANNELS * (COUNT); i++) sum[i] = splat(0); \
+        int kd = 0, kh = 0, kw = 0; \
+        for (int tap = 0; tap < KD * KH * KW; tap++) { \
+            global const real *place = x + first * x_c + offsets[tap]; \
+            global const element *weight = w + first * w_c + kd * w_d + kh * w_h + kw * w_w; \
+            for (index64 i = 0; i < count; i++, place += x_c, weight += w_c) { \
+                vector values[COUNT]; \
                 UNROLLED for (int p = 0; p < (COUNT); p++) { \
-                    const vector before = is_first ? splat(bias[c]) : total[c * PIXELS + p]; \
-                    total[c * PIXELS + p] = sum[c * (COUNT) + p] + before; \
+                    values[p] = (SOURCE) == IN_COPY ? copy[p] : load_vector(place + p * LANES); \
+                    if ((SOURCE) == TO_COPY) copy[p] = values[p]; \
                 } \
-            ic += count; \
-        } while (ic < IC); \
+                if ((SOURCE) != IN_PLACE) copy += (COUNT); \
+                if (IS_FAR) { \
+                    UNROLLED for (int p = 0; p < (COUNT) && (SOURCE) != IN_COPY; p++) \
+                        FETCH_AHEAD(place, p * LANES + (first + i < IC - ahead ? ahead * x_c : (ahead - IC) * x_c + TILE)); \
+                    FETCH_AHEAD(weight, ahead * w_c); \
+                } \
+                UNROLLED for (int c = 0; c < CHANNELS; c++) { \
+                    const real factor = load(weight, c * w_n); \
+                    UNROLLED for (int p = 0; p < (COUNT); p++) sum[c * (COUNT) + p] += values[p] * factor; \
+                } \
+            } \
+            if (++kw < KW) continue; \
+            kw = 0; \
+            if (++kh < KH) continue; \
+            kh = 0; \
+            kd++; \
+        } \
+        UNROLLED for (int c = 0; c < CHANNELS; c++) \
+            UNROLLED for (int p = 0; p < (COUNT); p++) \
+                sum[c * (COUNT) + p] += first == 0 ? splat(bias[c]) : total[c * PIXELS + p]; \
+        int is_stored = out != 0; \
+        if (is_stored && must_be_finite) { \
+            vector zeros[4]; \
+            UNROLLED for (int i = 0; i < 4; i++) zeros[i] = splat(0); \
+            UNROLLED for (int i = 0; i < CHANNELS * (COUNT); i++) zeros[i % 4] += sum[i] * 0; \
+            is_stored = sum_of_lanes(zeros[0] + zeros[1] + zeros[2] + zeros[3]) == 0; \
+        } \
+        if (is_stored) { \
+            UNROLLED for (int c = 0; c < CHANNELS; c++) \
+                UNROLLED for (int p = 0; p < (COUNT); p++) store_lanes(out, c * out_c + p * LANES, sum[c * (COUNT) + p]); \
+        } else { \
+            UNROLLED for (int c = 0; c < CHANNELS; c++) \
+                UNROLLED for (int p = 0; p < (COUNT); p++) total[c * PIXELS + p] = sum[c * (COUNT) + p]; \
+        } \
+        return is_stored; \
     }
 
-DEFINE_SUMS(sums_of_tile, PIXELS, 0)
-DEFINE_SUMS(sums_of_far_tile, PIXELS, 1)
-DEFINE_SUMS(sums_of_vector, 1, 0)
+DEFINE_SUMS(sums_of_tile, PIXELS, IN_PLACE, 0)
+DEFINE_SUMS(sums_of_far_tile, PIXELS, IN_PLACE, 1)
+#if CHANNELS > 1
+DEFINE_SUMS(sums_that_copy, PIXELS, TO_COPY, 1)
+DEFINE_SUMS(sums_of_copy, PIXELS, IN_COPY, 0)
+DEFINE_SUMS(sums_of_copy_by_far_weights, PIXELS, IN_COPY, 1)
+#endif
+DEFINE_SUMS(sums_of_vector, 1, IN_PLACE, 0)
 #if PIXELS > 2
-DEFINE_SUMS(sums_of_two_vectors, 2, 0)
+DEFINE_SUMS(sums_of_two_vectors, 2, IN_PLACE, 0)
 #endif
 #if PIXELS > 3
-DEFINE_SUMS(sums_of_three_vectors, 3, 0)
+DEFINE_SUMS(sums_of_three_vectors, 3, IN_PLACE, 0)
 #endif
 
 /* How many vectors a tile has that begins so many places before the end of a plane: whole ones, then fewer, and no more than
@@ -155,7 +184,7 @@ kernel void conv_rows(
     const int OD, const int OH, const int OW, const int KD, const int KH, const int KW,
     const int SD, const int SH, const int SW, const int DD, const int DH, const int DW,
     const int ID, const int IH, const int IW, const int PD, const int PH, const int PW, const int zero_padding,
-    const int EH, const int EW, const int RUN, const int BLOCKS_FIRST,
+    const int EH, const int EW, const int RUN, const int SHARE, const int SHARES_FIRST,
     GROUPED_VIEW(x), GROUPED_VIEW(w), GROUPED_VIEW(y), const index64 b_start, const index64 b_c, const int has_bias,
     EPILOGUE, GROUPED_VIEW(residual))
 {
@@ -167,31 +196,44 @@ kernel void conv_rows(
     const int lead = is_even ? (size_t)(x + x_start + offsets[0]) / sizeof(real) % LANES : 0;
     const index64 RUNS = (places + lead + RUN * TILE - 1) / (RUN * TILE);
     const index64 BLOCKS = (OC + CHANNELS - 1) / CHANNELS;
+    const index64 SHARES = (BLOCKS + SHARE - 1) / SHARE;
     index64 item = WORK_ITEM_INDEX;
-    if (item >= N * G * BLOCKS * RUNS) return;
-    const index64 pair = item % (BLOCKS * RUNS); item /= BLOCKS * RUNS;
-    const index64 block = (BLOCKS_FIRST ? pair % BLOCKS : pair / RUNS) * CHANNELS;
-    index64 tile = (BLOCKS_FIRST ? pair / BLOCKS : pair % RUNS) * RUN * TILE - lead;
+    if (item >= N * G * SHARES * RUNS) return;
+    const index64 pair = item % (SHARES * RUNS); item /= SHARES * RUNS;
+    const index64 first_block = (SHARES_FIRST ? pair % SHARES : pair / RUNS) * SHARE;
+    const int blocks = BLOCKS - first_block < SHARE ? BLOCKS - first_block : SHARE;
+    index64 tile = (SHARES_FIRST ? pair / SHARES : pair % RUNS) * RUN * TILE - lead;
     const index64 last_place = tile + RUN * TILE < places ? tile + RUN * TILE : places;
     const index64 g = item % G;
     const index64 n = item / G;
-    /* The last block of channels begins where it is whole, and computes again what the one before it stores. */
-    const index64 oc = block + CHANNELS <= OC ? block : OC - CHANNELS;
-    w += w_start + g * w_g + oc * w_n;
-    const index64 y_first = y_start + g * y_g + n * y_n + oc * y_c;
-    const index64 residual_first = residual_start + g * residual_g + n * residual_n + oc * residual_c;
+    w += w_start + g * w_g;
+    const index64 y_first = y_start + g * y_g + n * y_n;
+    const index64 residual_first = residual_start + g * residual_g + n * residual_n;
     x += x_start + g * x_g + n * x_n;
 
-    real bias[CHANNELS];
-    UNROLLED for (int c = 0; c < CHANNELS; c++) bias[c] = has_bias ? load(b, b_start + (g * OC + oc + c) * b_c) : 0;
-    /* Where nothing lies between rows, or there is but one, all outputs of a plane are one row. */
-    const int is_gapless = (EW == OW && EH == OH) || (OD == 1 && OH == 1);
+    /* The last block of channels begins where it is whole, and computes again what the one before it stores. */
+    index64 oc[LARGEST_SHARE];
+    real bias[LARGEST_SHARE * CHANNELS];
+    for (int k = 0; k < blocks; k++) {
+        const index64 block = (first_block + k) * CHANNELS;
+        oc[k] = block + CHANNELS <= OC ? block : OC - CHANNELS;
+        UNROLLED for (int c = 0; c < CHANNELS; c++)
+            bias[k * CHANNELS + c] = has_bias ? load(b, b_start + (g * OC + oc[k] + c) * b_c) : 0;
+    }
+    /* Where nothing lies between rows, all outputs of a plane are one row. */
+    const int is_gapless = (EW == OW || OH == 1) && (EH == OH || OD == 1);
     const int is_row = is_gapless && IS_ROW(y) && (!has_residual || IS_ROW(residual));
-    const int is_dense = is_row && !zero_padding; /* whose rule asks for the place in each row */
-    const int is_plain = !(has_scale | has_shift | has_residual | (activation != NO_ACTIVATION));
-    const int is_far = IC >= AHEAD && (IC * x_c >= FAR_DATA || w_c >= FAR_WEIGHTS);
-    const int extent = is_dense ? places : OW;
-    const int pitch = is_dense ? places : EW;
+    const int is_plain = y_w == 1 && !(has_scale | has_shift | has_residual | (activation != NO_ACTIVATION));
+    const int has_far_weights = w_c >= FAR_WEIGHTS;
+    const int is_far = IC * x_c >= FAR_DATA || has_far_weights;
+    const int ahead = IC < AHEAD ? IC : AHEAD;
+    const index64 channels_per_part = taps < TERMS_PER_PART ? TERMS_PER_PART / taps : 1;
+#if CHANNELS > 1
+    const int makes_copy = blocks > 1 && taps <= TERMS_PER_PART;
+    vector copy[TERMS_PER_PART * PIXELS];
+#else
+    vector *copy = 0;
+#endif
 
     while (tile < last_place) {
         const index64 begin = tile > 0 ? tile : 0;
@@ -200,60 +242,89 @@ kernel void conv_rows(
         const index64 first = begin + vectors * LANES <= places || places < LANES ? begin : places - vectors * LANES;
         const index64 next = tile + (tile < 0 ? TILE : vectors * LANES), end = next < places ? next : places;
         tile = next;
-        int by_the_rule = 0;
-        real value[CHANNELS * TILE];
-        if (taps == 1 && w_c == 1 && !is_even && !zero_padding && end - begin <= FEW_PLACES) {
-            sums_of_few_places(value + begin - first, x + begin + offsets[0], x_c, w, w_n, bias, IC, end - begin);
-        } else {
-            vector total[CHANNELS * PIXELS];
-            if (vectors < PIXELS && zero_padding)
-                for (int i = 0; i < CHANNELS * PIXELS; i++) total[i] = splat(0);
-#define SUM_UP(sums) sums(total, x + first, offsets, w, bias, IC, KD, KH, KW, x_c, w_n, w_c, w_d, w_h, w_w)
-            if (vectors == PIXELS && is_far) SUM_UP(sums_of_far_tile);
-            else if (vectors == PIXELS) SUM_UP(sums_of_tile);
+        const int has_few_places = taps == 1 && w_c == 1 && !is_even && !zero_padding && end - begin <= FEW_PLACES;
+        const index64 pitch = is_row ? places : EW, extent = is_row ? places : OW;
+        const index64 first_ow = begin % pitch, first_oh = begin / pitch % EH, first_od = begin / pitch / EH;
+        /* Whether the tile is a piece of a row, which is stored as it is. */
+        const int is_piece = is_plain && begin == first && end == first + vectors * LANES
+            && first_ow + vectors * LANES <= extent && first_oh < OH;
+        const index64 y_piece = y_first + first_od * y_d + first_oh * y_h + first_ow * y_w;
+        vector total[LARGEST_SHARE * CHANNELS * PIXELS];
+        index64 ic = 0;
+        do {
+            const index64 count = IC - ic < channels_per_part || has_few_places ? IC - ic : channels_per_part;
+            for (int k = 0; k < blocks; k++) {
+                global const element *weights = w + oc[k] * w_n;
+                vector *sums = total + k * CHANNELS * PIXELS;
+                real *biases = bias + k * CHANNELS, value[CHANNELS * TILE];
+                const int new_channel = (first_block + k) * CHANNELS - oc[k];
+                const int is_last = ic + count >= IC;
+                global element *out = is_piece && is_last && new_channel == 0 ? y + y_piece + oc[k] * y_c : 0;
+                int by_the_rule = 0, is_stored = 0;
+                if (has_few_places) {
+                    sums_of_few_places(
+                        value + begin - first, x + begin + offsets[0], x_c, weights, w_n, biases, IC, end - begin);
+                } else {
+                    if (vectors < PIXELS && zero_padding && ic == 0)
+                        for (int i = 0; i < CHANNELS * PIXELS; i++) sums[i] = splat(0);
+#define ADD(name) \
+    is_stored = name( \
+        sums, copy, x + first, offsets, weights, biases, IC, ic, count, ahead, KD, KH, KW, x_c, w_n, w_c, w_d, w_h, w_w, \
+        out, y_c, zero_padding)
+#if CHANNELS > 1
+                    if (vectors == PIXELS && makes_copy && k == 0) ADD(sums_that_copy);
+                    else if (vectors == PIXELS && makes_copy && has_far_weights) ADD(sums_of_copy_by_far_weights);
+                    else if (vectors == PIXELS && makes_copy) ADD(sums_of_copy);
+                    else
+#endif
+                    if (vectors == PIXELS && is_far) ADD(sums_of_far_tile);
+                    else if (vectors == PIXELS) ADD(sums_of_tile);
 #if PIXELS > 3
-            else if (vectors == 3) SUM_UP(sums_of_three_vectors);
+                    else if (vectors == 3) ADD(sums_of_three_vectors);
 #endif
 #if PIXELS > 2
-            else if (vectors == 2) SUM_UP(sums_of_two_vectors);
+                    else if (vectors == 2) ADD(sums_of_two_vectors);
 #endif
-            else SUM_UP(sums_of_vector);
-            by_the_rule = zero_padding && has_nonfinite(total, CHANNELS * PIXELS);
-            if (is_row && !by_the_rule && is_plain && y_w == 1 && begin == first && end == first + TILE) {
-                for (int c = block - oc; c < CHANNELS; c++)
-                    UNROLLED for (int p = 0; p < PIXELS; p++)
-                        store_lanes(y, y_first + c * y_c + begin + p * LANES, total[c * PIXELS + p]);
-                continue;
-            }
-            for (int c = 0; c < CHANNELS; c++)
-                for (int p = 0; p < vectors; p++)
-                    store_vector(value + (c * PIXELS + p) * LANES, total[c * PIXELS + p]);
-        }
-        const int first_ow = begin % pitch, first_oh = begin / pitch % EH, first_od = begin / pitch / EH;
-        for (int c = block - oc; c < CHANNELS; c++) {
-            int ow = first_ow, oh = first_oh, od = first_od;
-            for (int i = begin - first; first + i < end;) {
-                const int count = extent - ow < end - first - i ? extent - ow : end - first - i;
-                if (oh < OH && count > 0) {
-                    real *run = value + c * TILE + i;
-                    if (by_the_rule) {
-                        for (int t = 0; t < count; t++)
-                            run[t] = sum_by_the_rule(
-                                x + first + i + t, offsets, w, bias[c], IC, KD, KH, KW, ID, IH, IW, DD, DH, DW,
-                                od * SD - PD, oh * SH - PH, (ow + t) * SW - PW,
-                                x_c, c * w_n, w_c, w_d, w_h, w_w);
-                    }
-                    const index64 added = residual_first + c * residual_c
-                        + od * residual_d + oh * residual_h + ow * residual_w;
-                    FINISH_RUN(run, count, g * OC + oc + c, added, residual_w);
-                    store_run(y, y_first + c * y_c + od * y_d + oh * y_h + ow * y_w, y_w, run, count);
+                    else ADD(sums_of_vector);
                 }
-                i += pitch - ow;
-                ow = 0;
-                if (++oh < EH) continue;
-                oh = 0;
-                od++;
+                if (!is_last || is_stored) continue;
+
+                if (!has_few_places) {
+                    by_the_rule = zero_padding && has_nonfinite(sums, CHANNELS * PIXELS);
+                    for (int c = 0; c < CHANNELS; c++)
+                        for (int p = 0; p < vectors; p++)
+                            store_vector(value + (c * PIXELS + p) * LANES, sums[c * PIXELS + p]);
+                }
+                /* The rule asks for the place in each row. */
+                const index64 between = by_the_rule ? EW : pitch, longest = by_the_rule ? OW : extent;
+                for (int c = new_channel; c < CHANNELS; c++) {
+                    index64 ow = begin % between, oh = begin / between % EH, od = begin / between / EH;
+                    for (int i = begin - first; first + i < end;) {
+                        const int length = longest - ow < end - first - i ? longest - ow : end - first - i;
+                        if (oh < OH && length > 0) {
+                            real *run = value + c * TILE + i;
+                            if (by_the_rule) {
+                                for (int t = 0; t < length; t++)
+                                    run[t] = sum_by_the_rule(
+                                        x + first + i + t, offsets, weights, biases[c], IC, KD, KH, KW, ID, IH, IW,
+                                        DD, DH, DW, od * SD - PD, oh * SH - PH, (ow + t) * SW - PW,
+                                        x_c, c * w_n, w_c, w_d, w_h, w_w);
+                            }
+                            const index64 channel = oc[k] + c;
+                            const index64 added = residual_first + channel * residual_c
+                                + od * residual_d + oh * residual_h + ow * residual_w;
+                            FINISH_RUN(run, length, g * OC + channel, added, residual_w);
+                            store_run(y, y_first + channel * y_c + od * y_d + oh * y_h + ow * y_w, y_w, run, length);
+                        }
+                        i += between - ow;
+                        ow = 0;
+                        if (++oh < EH) continue;
+                        oh = 0;
+                        od++;
+                    }
+                }
             }
-        }
+            ic += count;
+        } while (ic < IC);
     }
 }

@@ -147,3 +147,40 @@ def test_padding_has_no_products_though_a_plane_is_one_row(device, record, only_
     np.testing.assert_array_equal(~np.isfinite(y), expected)
     w[2, 1, 0] = 0
     assert_exact("conv1d", device, record, x, w, padding=1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("channels", [59, 264])
+@pytest.mark.parametrize("places", [97, 147, 400])
+def test_blocks_that_share_a_copy_sum_what_each_would_alone(device, record, only_rows, places, channels, dtype):
+    """Sums of several parts, the last one short; planes that end anywhere; weights side by side and apart."""
+    x, w, b = draw((2, 300, places), 31, dtype), draw((channels, 300, 1), 32, dtype), draw(channels, 33, dtype)
+    assert_exact("conv1d", device, record, x, w, b)
+    assert_exact("conv_transpose1d", device, record, x, w.swapaxes(0, 1).copy())
+    epilogue = clconv.Epilogue(residual=draw((2, channels, places), 34, dtype), activation="relu")
+    assert_exact("conv1d", device, record, x, w, b, epilogue=epilogue)
+    random = np.random.default_rng(35)
+    reals, weights = random.standard_normal(x.shape).astype(dtype), random.standard_normal(w.shape).astype(dtype)
+    alone = [clconv.conv1d(reals, weights[block : block + 8], device=device) for block in range(0, channels - 7, 8)]
+    together = clconv.conv1d(reals, weights, device=device)
+    np.testing.assert_array_equal(together[:, : channels - channels % 8], np.concatenate(alone, 1))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [(7, 7), (17, 23), (6, 70)])
+def test_shared_copies_hold_the_taps_of_windows(device, record, only_rows, size, dtype):
+    x, w, b = draw((1, 33, *size), 36, dtype), draw((101, 33, 3, 3), 37, dtype), draw(101, 38, dtype)
+    assert_exact("conv2d", device, record, x, w, b, padding=1)
+    assert_exact("conv2d", device, record, x, draw((101, 33, 7, 1), 39, dtype), b, padding=(3, 0))
+    assert_exact("conv2d", device, record, x, w, b, padding=2, dilation=2)
+    assert_exact("conv2d", device, record, np.repeat(x, 2, 0), w, b, padding=1, stride=2)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_padding_has_no_products_in_shared_copies(device, only_rows, value):
+    x, w = np.ones((1, 20, 9, 100), "float32"), np.ones((64, 20, 3, 3), "float32")
+    w[41, 7, 0, 1] = value
+    y = clconv.conv2d(x, w, padding=1, device=device)
+    expected = np.zeros(y.shape, bool)
+    expected[0, 41, 1:] = True
+    np.testing.assert_array_equal(~np.isfinite(y), expected)

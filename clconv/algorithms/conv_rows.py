@@ -29,9 +29,14 @@ _TILES = {16: _NARROW_TILES, 32: _NARROW_TILES, 64: ((1, 4), (1, 8), (6, 4), (8,
 _LARGEST_TILE = 128
 #: Tiles of a plane that pay for one more of a vector: as in the kernel file.
 _MANY_TILES = 8
-#: Work-items that keep threads busy.
-_WORK_ITEMS = 64
-_LONGEST_RUN = 16
+#: Work-items that keep threads busy, and so many where they have much to do; and the most tiles of one, and blocks of
+#: channels that share a copy of what they read: as in the kernel file.
+_WORK_ITEMS, _FEW_WORK_ITEMS = 64, 16
+_LONGEST_RUN, _LARGEST_SHARE = 16, 32
+#: Terms and blocks from which on a copy pays, and terms that it has room for: as many as a part of the sums has.
+_LEAST_TERMS, _LEAST_SHARE, _TERMS_PER_PART = 128, 6, 256
+#: Tiles of a plane which is so small that its channels are read like a copy.
+_FEW_TILES = 2
 # Costs, in products of a direct convolution.
 #: A product, whose values are read from unaligned places of a copy.
 _PRODUCT = 1.12
@@ -40,7 +45,7 @@ _PRODUCT_IN_PLACE = 1.0
 #: The same where so many channels that they are many lines come from memory, and how many bytes do.
 _FAR_PRODUCT_IN_PLACE = 1.1
 _FAR_DATA = 2**23
-#: The same in planes of at most two tiles, with weights side by side or apart.
+#: The same in planes of few tiles, with weights side by side or read once for a share of all blocks, or apart.
 _PRODUCT_OF_SMALL_PLANES, _PRODUCT_OF_SMALL_PLANES_APART = 1.15, 1.5
 #: How many times as much a product costs in tiles of two vectors, for which factors are loaded more often.
 _TWO_VECTORS = 1.06
@@ -108,8 +113,10 @@ def _plan(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
     offsets = f"{result}_offsets{this.name}"
     channels, pixels = _tile(this, problem, traits)
     places = pixels * _lanes(problem, traits)
-    rows_of_tiles = this.N * problem.G * -(-this.OC // channels)
-    run = max(1, min(_LONGEST_RUN, rows_of_tiles * -(-_places(this) // places) // _WORK_ITEMS))
+    tiles = -(-_places(this) // places)
+    share = _share(this, problem, channels, tiles)
+    rows_of_tiles = this.N * problem.G * -(-this.OC // (channels * share))
+    run = max(1, min(_LONGEST_RUN, rows_of_tiles * tiles // _WORK_ITEMS))
     runs = -(-(_places(this) + _longest_lead(this, problem, traits, places)) // (run * places))
     extents = _extents(this)
     bias = ("b",) if this.has_bias else ()
@@ -137,7 +144,8 @@ def _plan(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
             "EH": extents[1],
             "EW": extents[2],
             "RUN": run,
-            "BLOCKS_FIRST": int(this.blocks_first),
+            "SHARE": share,
+            "SHARES_FIRST": int(share == 1 and this.blocks_first),
             "zero_padding": int(_has_zero_padding(this)),
             "has_bias": int(this.has_bias),
             **this.epilogue.numbers(),
@@ -147,6 +155,20 @@ def _plan(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
         walks=walks,
     )
     return Plan((launch,), constants={offsets: np.array(_offsets(this), np.int32).tobytes()})
+
+
+def _share(this: Pass, problem: ConvProblem, channels: int, tiles: int) -> int:
+    """Return how many blocks of so many channels a work-item computes side by side, so that they share a copy.
+
+    Equal shares of all blocks, in planes of so many tiles.
+    """
+    blocks, taps = -(-this.OC // channels), math.prod(window.kernel for window in this.windows)
+    share = min(_LARGEST_SHARE, blocks, this.N * problem.G * tiles * blocks // _FEW_WORK_ITEMS)
+    if channels == 1 or share < _LEAST_SHARE or this.terms < _LEAST_TERMS or taps > _TERMS_PER_PART:
+        return 1
+    if tiles <= _FEW_TILES and _sums_over_neighbours(this):
+        return 1
+    return -(-blocks // -(-blocks // share))
 
 
 def _lies_as_its_copy(this: Pass) -> bool:
@@ -199,8 +221,9 @@ def _has_zero_padding(this: Pass) -> bool:
 
 def _is_gapless(this: Pass) -> bool:
     """Return whether nothing lies between the outputs of a plane, so that they are stored as one row."""
+    _, height, width = _extents(this)
     outputs = [window.output for window in this.windows]
-    return _extents(this)[1:] == outputs[1:] or outputs[:2] == [1, 1]
+    return (width == outputs[2] or outputs[1] == 1) and (height == outputs[1] or outputs[0] == 1)
 
 
 def _offsets(this: Pass) -> list[int]:
@@ -294,8 +317,10 @@ def _products(this: Pass, problem: ConvProblem, traits: Traits, tile: tuple[int,
     elif _lies_as_its_copy(this):
         size = math.prod(this.data_shape) * _places(this) * problem.real_bytes
         cost = _FAR_PRODUCT_IN_PLACE if size >= _FAR_DATA and this.IC >= _MANY_LINES else _PRODUCT_IN_PLACE
-        if _places(this) <= 2 * places:
-            cost = _PRODUCT_OF_SMALL_PLANES if _sums_over_neighbours(this) else _PRODUCT_OF_SMALL_PLANES_APART
+        tiles = -(-_places(this) // places)
+        if tiles <= _FEW_TILES:
+            is_apart = not _sums_over_neighbours(this) and _share(this, problem, channels, tiles) == 1
+            cost = _PRODUCT_OF_SMALL_PLANES_APART if is_apart else _PRODUCT_OF_SMALL_PLANES
     if pixels == 2:
         cost *= _TWO_VECTORS
     if _reads_weights_in_pages(this, problem):
