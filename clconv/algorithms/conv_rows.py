@@ -24,8 +24,8 @@ __all__ = ["bwd_data_refusal", "fwd_refusal", "plan_bwd_data", "plan_fwd"]
 
 #: Output channels and vectors of outputs in a tile by the width of registers, as in the table of native kernels: each
 #: weight is loaded once for all vectors, each vector once for all channels.
-_NARROW_TILES = ((1, 4), (1, 8), (4, 3), (6, 2))
-_TILES = {16: _NARROW_TILES, 32: _NARROW_TILES, 64: ((1, 4), (1, 8), (6, 4), (8, 3), (12, 2))}
+_NARROW_TILES = ((1, 4), (1, 8), (2, 4), (3, 3), (4, 3), (6, 2))
+_TILES = {16: _NARROW_TILES, 32: _NARROW_TILES, 64: ((1, 4), (1, 8), (2, 8), (3, 6), (4, 5), (6, 4), (8, 3), (12, 2))}
 _LARGEST_TILE = 128
 #: Tiles of a plane that pay for one more of a vector: as in the kernel file.
 _MANY_TILES = 8
@@ -47,8 +47,10 @@ _FAR_PRODUCT_IN_PLACE = 1.1
 _FAR_DATA = 2**23
 #: The same in planes of few tiles, with weights side by side or read once for a share of all blocks, or apart.
 _PRODUCT_OF_SMALL_PLANES, _PRODUCT_OF_SMALL_PLANES_APART = 1.15, 1.5
-#: How many times as much a product costs in tiles of two vectors, for which factors are loaded more often.
+#: How many times as much a product costs in tiles of two vectors, for which factors are loaded more often, and in those
+#: of few channels, for which vectors are.
 _TWO_VECTORS = 1.06
+_FEW_CHANNELS = {2: 1.3, 3: 1.1, 4: 1.05}
 #: How many products of a tile take as long as one of a place that is summed by itself, as so few at the end of a plane
 #: are: see the kernel file. What a tile of fewer vectors takes longer, in vectors of a single channel, and how many it
 #: has at most.
@@ -323,6 +325,7 @@ def _products(this: Pass, problem: ConvProblem, traits: Traits, tile: tuple[int,
             cost = _PRODUCT_OF_SMALL_PLANES_APART if is_apart else _PRODUCT_OF_SMALL_PLANES
     if pixels == 2:
         cost *= _TWO_VECTORS
+    cost *= _FEW_CHANNELS.get(channels, 1)
     if _reads_weights_in_pages(this, problem):
         cost *= _WEIGHTS_IN_PAGES
     return cost * this.N * -(-this.OC // channels) * channels * _summed_places(this, problem, traits, tile)

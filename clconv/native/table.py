@@ -31,9 +31,9 @@ _VECTORS = tuple((*element, ("VECTOR_BYTES", width)) for element in _ELEMENTS fo
 #: Output channels, and vectors of neighbouring outputs, in a tile of rows in registers of each width: see
 #: kernels/conv_rows.cl. Halves are converted one by one as weights, so they come in tiles of one channel only.
 ROWS = {
-    16: ((1, 4), (1, 8), (4, 3), (6, 2)),
-    32: ((1, 4), (1, 8), (4, 3), (6, 2)),
-    64: ((1, 4), (1, 8), (6, 4), (8, 3), (12, 2)),
+    16: ((1, 4), (1, 8), (2, 4), (3, 3), (4, 3), (6, 2)),
+    32: ((1, 4), (1, 8), (2, 4), (3, 3), (4, 3), (6, 2)),
+    64: ((1, 4), (1, 8), (2, 8), (3, 6), (4, 5), (6, 4), (8, 3), (12, 2)),
 }
 
 #: Vectors of output channels, and outputs, in a tile of direct convolution in registers of each width: see

@@ -45,7 +45,7 @@ def forward_in_rows(draw):
 
 
 #: Output channels, and vectors of outputs, in tiles of rows.
-TILES = ((4, 3), (6, 2), (6, 4), (8, 3), (12, 2))
+TILES = ((2, 4), (2, 8), (3, 3), (3, 6), (4, 3), (4, 5), (6, 2), (6, 4), (8, 3), (12, 2))
 
 
 def forward_in_tiles(draw):
@@ -159,7 +159,7 @@ def forward_of_many_channels(draw):
     """A whole vector of channels and a part of one, in rows that are shorter and longer than a vector."""
     for padding_mode in PADDING_MODES:
         for extent in ((3, 5), (3, 37)):
-            arrays = draw(2, 20, *extent), draw(16, 20, 3, 2)
+            arrays = draw(8, 20, *extent), draw(16, 20, 3, 2)
             yield Call("conv2d", arrays, {"stride": (1, 2), "padding": ((2, 1), (1, 0)), "padding_mode": padding_mode})
 
 
