@@ -318,10 +318,12 @@ def _products(this: Pass, problem: ConvProblem, traits: Traits, tile: tuple[int,
         cost = _STRIDED_PRODUCT_IN_PAGES if has_pages else _STRIDED_PRODUCT
     elif _lies_as_its_copy(this):
         size = math.prod(this.data_shape) * _places(this) * problem.real_bytes
-        cost = _FAR_PRODUCT_IN_PLACE if size >= _FAR_DATA and this.IC >= _MANY_LINES else _PRODUCT_IN_PLACE
         tiles = -(-_places(this) // places)
+        is_alone = _share(this, problem, channels, tiles) == 1
+        is_far = is_alone and size >= _FAR_DATA and this.IC >= _MANY_LINES
+        cost = _FAR_PRODUCT_IN_PLACE if is_far else _PRODUCT_IN_PLACE
         if tiles <= _FEW_TILES:
-            is_apart = not _sums_over_neighbours(this) and _share(this, problem, channels, tiles) == 1
+            is_apart = is_alone and not _sums_over_neighbours(this)
             cost = _PRODUCT_OF_SMALL_PLANES_APART if is_apart else _PRODUCT_OF_SMALL_PLANES
     if pixels == 2:
         cost *= _TWO_VECTORS
