@@ -221,7 +221,7 @@ kernel void conv_rows(
             bias[k * CHANNELS + c] = has_bias ? load(b, b_start + (g * OC + oc[k] + c) * b_c) : 0;
     }
     /* Where nothing lies between rows, all outputs of a plane are one row. */
-    const int is_gapless = (EW == OW || OH == 1) && (EH == OH || OD == 1);
+    const int is_gapless = (EW == OW || (OH == 1 && OD == 1)) && (EH == OH || OD == 1);
     const int is_row = is_gapless && IS_ROW(y) && (!has_residual || IS_ROW(residual));
     const int is_plain = y_w == 1 && !(has_scale | has_shift | has_residual | (activation != NO_ACTIVATION));
     const int has_far_weights = w_c >= FAR_WEIGHTS;

@@ -184,3 +184,13 @@ def test_padding_has_no_products_in_shared_copies(device, only_rows, value):
     expected = np.zeros(y.shape, bool)
     expected[0, 41, 1:] = True
     np.testing.assert_array_equal(~np.isfinite(y), expected)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_slices_of_one_row_have_what_lies_between_them(device, record, only_rows, dtype):
+    """Depth takes the place of height: rows of a slice each, one row in all, rows without gaps but with padding."""
+    for shape in ((2, 5, 4, 1, 40), (2, 5, 1, 4, 40), (2, 5, 1, 1, 40), (2, 5, 4, 3, 40)):
+        x = draw(shape, 40, dtype)
+        assert_exact("conv3d", device, record, x, draw((9, 5, 1, 1, 3), 41, dtype))
+        assert_exact("conv3d", device, record, x, draw((9, 5, 1, 3, 1), 42, dtype), padding=(0, 1, 0))
+        assert_exact("conv3d", device, record, x, draw((9, 5, 3, 1, 1), 43, dtype), padding=(1, 0, 0))

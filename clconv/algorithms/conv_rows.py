@@ -225,7 +225,7 @@ def _is_gapless(this: Pass) -> bool:
     """Return whether nothing lies between the outputs of a plane, so that they are stored as one row."""
     _, height, width = _extents(this)
     outputs = [window.output for window in this.windows]
-    return (width == outputs[2] or outputs[1] == 1) and (height == outputs[1] or outputs[0] == 1)
+    return (width == outputs[2] or outputs[:2] == [1, 1]) and (height == outputs[1] or outputs[0] == 1)
 
 
 def _offsets(this: Pass) -> list[int]:
