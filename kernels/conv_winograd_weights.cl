@@ -160,7 +160,7 @@ kernel void multiply_transformed(
             real taps[SQUARE * LANES];
             UNROLLED for (int k = TAPS; k < SQUARE; k++) square[k] = splat(0);
             transform_sums(square, sums + r * BLOCK + v * LANES);
-            const int by_the_rule = has_nonfinite(square, (TAPS + 3) / 4 * 4);
+            const int by_the_rule = has_nonfinite(square, TAPS);
             TRANSPOSE(square, SQUARE);
             UNROLLED for (int i = 0; i < SQUARE; i++) store_vector(taps + i * LANES, square[i]);
             for (int i = 0; i < SQUARE * lanes && by_the_rule; i++) {

@@ -300,13 +300,14 @@ static inline real sum_of_lanes(const vector v)
     return lane[0] + lane[1];
 }
 
-/* Whether any lane of `count` vectors, a multiple of four, is infinite or no number. */
+/* Whether any lane of `count` vectors is infinite or no number. */
 static inline int has_nonfinite(const vector *values, const int count)
 {
     vector zeros[4];
     UNROLLED for (int i = 0; i < 4; i++) zeros[i] = splat(0);
-    for (int i = 0; i < count; i += 4)
+    for (int i = 0; i < count / 4 * 4; i += 4)
         UNROLLED for (int k = 0; k < 4; k++) zeros[k] += values[i + k] * 0;
+    for (int i = count / 4 * 4; i < count; i++) zeros[i % 4] += values[i] * 0;
     return !(sum_of_lanes(zeros[0] + zeros[1] + zeros[2] + zeros[3]) == 0);
 }
 
