@@ -13,20 +13,7 @@
  *
  * Zero padding contributes no product, as in conv.cl: a sum that is not finite is computed again by that rule.
  */
-#include "convolution.h"
-#include "vector.h"
-
-#ifndef COLUMNS
-#define COLUMNS 3
-#endif
-
-/* As many as registers hold: 32 of 64 bytes, 16 narrower ones. */
-#if VECTOR_BYTES == 64
-#define ROWS (COLUMNS == 1 ? 12 : COLUMNS == 4 ? 6 : 8)
-#else
-#define ROWS 4
-#endif
-#define TILE (ROWS * COLUMNS)
+#include "weights.h"
 
 /* Tiles side by side that share what they read of dy, at most. */
 #define LONGEST_RUN 8
@@ -108,55 +95,6 @@ kernel void pack_channels(
 #endif
     pack_places(x, row, 0, begin, BLOCK, channels, source, x_c, x_w, IW, PW, padding_mode);
     pack_places(x, row, p, EW, BLOCK, channels, source, x_c, x_w, IW, PW, padding_mode);
-}
-
-/* A row of outputs, counted through all samples and planes, and what follows it. */
-typedef struct {
-    index64 n;
-    int od, oh;
-} output_row;
-
-static inline output_row row_at(const index64 row, const int OD, const int OH)
-{
-    output_row at;
-    at.oh = row % OH;
-    at.od = row / OH % OD;
-    at.n = row / OH / OD;
-    return at;
-}
-
-static inline void to_next_row(output_row *at, const int OD, const int OH)
-{
-    if (++at->oh < OH) return;
-    at->oh = 0;
-    if (++at->od < OD) return;
-    at->od = 0;
-    at->n++;
-}
-
-/* The terms are cut into pieces of about TERMS_PER_PART: of several rows of outputs, or of a part of one. */
-typedef struct {
-    index64 first_row, last_row;
-    int begin, end;
-} piece_of_terms;
-
-static inline index64 pieces_of(const index64 rows, const int OW)
-{
-    const int together = OW < TERMS_PER_PART ? TERMS_PER_PART / OW : 1;
-    return (rows + together - 1) / together * ((OW + TERMS_PER_PART - 1) / TERMS_PER_PART);
-}
-
-static inline piece_of_terms piece_at(const index64 piece, const index64 rows, const int OW)
-{
-    const int CUTS = (OW + TERMS_PER_PART - 1) / TERMS_PER_PART;
-    const int together = OW < TERMS_PER_PART ? TERMS_PER_PART / OW : 1;
-    const int cut = piece % CUTS;
-    piece_of_terms at;
-    at.first_row = piece / CUTS * together;
-    at.last_row = at.first_row + together < rows ? at.first_row + together : rows;
-    at.begin = (index64)OW * cut / CUTS;
-    at.end = (index64)OW * (cut + 1) / CUTS;
-    return at;
 }
 
 /* The sum of one tap and channel without the products of zero padding: (pd, ph, pw) is the position that the tap reads

@@ -136,7 +136,7 @@ def test_a_run_of_tiles_reads_what_stays_near(dtype, channels):
 @pytest.mark.parametrize(("batch", "stride"), [(1, 1), (16, 1), (16, 2)])
 def test_a_run_of_columns_reads_what_stays_near(batch, stride):
     """All rows of a gradient of the weights read it: a vector for each column and each output of a part."""
-    problem = clconv.ConvProblem.from_shapes((batch, 512, 28, 28), (1024, 512, 1, 1), stride=stride)
+    problem = clconv.ConvProblem.from_shapes((batch, 512, 28, 29), (1024, 512, 1, 2), stride=stride)
     launch = next(
         launch
         for launch in plan_for("conv_bwd_weights", problem, Traits(64)).launches

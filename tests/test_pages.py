@@ -63,9 +63,9 @@ for (input_shape, weight_shape, arguments), dtype, at_end in itertools.product(l
     output_shape = clconv.ConvProblem.from_shapes(input_shape, weight_shape, **arguments).output_shape
     shapes = output_shape, input_shape, weight_shape
     dy, x, w = (between_pages(random.integers(-1, 2, shape).astype(dtype), at_end) for shape in shapes)
-    for name, many in (("rows", 0), ("direct", 0), ("winograd", 1), ("winograd", 2**31), ("channels", 0)):
-        conv_winograd._MANY_CHANNELS = many
-        leave(name)
+    for name in ("rows", "direct", "winograd", "winograd of many channels", "channels", "pointwise"):
+        conv_winograd._MANY_CHANNELS = 1 if name.endswith("channels") else 2**31
+        leave(name.split()[0])
         with clconv.accuracy("default"):
             getattr(clconv, f"conv{{rank}}d")(x, w, **arguments, device="native")
             getattr(clconv, f"conv{{rank}}d_backward")(dy, x, w, **arguments, device="native")
@@ -92,6 +92,8 @@ def test_no_convolution_reads_beside_its_arrays(kernel, dtype):
     takes_gradients = VECTOR_BYTES[level()] >= 4 * np.dtype(dtype).itemsize  # two doubles make no block of Winograd's
     if kernel == (3, 3) and dtype != "float16" and takes_gradients:
         expected |= {"transform_gradient", "multiply_transformed"}
+    if kernel == (1, 1):
+        expected |= {"conv_pointwise_weights"}
     assert expected <= set(ended.stdout.split())
 
 

@@ -14,6 +14,7 @@ from clconv.algorithms import (
     conv_depthwise,
     conv_depthwise_weights,
     conv_direct,
+    conv_pointwise_weights,
     conv_portable,
     conv_rows,
     conv_rows_weights,
@@ -75,6 +76,7 @@ ALGORITHMS: dict[str, tuple[Algorithm, ...]] = {
             "winograd", conv_winograd_weights.bwd_weights_refusal, conv_winograd_weights.plan_bwd_weights, "default"
         ),
         Algorithm("rows", conv_rows_weights.bwd_weights_refusal, conv_rows_weights.plan_bwd_weights),
+        Algorithm("pointwise", conv_pointwise_weights.bwd_weights_refusal, conv_pointwise_weights.plan_bwd_weights),
         Algorithm("channels", conv_weights.bwd_weights_refusal, conv_weights.plan_bwd_weights),
         Algorithm("direct", conv_direct.bwd_weights_refusal, conv_direct.plan_bwd_weights),
         portable(conv_portable.plan_bwd_weights),

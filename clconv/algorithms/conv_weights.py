@@ -15,14 +15,22 @@ from clconv.plan import Launch, Plan, Traits
 from clconv.problem import ConvProblem
 from clconv.problem.window import PADDING_MODES, Window
 
-__all__ = ["bwd_weights_refusal", "cost_of_products", "plan_bwd_weights", "walk_of_parts"]
+__all__ = [
+    "COSTS_OF_TILES",
+    "bwd_weights_refusal",
+    "cost_of_products",
+    "in_one_row",
+    "plan_bwd_weights",
+    "tiles_of",
+    "walk_of_parts",
+]
 
-#: Rows of a tile by its columns, in registers of 64 bytes and in narrower ones, and how many tiles a work-item may
-#: compute side by side: as in the kernel file.
+#: Rows of a tile by its columns, in registers of 64 bytes and in narrower ones, as in kernels/weights.h, and how many
+#: tiles a work-item may compute side by side, as in the kernel file.
 _WIDE_TILES = {1: 12, 2: 8, 3: 8, 4: 6}
 _TILES = {3: 4}
 #: What a product costs in tiles of so many columns, for which each value of dy is loaded.
-_COSTS = {1: 1.2, 2: 1.05, 3: 1.0, 4: 1.0}
+COSTS_OF_TILES = {1: 1.2, 2: 1.05, 3: 1.0, 4: 1.0}
 _LONGEST_RUN = 8
 #: Work-items that keep threads equally busy: sums are cut until there are so many, into parts of so many terms, which
 #: are more than the kernel file's pieces have.
@@ -60,7 +68,7 @@ def bwd_weights_refusal(problem: ConvProblem, traits: Traits) -> str | None:
 
 def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
     """Plan the gradient of the weight: operands x, dy, dw."""
-    problem = _in_one_row(problem)
+    problem = in_one_row(problem)
     this = fwd(problem)
     shape = _shape(problem, traits)
     defines = (*problem.defines, ("VECTOR_BYTES", traits.vector_bytes), ("COLUMNS", shape.tile_columns))
@@ -116,7 +124,7 @@ def _near_parts(problem: ConvProblem, copied: int) -> int:
     return max(1, min(read * problem.real_bytes // NEAR_BYTES, read // max(math.prod(problem.weight_shape), 1)))
 
 
-def _in_one_row(problem: ConvProblem) -> ConvProblem:
+def in_one_row(problem: ConvProblem) -> ConvProblem:
     """Return the problem with all positions along one axis, if they lie in memory so and each output reads its own."""
     plain = (Window(window.extent, output=window.extent) for window in problem.windows)
     if tuple(plain) != tuple(problem.windows) or not {"x", "dy"} <= set(problem.dense):
@@ -152,12 +160,18 @@ def _shape(problem: ConvProblem, traits: Traits) -> _Shape:
     blocks = {max(1, min(lanes, problem.ICG))}
     if lanes < problem.ICG and problem.windows[-1].dilation == 1:
         blocks.add(-(-problem.ICG // (problem.ICG // lanes)))
-    tiles = _WIDE_TILES if traits.vector_bytes == 64 else _TILES
     shapes = (
-        _Shape(block, _columns(problem, block, lanes), *tile) for block in sorted(blocks) for tile in tiles.items()
+        _Shape(block, _columns(problem, block, lanes), *tile)
+        for block in sorted(blocks)
+        for tile in tiles_of(traits).items()
     )
     taps = math.prod(window.kernel for window in problem.windows)
     return min(shapes, key=lambda shape: (_cost_of_vectors(shape, problem.OCG), taps % shape.tile_columns))
+
+
+def tiles_of(traits: Traits) -> dict[int, int]:
+    """Return the rows of tiles by their columns."""
+    return _WIDE_TILES if traits.vector_bytes == 64 else _TILES
 
 
 def _columns(problem: ConvProblem, block: int, lanes: int) -> int:
@@ -169,7 +183,7 @@ def _columns(problem: ConvProblem, block: int, lanes: int) -> int:
 
 def _cost_of_vectors(shape: _Shape, OC: int) -> float:
     rows = -(-OC // shape.tile_rows) * shape.tile_rows
-    return _COSTS[shape.tile_columns] * -(-shape.columns // shape.tile_columns) * shape.tile_columns * rows
+    return COSTS_OF_TILES[shape.tile_columns] * -(-shape.columns // shape.tile_columns) * shape.tile_columns * rows
 
 
 def _copied_elements(problem: ConvProblem, shape: _Shape) -> int:

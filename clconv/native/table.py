@@ -44,6 +44,14 @@ DIRECT = {
     64: ((1, 12), (2, 8), (2, 10), (3, 8)),
 }
 
+#: With the vectors in a row of a tile of weights' gradients: see kernels/weights.h.
+_COLUMNS = tuple(
+    (*element, ("VECTOR_BYTES", width), ("COLUMNS", columns))
+    for element in _ELEMENTS
+    for width, counts in ((16, (3,)), (32, (3,)), (64, (1, 2, 3, 4)))
+    for columns in counts
+)
+
 #: The define sets that each kernel file may run with. A native plan picks from these only. Those with VECTOR_BYTES are
 #: compiled for, and run at, the levels with registers of that width.
 DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
@@ -76,12 +84,8 @@ DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
         (("ELEMENT", bits), ("VECTOR_BYTES", width)) for bits in (32, 64) for width in WIDTHS if width * 8 >= 4 * bits
     ),
     "conv_rows_weights.cl": _VECTORS,
-    "conv_weights.cl": tuple(
-        (*element, ("VECTOR_BYTES", width), ("COLUMNS", columns))
-        for element in _ELEMENTS
-        for width, counts in ((16, (3,)), (32, (3,)), (64, (1, 2, 3, 4)))
-        for columns in counts
-    ),
+    "conv_pointwise_weights.cl": _COLUMNS,
+    "conv_weights.cl": _COLUMNS,
     "deform.cl": _ELEMENTS,
     "grid_sample.cl": _ELEMENTS,
     "grid_sample_rows.cl": _VECTORS,

@@ -139,13 +139,22 @@ def backward_in_channels(draw):
     for OC, IC in ((12, 8), (12, 16), (8, 32), (6, 64)):
         arrays = draw(1, OC, 5), draw(1, IC, 5), draw(OC, IC, 3)
         yield Call("conv1d_backward", arrays, {"padding": 1, **ONLY_WEIGHTS})
-        arrays = draw(1, OC, 5), draw(1, IC, 5), draw(OC, IC, 1)
+        arrays = draw(1, OC, 5), draw(1, IC, 6), draw(OC, IC, 2)
         yield Call("conv1d_backward", arrays, ONLY_WEIGHTS)
+
+
+def backward_of_one_tap(draw):
+    """As many channels as take tiles of one column to four, and parts of them; strides, groups, and terms for parts."""
+    for IC, OC, extent in ((16, 6, 5), (64, 16, 5), (96, 16, 5), (256, 4, 5), (19, 30, 9), (6, 64, 300)):
+        arrays = draw(1, OC, extent), draw(1, IC, extent), draw(OC, IC, 1)
+        yield Call("conv1d_backward", arrays, ONLY_WEIGHTS)
+    arrays = draw(2, 40, 3, 5), draw(2, 36, 5, 9), draw(40, 18, 1, 1)
+    yield Call("conv2d_backward", arrays, {"stride": 2, "groups": 2, **ONLY_WEIGHTS})
 
 
 def backward_in_parts(draw):
     """Terms for two parts, and sums that fill a vector and part of one."""
-    arrays = draw(1, 16, 2100), draw(1, 3, 2100), draw(16, 3, 1)
+    arrays = draw(1, 5, 2100), draw(1, 5, 2101), draw(5, 5, 2)
     yield Call("conv1d_backward", arrays, ONLY_WEIGHTS)
 
 
@@ -178,6 +187,7 @@ CALLS = {
     "transform_gradient": weights_by_winograd,
     "multiply_transformed": weights_by_winograd,
     "conv_rows_weights": backward_in_rows,
+    "conv_pointwise_weights": backward_of_one_tap,
     "pack_channels": backward_in_channels,
     "conv_weights": backward_in_channels,
     "conv_fwd": forward,
