@@ -16,7 +16,7 @@
 #include "weights.h"
 
 /* Tiles of a work-item, at most. */
-#define LARGEST_SHARE 48
+#define LARGEST_SHARE 32
 
 /* So many elements come from memory, and are asked for ahead. */
 #define FAR_DATA (1 << 20)

@@ -39,8 +39,14 @@
 #define FEW_PLACES 2
 
 /* Blocks of channels whose sums a work-item adds up side by side, at most. The first one copies what it reads of a part of
- * the terms to where vectors follow each other, and the others read that. */
-#define LARGEST_SHARE 32
+ * the terms to where vectors follow each other, and the others read that. Tiles for few channels have one block. Private
+ * memory stays below 100 KiB: some systems give a thread 128. */
+#if CHANNELS > PIXELS
+#define LARGEST_SHARE 24
+#else
+#define LARGEST_SHARE 1
+#endif
+#define LONGEST_PART (TERMS_PER_PART * 3 / 4)
 
 /* The sum of a single output, without the products of zero padding: taps outside [0, I) contribute none. */
 APART real sum_by_the_rule(
@@ -110,7 +116,7 @@ APART real sum_by_the_rule(
             UNROLLED for (int p = 0; p < (COUNT); p++) \
                 sum[c * (COUNT) + p] += first == 0 ? splat(bias[c]) : total[c * PIXELS + p]; \
         int is_stored = out != 0; \
-        if (is_stored && must_be_finite) { \
+        if (is_stored && must_be_finite) { /* has_nonfinite, written out for sums that stay in registers */ \
             vector zeros[4]; \
             UNROLLED for (int i = 0; i < 4; i++) zeros[i] = splat(0); \
             UNROLLED for (int i = 0; i < CHANNELS * (COUNT); i++) zeros[i % 4] += sum[i] * 0; \
@@ -128,7 +134,7 @@ APART real sum_by_the_rule(
 
 DEFINE_SUMS(sums_of_tile, PIXELS, IN_PLACE, 0)
 DEFINE_SUMS(sums_of_far_tile, PIXELS, IN_PLACE, 1)
-#if CHANNELS > 1
+#if LARGEST_SHARE > 1
 DEFINE_SUMS(sums_that_copy, PIXELS, TO_COPY, 1)
 DEFINE_SUMS(sums_of_copy, PIXELS, IN_COPY, 0)
 DEFINE_SUMS(sums_of_copy_by_far_weights, PIXELS, IN_COPY, 1)
@@ -201,7 +207,7 @@ kernel void conv_rows(
     if (item >= N * G * SHARES * RUNS) return;
     const index64 pair = item % (SHARES * RUNS); item /= SHARES * RUNS;
     const index64 first_block = (SHARES_FIRST ? pair % SHARES : pair / RUNS) * SHARE;
-    const int blocks = BLOCKS - first_block < SHARE ? BLOCKS - first_block : SHARE;
+    const int blocks = LARGEST_SHARE == 1 ? 1 : BLOCKS - first_block < SHARE ? BLOCKS - first_block : SHARE;
     index64 tile = (SHARES_FIRST ? pair / SHARES : pair % RUNS) * RUN * TILE - lead;
     const index64 last_place = tile + RUN * TILE < places ? tile + RUN * TILE : places;
     const index64 g = item % G;
@@ -227,10 +233,10 @@ kernel void conv_rows(
     const int has_far_weights = w_c >= FAR_WEIGHTS;
     const int is_far = IC * x_c >= FAR_DATA || has_far_weights;
     const int ahead = IC < AHEAD ? IC : AHEAD;
-    const index64 channels_per_part = taps < TERMS_PER_PART ? TERMS_PER_PART / taps : 1;
-#if CHANNELS > 1
-    const int makes_copy = blocks > 1 && taps <= TERMS_PER_PART;
-    vector copy[TERMS_PER_PART * PIXELS];
+    const index64 channels_per_part = taps < LONGEST_PART ? LONGEST_PART / taps : 1;
+#if LARGEST_SHARE > 1
+    const int makes_copy = blocks > 1;
+    vector copy[LONGEST_PART * PIXELS];
 #else
     vector *copy = 0;
 #endif
@@ -271,7 +277,7 @@ kernel void conv_rows(
     is_stored = name( \
         sums, copy, x + first, offsets, weights, biases, IC, ic, count, ahead, KD, KH, KW, x_c, w_n, w_c, w_d, w_h, w_w, \
         out, y_c, zero_padding)
-#if CHANNELS > 1
+#if LARGEST_SHARE > 1
                     if (vectors == PIXELS && makes_copy && k == 0) ADD(sums_that_copy);
                     else if (vectors == PIXELS && makes_copy && has_far_weights) ADD(sums_of_copy_by_far_weights);
                     else if (vectors == PIXELS && makes_copy) ADD(sums_of_copy);

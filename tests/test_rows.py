@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 import clconv
-from clconv.algorithms import ALGORITHMS, forget
+from clconv import kernel_source
+from clconv.algorithms import ALGORITHMS, conv_rows, forget, plan_for
 from clconv.algorithms.algorithm import no_vectors
+from clconv.plan import Traits
+from clconv.problem import ConvProblem
 from tests.calls import assert_exact
 
 
@@ -178,12 +183,73 @@ def test_shared_copies_hold_the_taps_of_windows(device, record, only_rows, size,
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_padding_has_no_products_in_shared_copies(device, only_rows, value):
-    x, w = np.ones((1, 20, 9, 100), "float32"), np.ones((64, 20, 3, 3), "float32")
+    """What is finite beside it stays as it was, with its own channel's bias."""
+    x, w, b = np.ones((1, 20, 9, 100), "float32"), np.ones((64, 20, 3, 3), "float32"), np.arange(64, dtype="float32")
+    expected = clconv.conv2d(x, w, b, padding=1, device=device)
     w[41, 7, 0, 1] = value
-    y = clconv.conv2d(x, w, padding=1, device=device)
-    expected = np.zeros(y.shape, bool)
-    expected[0, 41, 1:] = True
-    np.testing.assert_array_equal(~np.isfinite(y), expected)
+    y = clconv.conv2d(x, w, b, padding=1, device=device)
+    expected[0, 41, 1:] = value
+    np.testing.assert_array_equal(y, expected)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("channels", [3, 12, 96])
+def test_padding_has_no_products_though_rows_lie_as_one(device, only_rows, value, channels):
+    """Those above and below a plane: each output has its own row's taps."""
+    x, w, b = np.ones((1, 20, 8, 11), "float32"), np.ones((channels, 20, 7, 1), "float32"), draw(channels, 44)
+    expected = clconv.conv2d(x, w, b, padding=(3, 0), device=device)
+    w[channels - 1, 7, 1, 0] = value
+    y = clconv.conv2d(x, w, b, padding=(3, 0), device=device)
+    expected[0, -1, 2:] = value
+    np.testing.assert_array_equal(y, expected)
+
+
+@pytest.mark.parametrize("channels", [3, 12, 128])
+def test_pieces_of_rows_are_stored_where_they_belong_as_they_are_asked_for(device, record, only_rows, channels):
+    x, w, b = draw((1, 64, 14, 37), 45), draw((channels, 64, 1, 1), 46), draw(channels, 47)
+    shape = (1, channels, 14, 37)
+    expected = clconv.conv2d(x, w, b, device=device)
+    memory = np.full((*shape[:-1], 2 * shape[-1]), np.float32(-1))
+    for out in (memory[..., ::2], memory[..., ::-2], memory[:, :, :, 5 : 5 + shape[-1]]):
+        memory[...] = -1
+        clconv.conv2d(x, w, b, out=out, device=device)
+        np.testing.assert_array_equal(out, expected)
+        out[...] = -1
+        assert (memory == -1).all()
+    residual = draw(shape, 48)
+    for epilogue in (
+        clconv.Epilogue(scale=draw(channels, 49)),
+        clconv.Epilogue(shift=draw(channels, 50)),
+        clconv.Epilogue(activation="relu"),
+        clconv.Epilogue(residual=residual),
+        clconv.Epilogue(residual=residual[..., ::-1]),
+        clconv.Epilogue(residual=residual[:, :, ::-1]),
+        clconv.Epilogue(residual=np.repeat(residual, 2, 3)[..., ::2]),
+    ):
+        assert_exact("conv2d", device, record, x, w, b, epilogue=epilogue)
+
+
+@pytest.mark.parametrize("width", [16, 32, 64])
+@pytest.mark.parametrize("window", [1, 3])
+def test_layers_of_many_terms_and_channels_share_copies(only_rows, width, window):
+    """As those above do; tiles for few channels, and layers of few terms, have a copy of their own or none."""
+
+    def share(input_channels, output_channels):
+        shape = (1, input_channels, 40, 41)
+        problem = ConvProblem.from_shapes(shape, (output_channels, input_channels, window, 1), padding=(window // 2, 0))
+        return plan_for("conv_fwd", problem, Traits(width)).launches[-1].numbers["SHARE"]
+
+    assert 1 < share(256, 256) <= conv_rows._LARGEST_SHARE
+    assert share(256, 4) == 1
+    assert share(20, 256) == 1
+
+
+def test_no_share_and_no_part_is_longer_than_a_work_item_has_memory_for():
+    source = (kernel_source.folder() / "conv_rows.cl").read_text()
+    longest = max(int(share) for share in re.findall(r"#define LARGEST_SHARE (\d+)", source))
+    assert longest == conv_rows._LARGEST_SHARE
+    terms = int(re.search(r"#define TERMS_PER_PART (\d+)", (kernel_source.folder() / "convolution.h").read_text())[1])
+    assert terms * 3 // 4 >= conv_rows._MOST_TAPS
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])

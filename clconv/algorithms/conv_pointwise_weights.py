@@ -16,7 +16,7 @@ from clconv.problem import ConvProblem
 __all__ = ["bwd_weights_refusal", "plan_bwd_weights"]
 
 #: As in the kernel file: tiles of a work-item and terms of a piece, at most.
-_LARGEST_SHARE, _LONGEST_PIECE = 48, 128
+_LARGEST_SHARE, _LONGEST_PIECE = 32, 128
 #: Work-items that keep threads equally busy, at least, and threads that fewer leave idle.
 _WORK_ITEMS, _THREADS = 16, 4
 #: Costs in products of a vector: an element turned, in a square or alone; a vector stored, and a sum stored alone; for

@@ -32,9 +32,9 @@ _MANY_TILES = 8
 #: Work-items that keep threads busy, and so many where they have much to do; and the most tiles of one, and blocks of
 #: channels that share a copy of what they read: as in the kernel file.
 _WORK_ITEMS, _FEW_WORK_ITEMS = 64, 16
-_LONGEST_RUN, _LARGEST_SHARE = 16, 32
-#: Terms and blocks from which on a copy pays, and terms that it has room for: as many as a part of the sums has.
-_LEAST_TERMS, _LEAST_SHARE, _TERMS_PER_PART = 128, 6, 256
+_LONGEST_RUN, _LARGEST_SHARE = 16, 24
+#: Terms and blocks from which on a copy pays, and taps that it has room for.
+_LEAST_TERMS, _LEAST_SHARE, _MOST_TAPS = 128, 6, 192
 #: Tiles of a plane which is so small that its channels are read like a copy.
 _FEW_TILES = 2
 # Costs, in products of a direct convolution.
@@ -45,7 +45,7 @@ _PRODUCT_IN_PLACE = 1.0
 #: The same where so many channels that they are many lines come from memory, and how many bytes do.
 _FAR_PRODUCT_IN_PLACE = 1.1
 _FAR_DATA = 2**23
-#: The same in planes of few tiles, with weights side by side or read once for a share of all blocks, or apart.
+#: The same in planes of few tiles, with weights side by side, or where blocks share a copy; and with weights apart.
 _PRODUCT_OF_SMALL_PLANES, _PRODUCT_OF_SMALL_PLANES_APART = 1.15, 1.5
 #: How many times as much a product costs in tiles of two vectors, for which factors are loaded more often, and in those
 #: of few channels, for which vectors are.
@@ -116,7 +116,7 @@ def _plan(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
     channels, pixels = _tile(this, problem, traits)
     places = pixels * _lanes(problem, traits)
     tiles = -(-_places(this) // places)
-    share = _share(this, problem, channels, tiles)
+    share = _share(this, problem, (channels, pixels), tiles)
     rows_of_tiles = this.N * problem.G * -(-this.OC // (channels * share))
     run = max(1, min(_LONGEST_RUN, rows_of_tiles * tiles // _WORK_ITEMS))
     runs = -(-(_places(this) + _longest_lead(this, problem, traits, places)) // (run * places))
@@ -159,14 +159,15 @@ def _plan(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
     return Plan((launch,), constants={offsets: np.array(_offsets(this), np.int32).tobytes()})
 
 
-def _share(this: Pass, problem: ConvProblem, channels: int, tiles: int) -> int:
-    """Return how many blocks of so many channels a work-item computes side by side, so that they share a copy.
+def _share(this: Pass, problem: ConvProblem, tile: tuple[int, int], tiles: int) -> int:
+    """Return how many blocks of channels a work-item computes side by side, so that they share a copy.
 
-    Equal shares of all blocks, in planes of so many tiles.
+    Equal shares of all blocks, in planes of so many tiles. Tiles for few channels, which are wide, have no others.
     """
+    channels, pixels = tile
     blocks, taps = -(-this.OC // channels), math.prod(window.kernel for window in this.windows)
     share = min(_LARGEST_SHARE, blocks, this.N * problem.G * tiles * blocks // _FEW_WORK_ITEMS)
-    if channels == 1 or share < _LEAST_SHARE or this.terms < _LEAST_TERMS or taps > _TERMS_PER_PART:
+    if channels <= pixels or share < _LEAST_SHARE or this.terms < _LEAST_TERMS or taps > _MOST_TAPS:
         return 1
     if tiles <= _FEW_TILES and _sums_over_neighbours(this):
         return 1
@@ -319,7 +320,7 @@ def _products(this: Pass, problem: ConvProblem, traits: Traits, tile: tuple[int,
     elif _lies_as_its_copy(this):
         size = math.prod(this.data_shape) * _places(this) * problem.real_bytes
         tiles = -(-_places(this) // places)
-        is_alone = _share(this, problem, channels, tiles) == 1
+        is_alone = _share(this, problem, tile, tiles) == 1
         is_far = is_alone and size >= _FAR_DATA and this.IC >= _MANY_LINES
         cost = _FAR_PRODUCT_IN_PLACE if is_far else _PRODUCT_IN_PLACE
         if tiles <= _FEW_TILES:
