@@ -127,6 +127,17 @@ def test_tiles_of_a_part_read_what_stays_near():
     assert launch_for((1, 16, 64000), 256).numbers["PARTS"] <= 16
 
 
+@pytest.mark.parametrize("width", [16, 32, 64])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_part_has_terms(width, dtype):
+    """Many channels ask for many parts, so that what each reads stays near."""
+    for extents in ((1,), (130,), (3136,), (97, 97)):
+        for IC, OC in ((5000, 5000), (2048, 5000), (5000, 64), (16, 16)):
+            numbers = launch_for((3, IC, *extents), OC, width, dtype=dtype).numbers
+            terms = numbers["N"] * numbers["OD"] * numbers["OH"] * numbers["OW"]
+            assert numbers["PARTS"] <= max(1, terms // conv_pointwise_weights._LONGEST_PIECE)
+
+
 def test_constants_are_those_of_the_kernel_file():
     shares = re.findall(r"#define LARGEST_SHARE (\d+)", source())
     assert [int(share) for share in shares] == [conv_pointwise_weights._LARGEST_SHARE]

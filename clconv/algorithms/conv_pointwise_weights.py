@@ -150,8 +150,9 @@ def _cuts(problem: ConvProblem, turns_x: bool, lanes: int, columns: int, rows: i
     products = sums * (COSTS_OF_TILES[columns] * terms + _STRETCH * stretches)
     turn = blocks * columns * lanes * terms * (_TURNED if is_even or not turns_x else _TURNED_ALONE)
     near = -(-read * terms * problem.real_bytes // NEAR_BYTES)
-    least = max(1, min(near, (blocks - 1) * terms // (_AGAIN * turned)))
-    for parts in range(least, max(least, min(terms // _LONGEST_PIECE, _WORK_ITEMS)) + 1):
+    most = max(1, terms // _LONGEST_PIECE)  # each part has a piece at least
+    least = max(1, min(most, near, (blocks - 1) * terms // (_AGAIN * turned)))
+    for parts in range(least, max(least, min(most, _WORK_ITEMS)) + 1):
         wanted = max(-(-tiles // _LARGEST_SHARE), -(-_WORK_ITEMS // (problem.G * blocks * parts)))
         share = -(-tiles // min(tiles, wanted))
         shares = -(-tiles // share)
