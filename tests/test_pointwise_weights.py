@@ -122,20 +122,29 @@ def test_work_is_for_many_threads_and_fits_a_work_item(layer, width):
 
 def test_tiles_of_a_part_read_what_stays_near():
     """For the next block of columns; where there is none, terms are not cut for it."""
-    launch = launch_for((1, 256, 64000), 256)
-    assert 256 * 64000 * 4 / launch.numbers["PARTS"] <= 2**20
-    assert launch_for((1, 16, 64000), 256).numbers["PARTS"] <= 16
+    launch = launch_for((1, 256, 65536), 256)
+    assert 256 * 65536 * 4 / launch.numbers["PARTS"] <= 2**20
+    assert launch_for((1, 16, 65536), 256).numbers["PARTS"] <= 16
 
 
 @pytest.mark.parametrize("width", [16, 32, 64])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_every_part_has_terms(width, dtype):
+def test_every_part_has_terms_and_parts_are_not_more_than_what_is_read(width, dtype):
     """Many channels ask for many parts, so that what each reads stays near."""
     for extents in ((1,), (130,), (3136,), (97, 97)):
         for IC, OC in ((5000, 5000), (2048, 5000), (5000, 64), (16, 16)):
             numbers = launch_for((3, IC, *extents), OC, width, dtype=dtype).numbers
             terms = numbers["N"] * numbers["OD"] * numbers["OH"] * numbers["OW"]
             assert numbers["PARTS"] <= max(1, terms // conv_pointwise_weights._LONGEST_PIECE)
+            assert numbers["PARTS"] <= max(1, terms * (IC + OC) // (IC * OC))
+
+
+@pytest.mark.parametrize("channels", [(0, 64), (64, 0)])
+def test_no_channels_have_no_weights(device, channels):
+    IC, OC = channels
+    x, dy, w = np.ones((2, IC, 5), "f4"), np.ones((2, OC, 5), "f4"), np.ones((OC, IC, 1), "f4")
+    assert clconv.conv1d_backward(dy, x, w, **ONLY_WEIGHTS, device=device).weight.shape == (OC, IC, 1)
+    assert clconv.linear_backward(dy[:, :, 0], x[:, :, 0], w[:, :, 0], **ONLY_WEIGHTS, device=device).weight.size == 0
 
 
 def test_constants_are_those_of_the_kernel_file():
@@ -157,6 +166,8 @@ def source():
         ((1, 64, 9), (64, 64, 1), {"padding": ((0, 1),)}, "padding is read"),
         ((1, 60, 9), (60, 15, 1), {"groups": 4}, "groups have fewer channels than the 16 of a vector"),
         ((0, 64, 9), (64, 64, 1), {}, "there are no outputs"),
+        ((2, 64, 9), (0, 64, 1), {}, "there are no channels"),
+        ((2, 0, 9), (64, 0, 1), {}, "there are no channels"),
     ],
 )
 def test_other_layers_are_refused(input_shape, weight_shape, arguments, reason):

@@ -25,7 +25,7 @@ _TURNED, _TURNED_ALONE = 0.8, 3
 _STORED, _STORED_ALONE = 2, 3
 _STRETCH = 3
 _LAUNCHED, _SUMMED = 60_000, 4
-#: Partial sums that take as long as so many times what is read again from farther away.
+#: So many times what is read again from farther away takes as long as partial sums.
 _AGAIN = 10
 
 
@@ -51,6 +51,8 @@ def bwd_weights_refusal(problem: ConvProblem, traits: Traits) -> str | None:
     if any(window.low or window.reach > window.extent for window in problem.windows):
         return "padding is read"
     lanes = traits.vector_bytes // problem.real_bytes
+    if not problem.ICG or not problem.OCG:
+        return "there are no channels"
     if max(problem.ICG, problem.OCG) < lanes:
         return f"groups have fewer channels than the {lanes} of a vector"
     return None
@@ -139,7 +141,7 @@ def _cuts(problem: ConvProblem, turns_x: bool, lanes: int, columns: int, rows: i
     """Yield cuts in tiles of ``rows`` by ``columns``, into parts of the terms and shares of the tiles.
 
     What tiles of a part read in place should stay in the cache next to a processor for the next block of columns,
-    unless partial sums are more than what is read again.
+    unless partial sums take longer than what is read again. They are never more than both arrays.
     """
     turned, read = (problem.ICG, problem.OCG) if turns_x else (problem.OCG, problem.ICG)
     terms = problem.N * math.prod(window.output for window in problem.windows)
@@ -149,8 +151,9 @@ def _cuts(problem: ConvProblem, turns_x: bool, lanes: int, columns: int, rows: i
     sums = blocks * columns * tiles * rows
     products = sums * (COSTS_OF_TILES[columns] * terms + _STRETCH * stretches)
     turn = blocks * columns * lanes * terms * (_TURNED if is_even or not turns_x else _TURNED_ALONE)
-    near = -(-read * terms * problem.real_bytes // NEAR_BYTES)
-    most = max(1, terms // _LONGEST_PIECE)  # each part has a piece at least
+    near = read * terms * problem.real_bytes // NEAR_BYTES
+    pieces = terms // _LONGEST_PIECE  # each part has one at least
+    most = max(1, min(pieces, terms * (turned + read) // (turned * read)))
     least = max(1, min(most, near, (blocks - 1) * terms // (_AGAIN * turned)))
     for parts in range(least, max(least, min(most, _WORK_ITEMS)) + 1):
         wanted = max(-(-tiles // _LARGEST_SHARE), -(-_WORK_ITEMS // (problem.G * blocks * parts)))

@@ -29,7 +29,7 @@ __all__ = [
 #: tiles a work-item may compute side by side, as in the kernel file.
 _WIDE_TILES = {1: 12, 2: 8, 3: 8, 4: 6}
 _TILES = {3: 4}
-#: What a product costs in tiles of so many columns, for which each value of dy is loaded.
+#: What a product costs in tiles of so many columns, for which each value of a row is loaded.
 COSTS_OF_TILES = {1: 1.2, 2: 1.05, 3: 1.0, 4: 1.0}
 _LONGEST_RUN = 8
 #: Work-items that keep threads equally busy: sums are cut until there are so many, into parts of so many terms, which
