@@ -278,7 +278,7 @@ def test_each_thread_has_its_own_kernel_of_one_program(name, builds):
         bound.append(plans[0])
 
     run_in_threads(work, [()] * 4)
-    assert len({launch.kernel.int_ptr for launches in bound for launch in launches}) == 4
+    assert len({launch.kernel.int_ptr for plan in bound for launch in plan.launches}) == 4
     assert builds == ["binary"]
 
 

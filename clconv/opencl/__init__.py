@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from clconv.errors import Unsupported
@@ -52,8 +53,9 @@ def executor_for_array(array: Any, device: Any) -> OpenCLExecutor:
     return executor
 
 
+@functools.cache
 def _devices() -> Any:
-    """Return the module that needs pyopencl."""
+    """Return the module that needs pyopencl: asked for by every call."""
     try:
         from clconv.opencl import devices
     except ModuleNotFoundError as error:

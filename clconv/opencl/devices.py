@@ -95,13 +95,14 @@ def found() -> tuple[FoundDevice, ...]:
     """Return every device of every platform, in OpenCL's order; none of them is tried yet."""
     global _found
     check_process()  # before the lock, which another thread may have held when this process was forked
-    with _lock:
-        if _found is None:
-            _found = tuple(
-                FoundDevice(f"opencl:{p}:{d}", platform, device)
-                for p, platform in enumerate(platforms())
-                for d, device in enumerate(_devices_of(platform))
-            )
+    if not _found:
+        with _lock:
+            if _found is None:
+                _found = tuple(
+                    FoundDevice(f"opencl:{p}:{d}", platform, device)
+                    for p, platform in enumerate(platforms())
+                    for d, device in enumerate(_devices_of(platform))
+                )
     if not _found:
         raise Unsupported("OpenCL finds no device (is a driver installed?)")
     return _found
@@ -125,7 +126,7 @@ def choose(device: Any) -> OpenCLExecutor:
     """Return the executor of the device that a name, or an object of pyopencl, stands for."""
     check_process()
     if isinstance(device, str):
-        return _usable(_named(device, found()), device).executor
+        return _named(device, found()).executor
     if isinstance(device, cl.Device):
         return _usable([entry for entry in found() if entry.device == device], device).executor
     if isinstance(device, cl.CommandQueue):
@@ -163,10 +164,10 @@ def _is_there(device: Any, owner: Any, context: Any) -> bool:
 
 
 @functools.lru_cache(maxsize=64)
-def _named(name: str, entries: tuple[FoundDevice, ...]) -> list[FoundDevice]:
-    """Return those of the devices that a name stands for, the best first: asked for by every call."""
+def _named(name: str, entries: tuple[FoundDevice, ...]) -> FoundDevice:
+    """Return the best of the devices that a name stands for and that work: asked for by every call."""
     platform, _, device = name.removeprefix("opencl").removeprefix(":").partition(":")
-    return [entry for entry in _best_first(entries) if entry.matches(platform, device)]
+    return _usable([entry for entry in _best_first(entries) if entry.matches(platform, device)], name)
 
 
 def _usable(candidates: list[FoundDevice], asked: Any) -> FoundDevice:

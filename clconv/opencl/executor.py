@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +15,7 @@ from clconv.arrays import is_device_array
 from clconv.errors import DeviceMemoryError, Unsupported
 from clconv.executor import Executor, Layouts
 from clconv.host_memory import empty
-from clconv.opencl.binding import BoundLaunch, bindings_of, names_of
+from clconv.opencl.binding import BoundWorkspace, bindings_of
 from clconv.opencl.memory import HostBuffers, copy_of_span, one_span_or_contiguous, runs_in_host_memory
 from clconv.opencl.programs import Programs
 from clconv.opencl.runtimes import POCL, check_process
@@ -51,8 +49,6 @@ class OpenCLExecutor(Executor):
         self._of_thread = threading.local()
         self._bindings = bindings_of(programs)
         self._shared = shared_memory_of(programs.context, programs.device)
-        # A plan keeps its constants, so that the same bytes come again and again.
-        self._constant = functools.lru_cache(maxsize=256)(self._uploaded)
 
     def check_dtype(self, dtype: str) -> None:
         """Refuse float64 on a device without it."""
@@ -84,17 +80,17 @@ class OpenCLExecutor(Executor):
         """Return a new array: on the queue and from the allocator of a pyopencl array, else NumPy's."""
         if not is_device_array(like):
             return empty(shape, dtype, self._shared.empty) if self.in_host_memory else empty(shape, dtype)
-        with _memory_errors(lambda: math.prod(shape) * np.dtype(dtype).itemsize, self.name):
+        with _MemoryErrors(lambda: math.prod(shape) * np.dtype(dtype).itemsize, self.name):
             return cl.array.empty(like.queue, shape, dtype, allocator=like.allocator)
 
     def memory(self, size: int) -> Any:
         """Return bytes on the device."""
-        with _memory_errors(lambda: size, self.name):
+        with _MemoryErrors(lambda: size, self.name):
             return cl.array.empty(self._queue(), (max(size, 1),), np.uint8)
 
     def snapshot(self, array: Any) -> Any:
         """Return a copy on the device, with the strides of a pyopencl array, else contiguous."""
-        with _memory_errors(lambda: array.nbytes, self.name):
+        with _MemoryErrors(lambda: array.nbytes, self.name):
             if is_device_array(array):
                 return copy_of_span(self._queue(), array)
             return cl.array.to_device(self._queue(), np.array(array, order="C"))
@@ -106,82 +102,83 @@ class OpenCLExecutor(Executor):
     def launch(self, plan: Plan, layouts: Layouts, arrays: tuple[Any, ...]) -> None:
         """Run all launches: to their end for NumPy arrays, only enqueued for pyopencl's."""
         check_process()
-        given = {name: array for (name, _, _), array in zip(layouts, arrays, strict=True)}
-        kinds = {is_device_array(array) for array in arrays if array is not None}
-        with _memory_errors(lambda: _bytes_of(plan, arrays), self.name):
-            if kinds == {True}:
-                self._run_on_device_arrays(plan, layouts, given)
+        with _MemoryErrors(lambda: _bytes_of(plan, arrays), self.name):
+            given = [array for array in arrays if array is not None]
+            if given and all(map(is_device_array, given)):
+                self._run_on_device_arrays(plan, layouts, arrays)
             else:
-                self._run_on_host_arrays(plan, layouts, given)
+                self._run_on_host_arrays(plan, layouts, arrays)
 
-    def _run_on_host_arrays(self, plan: Plan, layouts: Layouts, given: Mapping[str, Any]) -> None:
-        queue = self._queue()
-        names = names_of(plan)
+    def _run_on_host_arrays(self, plan: Plan, layouts: Layouts, arrays: tuple[Any, ...]) -> None:
+        bound = self._bindings.bound(plan, layouts)
         buffers = HostBuffers(self._programs.context, self._shared if self.in_host_memory else None)
-        memory, moved = {}, {}
+        memory, moved = [], {}
         # Results first: OpenCL leaves open what overlapping buffers in host memory do, so an input that shares its span
         # with a result, as interleaved views do, gets a copy.
-        for name in names.used:
-            if name not in given:  # workspace, or a constant
-                continue
-            array = given[name]
+        for place, is_written, _ in bound.operands:
+            array = arrays[place]
             if is_device_array(array):
-                memory[name], moved[name] = _memory_of(array), _offset(array)
+                buffer, start = _memory_of(array), _offset(array)
             else:
-                memory[name], moved[name] = buffers.add(array, name in names.written)
-        bound = self._bindings.bound(plan, _moved(layouts, moved) if any(moved.values()) else layouts)
-        memory |= self._constants(plan) | self._kept_workspace(_workspace_sizes(plan, memory))
+                buffer, start = buffers.add(array, is_written)
+            memory.append(buffer)
+            if start:
+                moved[layouts[place][0]] = start
+        if moved:
+            bound = self._bindings.bound(plan, _moved(layouts, moved))
+        workspace = self._kept_workspace(bound.workspace)
+        queue = self._queue()
         try:
-            event = _enqueue(queue, bound, memory, None)
+            event = bound.enqueue(queue, memory, workspace, None)
             buffers.read_back(queue, event)
         except BaseException:
             queue.finish()  # what was enqueued writes into memory that the caller is about to free
             raise
 
-    def _run_on_device_arrays(self, plan: Plan, layouts: Layouts, arrays: Mapping[str, Any]) -> None:
-        given = {name: array for name, array in arrays.items() if array is not None}
+    def _run_on_device_arrays(self, plan: Plan, layouts: Layouts, arrays: tuple[Any, ...]) -> None:
+        given = {name: array for (name, _, _), array in zip(layouts, arrays, strict=True) if array is not None}
         queue = self._queue()
         for name, array in given.items():
             if array.context != queue.context or (array.queue is not None and array.queue.device != queue.device):
                 raise ValueError(f"arrays must be of one context and device, but {name} is not on the input's")
         bound = self._bindings.bound(plan, _moved(layouts, {name: _offset(array) for name, array in given.items()}))
-        memory = {name: _memory_of(array) for name, array in arrays.items()}
-        memory |= self._constants(plan) | self._new_workspace(_workspace_sizes(plan, memory))
+        memory = [_memory_of(arrays[operand.place]) for operand in bound.operands]
         events = [event for array in given.values() for event in array.events]
-        event = _enqueue(queue, bound, memory, events)
+        event = bound.enqueue(queue, memory, self._new_workspace(bound.workspace), events)
         if event is not None:
-            for name in names_of(plan).written & given.keys():
-                given[name].add_event(event)
+            for operand in bound.operands:
+                if operand.is_written and arrays[operand.place] is not None:
+                    arrays[operand.place].add_event(event)
 
-    def _constants(self, plan: Plan) -> dict[str, Any]:
-        return {name: self._constant(content) for name, content in plan.constants.items()}
-
-    def _new_workspace(self, sizes: Mapping[str, int]) -> dict[str, Any]:
+    def _new_workspace(self, wanted: Iterable[BoundWorkspace]) -> dict[str, Any]:
         flags = cl.mem_flags.READ_WRITE
-        return {name: cl.Buffer(self._programs.context, flags, max(size, 1)) for name, size in sizes.items()}
+        return {name: cl.Buffer(self._programs.context, flags, size) for name, size, _ in wanted}
 
-    def _kept_workspace(self, sizes: Mapping[str, int]) -> dict[str, Any]:
+    def _kept_workspace(self, wanted: tuple[BoundWorkspace, ...]) -> dict[str, Any]:
         """Return workspace that this thread's next call, which begins when this one has ended, may use again.
 
         A processor's new memory is slow, because the system clears it. Others are given new memory, in which oclgrind
         sees what is read before it is written.
         """
-        if not sizes or not self.in_host_memory:
-            return self._new_workspace(sizes)
-        kept = vars(self._of_thread).setdefault("workspace", {})
-        if sum(buffer.size for name, buffer in kept.items() if name not in sizes) + sum(sizes.values()) > _MOST_KEPT:
+        if not wanted or not self.in_host_memory:
+            return self._new_workspace(wanted)
+        if not hasattr(self._of_thread, "sizes"):
+            self._of_thread.sizes, self._of_thread.workspace = {}, {}
+        sizes: dict[str, int] = self._of_thread.sizes
+        kept: dict[str, Any] = self._of_thread.workspace
+        small = [one for one in wanted if sizes.get(one.name, 0) < one.size]
+        if not small:
+            return kept
+        wanted_sizes = {one.name: one.size for one in wanted}
+        if sum(wanted_sizes.values()) > _MOST_KEPT:
+            return self._new_workspace(wanted)
+        if sum((sizes | wanted_sizes).values()) > _MOST_KEPT:
+            sizes.clear()
             kept.clear()
-        small = {name: size for name, size in sizes.items() if name not in kept or kept[name].size < size}
-        found = {name: kept[name] for name in sizes if name not in small} | self._new_workspace(small)
-        if sum(sizes.values()) <= _MOST_KEPT:
-            kept |= found
-        return found
-
-    def _uploaded(self, content: bytes) -> Any:
-        """Return a buffer with this content."""
-        return cl.Buffer(
-            self._programs.context, cl.mem_flags.READ_ONLY | cl.mem_flags.COPY_HOST_PTR, hostbuf=bytearray(content)
-        )
+            small = list(wanted)
+        kept |= self._new_workspace(small)
+        sizes |= {one.name: one.size for one in small}
+        return kept
 
     def _queue(self) -> Any:
         if self._own_queue is not None:
@@ -191,25 +188,9 @@ class OpenCLExecutor(Executor):
         return self._of_thread.queue
 
 
-def _enqueue(queue: Any, bound: tuple[BoundLaunch, ...], memory: Mapping[str, Any], wait_for: list[Any] | None) -> Any:
-    """Enqueue the launches, each after the one before it; return the last one's event."""
-    event = None
-    for kernel, arrays, size, local in bound:
-        for number, name in arrays:
-            kernel.set_arg(number, memory[name])
-        event = cl.enqueue_nd_range_kernel(queue, kernel, size, local, wait_for=wait_for)
-        wait_for = [event]
-    return event
-
-
 def _moved(layouts: Layouts, moved: Mapping[str, int]) -> Layouts:
     """Return layouts of operands that begin so many elements later."""
     return tuple([(name, start + moved.get(name, 0), strides) for name, start, strides in layouts])
-
-
-def _workspace_sizes(plan: Plan, given: Mapping[str, Any]) -> dict[str, int]:
-    """Return the bytes of the workspace that the caller has not given."""
-    return {name: size for name, size in plan.workspace.items() if name not in given}
 
 
 def _offset(array: Any) -> int:
@@ -239,14 +220,20 @@ def _bytes_of(plan: Plan, arrays: Iterable[Any]) -> int:
     return sum(plan.workspace.values()) + sum(int(array.nbytes) for array in arrays if array is not None)
 
 
-@contextmanager
-def _memory_errors(size: Callable[[], int], name: str) -> Iterator[None]:
-    """Turn the driver's words for exhausted memory into clconv's, which tell the bytes that were handled."""
-    try:
-        yield
-    except cl.Error as error:
-        if isinstance(error, cl.MemoryError) or any(word in str(error) for word in _NO_MEMORY):
+class _MemoryErrors:
+    """Turns the driver's words for exhausted memory into clconv's, which tell the bytes that were handled."""
+
+    def __init__(self, size: Callable[[], int], name: str) -> None:
+        self._size = size
+        self._name = name
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, cl.MemoryError) or (
+            isinstance(error, cl.Error) and any(word in str(error) for word in _NO_MEMORY)
+        ):
             raise DeviceMemoryError(
-                f"{name} has no memory for this call, which handles {size()} bytes: {error}"
+                f"{self._name} has no memory for this call, which handles {self._size()} bytes: {error}"
             ) from error
-        raise
