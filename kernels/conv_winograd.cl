@@ -1,10 +1,9 @@
-/* Convolution by Winograd's short convolutions, for processors: stride 1, dilation 1, three taps along width, height
- * or both, and any along depth. It computes the same sum as conv_direct.cl, in the same letters, and by the same walks over
- * the arrays,
+/* Convolution by Winograd's short convolutions, for processors: stride 1, three taps along width, height or both, and any
+ * along depth. It computes the same sum as conv_direct.cl, in the same letters, and by the same walks over the arrays,
  *
- *     y[n, g, oc, o] = b[g, oc] + sum over ic, k of w[g, oc, ic, k] * x[n, g, ic, source(o - P + k)]
+ *     y[n, g, oc, o] = b[g, oc] + sum over ic, k of w[g, oc, ic, k] * x[n, g, ic, source(o - P + k*D)]
  *
- * A tile is M neighbouring outputs of an axis; they read A = M + 2 positions d and are Y((U w) * (V d)) (winograd.h):
+ * A tile is M outputs of an axis that lie D apart (winograd_tiles.h); they read A = M + 2 positions d and are Y((U w) * (V d)) (winograd.h):
  * A products in place of 3 M; in two axes, one after the other, A^2 in place of 9 M^2. Taps along depth are summed over
  * like input channels. Products are summed over CHANNELS of these before the sums are added, which keeps the error from
  * growing with the channels.
@@ -115,12 +114,13 @@ kernel void transform_data(
     WORK_ITEM
     global const element *x, global real *values,
     const int G, const index64 IC, const int KD, const int OD, const int OH, const int OW, const index64 N,
+    const int DD, const int DH, const int DW,
     const int ID, const int IH, const int IW, const int PD, const int PH, const int PW, const int padding_mode,
     const index64 BEGIN, const index64 END, const int TILES, GROUPED_VIEW(x))
 {
     transform_tiles(
-        WORK_ITEM_INDEX, x, values, G, IC, LANES, KD, OD, OH, OW, N, ID, IH, IW, PD, PH, PW, padding_mode, BEGIN, END, TILES,
-        x_start, x_g, x_n, x_c, x_d, x_h, x_w);
+        WORK_ITEM_INDEX, x, values, G, IC, LANES, KD, OD, OH, OW, N, DD, DH, DW, ID, IH, IW, PD, PH, PW, padding_mode,
+        BEGIN, END, TILES, x_start, x_g, x_n, x_c, x_d, x_h, x_w);
 }
 
 /* sums[t, oc] = sum over kd, ic of weights[kd, ic, oc] * values[kd, ic / LANES, t, ic % LANES], for a point and COUNT
@@ -231,15 +231,16 @@ DEFINE_TRANSFORM(transform_products, global, load_vector)
 /* A single output, by the rule. */
 APART real sum_by_the_rule(
     global const element *x, global const element *w, const real bias, const index64 IC, const int KD,
-    const int ID, const int IH, const int IW, const int padding_mode, const int pd, const int ph, const int pw,
+    const int DD, const int DH, const int DW, const int ID, const int IH, const int IW, const int padding_mode,
+    const int pd, const int ph, const int pw,
     const index64 x_first, const index64 x_c, const index64 x_d, const index64 x_h, const index64 x_w,
     const index64 w_first, const index64 w_c, const index64 w_d, const index64 w_h, const index64 w_w)
 {
     real total = bias;
     for (int k = 0; k < KD * TAPS; k++) {
         const int kd = k / TAPS, kh = k % TAPS / KW, kw = k % KW;
-        const int id = source_of(pd + kd, ID, padding_mode);
-        const int ih = source_of(ph + kh, IH, padding_mode), iw = source_of(pw + kw, IW, padding_mode);
+        const int id = source_of(pd + kd * DD, ID, padding_mode);
+        const int ih = source_of(ph + kh * DH, IH, padding_mode), iw = source_of(pw + kw * DW, IW, padding_mode);
         if (id < 0 || ih < 0 || iw < 0) continue;
         index64 at = x_first + id * x_d + ih * x_h + iw * x_w;
         index64 tap = w_first + kd * w_d + kh * w_h + kw * w_w;
@@ -260,6 +261,7 @@ kernel void multiply_tiles(
     global const element *x, global const element *w, global const real *packed, global const real *values,
     global const real *products, global const element *b, EPILOGUE_ARRAYS, global element *y,
     const int G, const int OC, const index64 IC, const int KD, const int OD, const int OH, const int OW,
+    const int DD, const int DH, const int DW,
     const int ID, const int IH, const int IW, const int PD, const int PH, const int PW, const int padding_mode,
     const index64 BEGIN, const index64 END, const int TILES, const int FROM, const int TO, const int CHANNELS_FIRST,
     const int has_products, GROUPED_VIEW(x), GROUPED_VIEW(w), GROUPED_VIEW(y), const index64 b_start, const index64 b_c,
@@ -311,30 +313,32 @@ kernel void multiply_tiles(
                 UNROLLED for (int lane = 0; lane < LANES; lane++) store_vector(lines + (lane * MH + i) * LINE + j, square[lane]);
             }
 
-        tile_place at = tile_at(first, OD, OH, OW);
+        const tile_grid grid = grid_of(OD, OH, OW, DH, DW);
+        tile_place at = tile_at(&grid, first);
         for (int t = 0; t < used;) {
-            const int count = tiles_of_row(&at, used - t, OW);
-            const int ow = at.tw * MW;
-            const int length = OW - ow < count * MW ? OW - ow : count * MW;
-            const int rows = OH - at.th * MH < MH ? OH - at.th * MH : MH;
+            const int count = tiles_of_row(&grid, &at, used - t);
+            const int row = first_row(&grid, &at), ow = first_column(&grid, &at);
+            const int rows_left = outputs_from(row, OH, grid.DH), left = outputs_from(ow, OW, grid.DW);
+            const int rows = rows_left < MH ? rows_left : MH, length = left < count * MW ? left : count * MW;
             for (int r = 0; r < lanes_used * rows; r++) {
-                const int lane = r / rows, i = r % rows, oh = at.th * MH + i;
+                const int lane = r / rows, i = r % rows, oh = row + i * grid.DH;
                 real *line = lines + (lane * MH + i) * LINE + t * MW;
                 for (int k = 0; k < length && lanes[lane] != 0; k++) {
                     if (line[k] * 0 == 0) continue;
                     line[k] = sum_by_the_rule(
-                        x, w, bias[lane], IC, KD, ID, IH, IW, padding_mode, at.od - PD, oh - PH, ow + k - PW,
+                        x, w, bias[lane], IC, KD, DD, DH, DW, ID, IH, IW, padding_mode, at.od - PD, oh - PH,
+                        ow + k * grid.DW - PW,
                         x_start + at.n * x_n + g * x_g, x_c, x_d, x_h, x_w,
                         w_start + g * w_g + (c + lane) * w_n, w_c, w_d, w_h, w_w);
                 }
                 FINISH_RUN(line, length, (index64)g * OC + c + lane,
                            residual_start + at.n * residual_n + g * residual_g + (c + lane) * residual_c
-                           + at.od * residual_d + oh * residual_h + ow * residual_w, residual_w);
-                store_run(y, y_start + at.n * y_n + g * y_g + (c + lane) * y_c + at.od * y_d + oh * y_h + ow * y_w, y_w,
-                          line, length);
+                           + at.od * residual_d + oh * residual_h + ow * residual_w, grid.DW * residual_w);
+                store_run(y, y_start + at.n * y_n + g * y_g + (c + lane) * y_c + at.od * y_d + oh * y_h + ow * y_w,
+                          grid.DW * y_w, line, length);
             }
             t += count;
-            skip_tiles(&at, count, OD, OH, OW);
+            skip_tiles(&grid, &at, count);
         }
     }
 }

@@ -1,6 +1,6 @@
-/* The gradient of a 3x3 convolution's weights by Winograd's short convolutions, for processors: stride 1, dilation 1,
+/* The gradient of a 3x3 convolution's weights by Winograd's short convolutions, for processors: stride 1,
  *
- *     dw[g, oc, ic, k] = sum over n, o of dy[n, g, oc, o] * x[n, g, ic, source(o - P + k)]
+ *     dw[g, oc, ic, k] = sum over n, o of dy[n, g, oc, o] * x[n, g, ic, source(o - P + k*D)]
  *
  * Tiles of 4x4 outputs and the 6x6 positions that they read give 3x3 taps by 36 products in place of 144 (winograd.h);
  * and what the products of all tiles have in common is transformed once, after they are summed.
@@ -37,12 +37,12 @@
 kernel void transform_gradient(
     WORK_ITEM
     global const element *dy, global real *values,
-    const int G, const index64 OC, const int OD, const int OH, const int OW, const index64 N,
+    const int G, const index64 OC, const int OD, const int OH, const int OW, const index64 N, const int DH, const int DW,
     const index64 BEGIN, const index64 END, const int TILES, const int ROWS, GROUPED_VIEW(dy))
 {
     transform_tiles(
-        WORK_ITEM_INDEX, dy, values, G, OC, ROWS, 1, OD, OH, OW, N, OD, OH, OW, 0, 0, 0, PADDING_ZEROS, BEGIN, END, TILES,
-        dy_start, dy_g, dy_n, dy_c, dy_d, dy_h, dy_w);
+        WORK_ITEM_INDEX, dy, values, G, OC, ROWS, 1, OD, OH, OW, N, 1, DH, DW, OD, OH, OW, 0, 0, 0, PADDING_ZEROS, BEGIN, END,
+        TILES, dy_start, dy_g, dy_n, dy_c, dy_d, dy_h, dy_w);
 }
 
 /* sums[r, ic] (+)= sum over TILES tiles of gradient[t, r] * data[ic / LANES, t, ic % LANES], for COUNT rows; `next` is
@@ -85,20 +85,20 @@ static inline void transform_sums(vector *taps, const real *sums)
  * for the first output. TILES tiles are summed before their sums are added. */
 APART real sum_by_the_rule(
     global const element *x, global const element *dy, const index64 first, const index64 end, const int TILES,
-    const int OD, const int OH, const int OW, const int ID, const int IH, const int IW, const int padding_mode,
+    const tile_grid *grid, const int ID, const int IH, const int IW, const int padding_mode,
     const int pd, const int ph, const int pw,
     const index64 x_n, const index64 x_d, const index64 x_h, const index64 x_w,
     const index64 dy_n, const index64 dy_d, const index64 dy_h, const index64 dy_w)
 {
-    tile_place at = tile_at(first, OD, OH, OW);
+    tile_place at = tile_at(grid, first);
     real total = 0;
     for (index64 tile = first; tile < end;) {
         real sum = 0;
-        for (int t = 0; t < TILES && tile < end; t++, tile++, skip_tiles(&at, 1, OD, OH, OW)) {
+        for (int t = 0; t < TILES && tile < end; t++, tile++, skip_tiles(grid, &at, 1)) {
             const int id = source_of(pd + at.od, ID, padding_mode);
             for (int i = 0; i < MH * MW && id >= 0; i++) {
-                const int oh = at.th * MH + i / MW, ow = at.tw * MW + i % MW;
-                if (oh >= OH || ow >= OW) continue;
+                const int oh = first_row(grid, &at) + i / MW * grid->DH, ow = first_column(grid, &at) + i % MW * grid->DW;
+                if (oh >= grid->OH || ow >= grid->OW) continue;
                 const int ih = source_of(ph + oh, IH, padding_mode), iw = source_of(pw + ow, IW, padding_mode);
                 if (ih < 0 || iw < 0) continue;
                 sum += load(dy, at.n * dy_n + at.od * dy_d + oh * dy_h + ow * dy_w)
@@ -117,6 +117,7 @@ kernel void multiply_transformed(
     global const element *x, global const element *dy, global const real *data, global const real *gradient,
     global real *dw,
     const int G, const int OC, const index64 IC, const int KD, const int OD, const int OH, const int OW,
+    const int DD, const int DH, const int DW,
     const int ID, const int IH, const int IW, const int PD, const int PH, const int PW, const int padding_mode,
     const index64 BEGIN, const index64 END, const int TILES, const int ROWS, const int PARTS,
     GROUPED_VIEW(x), GROUPED_VIEW(dy), GROUPED_VIEW(dw))
@@ -150,6 +151,7 @@ kernel void multiply_transformed(
     x += x_start + g * x_g + first_ic * x_c;
     dy += dy_start + g * dy_g + first_oc * dy_c;
     dw += dw_start + part * G * OC * IC * KD * TAPS + g * dw_g + first_oc * dw_n + first_ic * dw_c + kd * dw_d;
+    const tile_grid grid = grid_of(OD, OH, OW, DH, DW);
     const int side_by_side = dw_c == TAPS && dw_h == KW && dw_w == 1;
     const index64 first_tile = BEGIN + first_block * TILES;
     const index64 end_tile = BEGIN + end_block * TILES < END ? BEGIN + end_block * TILES : END;
@@ -167,8 +169,8 @@ kernel void multiply_transformed(
                 const int c = v * LANES + i / SQUARE, k = i % SQUARE;
                 if (taps[i] * 0 == 0 || k >= TAPS) continue;
                 taps[i] = sum_by_the_rule(
-                    x + c * x_c, dy + r * dy_c, first_tile, end_tile, TILES, OD, OH, OW, ID, IH, IW, padding_mode,
-                    kd - PD, k / KW - PH, k % KW - PW, x_n, x_d, x_h, x_w, dy_n, dy_d, dy_h, dy_w);
+                    x + c * x_c, dy + r * dy_c, first_tile, end_tile, TILES, &grid, ID, IH, IW, padding_mode,
+                    kd * DD - PD, k / KW * DH - PH, k % KW * DW - PW, x_n, x_d, x_h, x_w, dy_n, dy_d, dy_h, dy_w);
             }
             /* Side by side, what is beyond a channel's taps is overwritten by the next channel's. */
             global real *target = dw + r * dw_n + v * LANES * dw_c;

@@ -2,8 +2,11 @@
  *
  * transform_tiles makes values[g, tile / TILES, j, kd, channel / STEP, tile % TILES, channel % STEP], with STEP of LANES
  * places used, of the data; or, where OF_GRADIENT is defined, of the gradient of the outputs. LANES numbers lie between
- * one j and the next, lest all be kept in the same set of a cache. Tiles follow each other across the ends of rows,
- * planes and samples.
+ * one j and the next, lest all be kept in the same set of a cache.
+ *
+ * Taps DH and DW apart join outputs that lie as far apart: those of each phase, which begin with the same of the first D
+ * outputs, are a convolution of their own. A tile has M outputs of a phase. Tiles follow each other across the ends of
+ * phases, rows, planes and samples.
  */
 #ifndef CLCONV_WINOGRAD_TILES_H
 #define CLCONV_WINOGRAD_TILES_H
@@ -41,16 +44,16 @@ static inline vector some_lanes_at(global const element *x, const index64 at, co
     return load_private(lane);
 }
 
-/* The positions of a row from `first` on, each a vector of neighbouring channels; those from `reach` on are read by no
- * output. */
+/* The positions of a row from `first` on, D apart, each a vector of neighbouring channels; those from `reach` on are read
+ * by no output. Where few of a vector would be of use, single elements are read. */
 static inline void load_positions(
-    real *line, global const element *x, const index64 source, const int channels, const int first, const int count,
-    const int reach, const int IW, const int padding_mode, const index64 limit,
+    real *line, global const element *x, const index64 source, const int channels, const int first, const int D,
+    const int count, const int reach, const int IW, const int padding_mode, const index64 limit,
     const index64 x_c, const index64 x_h, const index64 x_w)
 {
     for (int p = 0; p < count;) {
-        const int iw = first + p;
-        if (iw >= 0 && iw < IW && source + iw + (channels - 1) * x_c + LANES - 1 <= limit) {
+        const int iw = first + p * D;
+        if (iw >= 0 && iw < IW && (D == 1 || D * 4 <= LANES) && source + iw + (channels - 1) * x_c + LANES - 1 <= limit) {
             vector square[LANES];
             UNROLLED for (int lane = 0; lane < LANES; lane++) {
                 const index64 at = source + (lane < channels ? lane : channels - 1) * x_c + iw;
@@ -58,8 +61,12 @@ static inline void load_positions(
                 square[lane] = load_vector(x + at);
             }
             TRANSPOSE(square, LANES);
-            UNROLLED for (int i = 0; i < LANES; i++) store_vector(line + (p + i) * LANES, square[i]);
-            p += IW - iw < LANES ? IW - iw : LANES;
+            const int loaded = IW - iw < LANES ? IW - iw : LANES;
+            if (D == 1)
+                UNROLLED for (int i = 0; i < LANES; i++) store_vector(line + (p + i) * LANES, square[i]);
+            else
+                for (int i = 0; i * D < loaded; i++) store_vector(line + (p + i) * LANES, square[i * D]);
+            p += (loaded + D - 1) / D;
         } else {
             const int position = p < reach ? source_of(iw, IW, padding_mode) : -1;
             store_vector(line + p * LANES,
@@ -69,40 +76,74 @@ static inline void load_positions(
     }
 }
 
-/* A tile, counted through all rows, planes and samples, and what follows a few of its row. */
+/* How the outputs of a plane are cut: their extents and the distances of their phases, and the tiles of a phase and of all
+ * phases along each axis. */
+typedef struct {
+    int OD, OH, OW, DH, DW;
+    int of_phase_h, of_phase_w, TH, TW;
+} tile_grid;
+
+/* How many outputs, D apart, there are from `first` on. */
+static inline int outputs_from(const int first, const int O, const int D) { return (O - first + D - 1) / D; }
+
+static inline tile_grid grid_of(const int OD, const int OH, const int OW, const int DH, const int DW)
+{
+    tile_grid grid;
+    grid.OD = OD;
+    grid.OH = OH;
+    grid.OW = OW;
+    grid.DH = KH == 3 ? DH : 1;
+    grid.DW = KW == 3 ? DW : 1;
+    grid.of_phase_h = (outputs_from(0, OH, grid.DH) + MH - 1) / MH;
+    grid.of_phase_w = (outputs_from(0, OW, grid.DW) + MW - 1) / MW;
+    grid.TH = grid.of_phase_h * (grid.DH < OH ? grid.DH : OH);
+    grid.TW = grid.of_phase_w * (grid.DW < OW ? grid.DW : OW);
+    return grid;
+}
+
+/* A tile, counted through all phases, rows, planes and samples, and what follows a few of its row. */
 typedef struct {
     index64 n;
     int od, th, tw;
 } tile_place;
 
-static inline tile_place tile_at(const index64 tile, const int OD, const int OH, const int OW)
+static inline tile_place tile_at(const tile_grid *grid, const index64 tile)
 {
-    const int TH = (OH + MH - 1) / MH, TW = (OW + MW - 1) / MW;
     tile_place at;
-    at.tw = tile % TW;
-    at.th = tile / TW % TH;
-    at.od = tile / TW / TH % OD;
-    at.n = tile / TW / TH / OD;
+    at.tw = tile % grid->TW;
+    at.th = tile / grid->TW % grid->TH;
+    at.od = tile / grid->TW / grid->TH % grid->OD;
+    at.n = tile / grid->TW / grid->TH / grid->OD;
     return at;
 }
 
-static inline void skip_tiles(tile_place *at, const int count, const int OD, const int OH, const int OW)
+static inline void skip_tiles(const tile_grid *grid, tile_place *at, const int count)
 {
-    const int TH = (OH + MH - 1) / MH, TW = (OW + MW - 1) / MW;
     at->tw += count;
-    if (at->tw < TW) return;
+    if (at->tw < grid->TW) return;
     at->tw = 0;
-    if (++at->th < TH) return;
+    if (++at->th < grid->TH) return;
     at->th = 0;
-    if (++at->od < OD) return;
+    if (++at->od < grid->OD) return;
     at->od = 0;
     at->n++;
 }
 
-/* How many of the next `wanted` tiles lie in the same row, MOST_TILES at most. */
-static inline int tiles_of_row(const tile_place *at, const int wanted, const int OW)
+/* The first output of a tile along height and width. */
+static inline int first_row(const tile_grid *grid, const tile_place *at)
 {
-    const int rest = (OW + MW - 1) / MW - at->tw;
+    return at->th / grid->of_phase_h + at->th % grid->of_phase_h * MH * grid->DH;
+}
+
+static inline int first_column(const tile_grid *grid, const tile_place *at)
+{
+    return at->tw / grid->of_phase_w + at->tw % grid->of_phase_w * MW * grid->DW;
+}
+
+/* How many of the next `wanted` tiles lie in the same row and phase, MOST_TILES at most. */
+static inline int tiles_of_row(const tile_grid *grid, const tile_place *at, const int wanted)
+{
+    const int rest = grid->of_phase_w - at->tw % grid->of_phase_w;
     const int count = wanted < MOST_TILES ? wanted : MOST_TILES;
     return rest < count ? rest : count;
 }
@@ -111,7 +152,7 @@ static inline int tiles_of_row(const tile_place *at, const int wanted, const int
  * KD taps along depth reads. */
 static inline void transform_tiles(
     index64 item, global const element *x, global real *values, const int G, const index64 C, const int STEP, const int KD,
-    const int OD, const int OH, const int OW, const index64 N,
+    const int OD, const int OH, const int OW, const index64 N, const int DD, const int DH, const int DW,
     const int ID, const int IH, const int IW, const int PD, const int PH, const int PW, const int padding_mode,
     const index64 BEGIN, const index64 END, const int TILES, GROUPED_VIEW(x))
 {
@@ -123,8 +164,8 @@ static inline void transform_tiles(
     const index64 block = item % BLOCKS;
     const int g = item / BLOCKS;
     const int channels = C - inner * STEP < STEP ? C - inner * STEP : STEP;
-    const index64 row = KD * INNER * TILES * LANES + LANES;
-    global real *target = values + (g * BLOCKS + block) * POINTS * row + (kd * INNER + inner) * TILES * LANES;
+    const index64 point = KD * INNER * TILES * LANES + LANES;
+    global real *target = values + (g * BLOCKS + block) * POINTS * point + (kd * INNER + inner) * TILES * LANES;
 
     /* The last element, up to which neighbours may be read; none where elements of a row are no neighbours. */
     const int in_order = x_w == 1 && x_n >= 0 && x_g >= 0 && x_c >= 0 && x_d >= 0 && x_h >= 0;
@@ -134,23 +175,26 @@ static inline void transform_tiles(
 
     const index64 first = BEGIN + block * TILES;
     const int used = END - first < TILES ? END - first : TILES;
-    tile_place at = tile_at(first, OD, OH, OW);
+    const tile_grid grid = grid_of(OD, OH, OW, DH, DW);
+    tile_place at = tile_at(&grid, first);
     int tile = 0;
     while (tile < used) {
-        const int count = tiles_of_row(&at, used - tile, OW);
+        const int count = tiles_of_row(&grid, &at, used - tile);
         const int columns = (count - 1) * MW + WIDTH;
         real line[(AH * COLUMNS + LANES) * LANES];
-        const int id = source_of(at.od + kd - PD, ID, padding_mode);
+        const int id = source_of(at.od + kd * DD - PD, ID, padding_mode);
+        const int row = first_row(&grid, &at), column = first_column(&grid, &at);
+        const int rows = outputs_from(row, OH, grid.DH) + HEIGHT - MH;
         UNROLLED for (int i = 0; i < HEIGHT; i++) {
-            const int oh = at.th * MH + i;
-            const int ih = oh < OH + HEIGHT - MH ? source_of(oh - PH, IH, padding_mode) : -1;
+            const int ih = i < rows ? source_of(row + i * grid.DH - PH, IH, padding_mode) : -1;
             if (id < 0 || ih < 0) {
                 for (int p = 0; p < columns; p++) store_vector(line + (i * COLUMNS + p) * LANES, splat(0));
             } else {
                 load_positions(
                     line + i * COLUMNS * LANES, x,
                     x_start + at.n * x_n + g * x_g + inner * STEP * x_c + id * x_d + ih * x_h, channels,
-                    at.tw * MW - PW, columns, OW + WIDTH - MW - at.tw * MW, IW, padding_mode, limit, x_c, x_h, x_w);
+                    column - PW, grid.DW, columns, outputs_from(column, OW, grid.DW) + WIDTH - MW, IW, padding_mode, limit,
+                    x_c, grid.DH * x_h, x_w);
             }
         }
 #if KH == 3
@@ -170,13 +214,13 @@ static inline void transform_tiles(
 #else
                 v[0] = d[0];
 #endif
-                UNROLLED for (int j = 0; j < AW; j++) store_global(target + (i * AW + j) * row + (tile + t) * LANES, v[j]);
+                UNROLLED for (int j = 0; j < AW; j++) store_global(target + (i * AW + j) * point + (tile + t) * LANES, v[j]);
             }
         tile += count;
-        skip_tiles(&at, count, OD, OH, OW);
+        skip_tiles(&grid, &at, count);
     }
     for (; tile < TILES; tile++)
-        for (int j = 0; j < POINTS; j++) store_global(target + j * row + tile * LANES, splat(0));
+        for (int j = 0; j < POINTS; j++) store_global(target + j * point + tile * LANES, splat(0));
 }
 
 #endif

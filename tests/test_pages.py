@@ -85,6 +85,8 @@ def test_no_convolution_reads_beside_its_arrays(kernel, dtype):
     padding = kernel[0] // 2, kernel[1] // 2
     layers = [((1, ic, *plane), (oc, ic, *kernel), {"padding": padding}) for plane in PLANES for ic, oc in CHANNELS]
     layers += [((1, ic, 9, 9), (oc, ic, *kernel), {"padding": padding, "stride": 2}) for ic, oc in CHANNELS]
+    doubled = {"padding": (2 * padding[0], 2 * padding[1]), "dilation": 2}
+    layers += [((1, ic, 7, 9), (oc, ic, *kernel), doubled) for ic, oc in CHANNELS]
     program = PROGRAM.format(layers=layers, dtypes=[dtype])
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, f"the process ended with {ended.returncode}: {ended.stderr[-1000:]}"

@@ -35,6 +35,12 @@ LAYERS = {
         {"groups": 2, "padding": (2, 1, 0), "flip": True},
     ),
     "without a batch": ((4, 9, 9), (6, 4, 3, 3), {"padding": 1}),
+    "a dilation": ((2, 5, 13, 17), (20, 5, 3, 3), {"padding": 2, "dilation": 2}),
+    "dilations of three axes": ((2, 17, 6, 11, 10), (35, 17, 2, 3, 3), {"padding": (2, 3, 1), "dilation": (3, 4, 2)}),
+    "phases of unequal lengths": ((1, 3, 7, 50), (5, 3, 3, 3), {"padding": (3, 8), "dilation": (3, 7)}),
+    "a dilation along one axis": ((2, 9, 70), (35, 9, 3), {"padding": 16, "dilation": 16}),
+    "a dilation of a single tap": ((2, 17, 9, 20), (40, 17, 1, 3), {"padding": (1, 2), "dilation": (30, 3)}),
+    "a rotated kernel with a dilation": ((1, 4, 9, 30), (6, 4, 3, 3), {"flip": True, "dilation": (1, 4)}),
 }
 
 MODES = ("reflect", "replicate", "circular", "symmetric")
@@ -77,7 +83,9 @@ def test_both_passes_stay_within_the_class(by_point, device, record, layer, dtyp
 @pytest.mark.parametrize("mode", MODES)
 def test_padding_holds_what_its_mode_says(by_point, device, record, mode):
     x, w = normal(2, (2, 5, 7, 9), (20, 5, 3, 3))
-    assert_within_class("conv2d", device, record, x, w, padding=((2, 1), (1, 2)), padding_mode=mode)
+    for dilation in (1, 2):
+        arguments = {"padding": ((2, 1), (1, 2)), "padding_mode": mode, "dilation": dilation}
+        assert_within_class("conv2d", device, record, x, w, **arguments)
     x, w = normal(2, (1, 5, 4, 7, 9), (20, 5, 3, 3, 3))
     assert_within_class("conv3d", device, record, x, w, padding=((1, 2), (2, 1), (1, 2)), padding_mode=mode)
 
@@ -87,6 +95,8 @@ def test_a_transposed_convolution_with_bias_and_epilogue(by_point, device, recor
     epilogue = clconv.Epilogue(scale=scale, shift=shift, residual=residual, activation="relu")
     assert_within_class("conv_transpose2d", device, record, x, w, bias, padding=1, epilogue=epilogue)
     assert_within_class("conv2d", device, record, x, w.swapaxes(0, 1), bias, padding=1, epilogue=epilogue)
+    dilated = {"padding": 2, "dilation": 2, "epilogue": epilogue}
+    assert_within_class("conv2d", device, record, x, w.swapaxes(0, 1), bias, **dilated)
 
 
 def views(shape):
@@ -98,12 +108,14 @@ def views(shape):
     yield np.empty((N, 2 * C, H + 1, W + 3), "float32")[:, ::2, 1:, 2:-1]
 
 
-def test_views_are_read_and_written_where_they_lie(by_point, device):
+@pytest.mark.parametrize("dilation", [1, 3])
+def test_views_are_read_and_written_where_they_lie(by_point, device, dilation):
     x, w = normal(4, (2, 37, 10, 11), (34, 37, 3, 3))
-    y = clconv.conv2d(x, w, padding=1, device=device)
+    arguments = {"padding": dilation, "dilation": dilation, "device": device}
+    y = clconv.conv2d(x, w, **arguments)
     for input_view, weight_view, out in zip(views(x.shape), views(w.shape), views(y.shape), strict=True):
         input_view[...], weight_view[...] = x, w
-        assert clconv.conv2d(input_view, weight_view, padding=1, out=out, device=device) is out
+        assert clconv.conv2d(input_view, weight_view, out=out, **arguments) is out
         np.testing.assert_array_equal(out, y)
 
 
@@ -185,8 +197,10 @@ def test_a_plan_keeps_the_transformed_weights(device):
 
 @pytest.mark.parametrize("mode", ["zeros", "reflect"])
 @pytest.mark.parametrize("where", ["input", "weight", "both"])
-@pytest.mark.parametrize("kernel", [(3, 3), (1, 3), (3, 1), (2, 3, 3)])
-def test_what_is_not_finite_stands_where_plain_products_put_it(by_point, device, record, kernel, where, mode):
+@pytest.mark.parametrize(
+    ("kernel", "dilation"), [((3, 3), 1), ((1, 3), 1), ((3, 1), 1), ((2, 3, 3), 1), ((3, 3), 2), ((2, 3, 3), (2, 3, 2))]
+)
+def test_what_is_not_finite_stands_where_plain_products_put_it(by_point, device, record, kernel, dilation, where, mode):
     random = np.random.default_rng(8)
     rank = len(kernel)
     x, w, bias = normal(8, (2, 18, *(5, 11, 10)[-rank:]), (20, 18, *kernel), 20)
@@ -195,7 +209,7 @@ def test_what_is_not_finite_stands_where_plain_products_put_it(by_point, device,
         array.flat[at] = [np.nan, np.inf, -np.inf, np.inf, np.nan]
     for corner in (0, -1):
         x[(0, 0, *rank * (corner,))] = np.inf
-    arguments = {"padding": tuple(k // 2 for k in kernel), "padding_mode": mode}
+    arguments = {"padding": tuple(k // 2 for k in kernel), "padding_mode": mode, "dilation": dilation}
     with clconv.accuracy("strict"):
         exact = getattr(clconv, f"conv{rank}d")(x, w, bias, **arguments, device=device)
     y = run_twice(f"conv{rank}d", device, record, x, w, bias, **arguments)
@@ -233,7 +247,8 @@ REFUSALS = {
     "halves": ((1, 64, 28, 28), (64, 64, 3, 3), {"dtype": "float16"}, 64, "arrays of halves are not transformed"),
     "a large kernel": ((1, 64, 28, 28), (64, 64, 5, 5), {}, 64, "a kernel of 5x5 does not have three taps"),
     "a stride": ((1, 64, 28, 28), (64, 64, 3, 3), {"stride": 2}, 64, "the stride is not 1"),
-    "a dilation": ((1, 64, 28, 28), (64, 64, 3, 3), {"dilation": 2}, 64, "the dilation is not 1"),
+    "few outputs": ((1, 64, 28, 31), (64, 64, 3, 3), {"dilation": (1, 11)}, 64, "no two outputs lie so far apart"),
+    "short phases": ((1, 64, 28, 28), (64, 64, 3, 3), {"dilation": 20, "padding": 20}, 64, "do without transforms"),
     "few channels": ((1, 3, 28, 28), (64, 3, 3, 3), {}, 64, "products of vectors do without transforms"),
     "few tiles": ((1, 512, 4, 4), (512, 512, 3, 3), {}, 64, "products of vectors do without transforms"),
     "depthwise": ((1, 64, 28, 28), (64, 1, 3, 3), {"groups": 64}, 64, "products of vectors do without transforms"),

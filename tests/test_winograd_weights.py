@@ -30,6 +30,9 @@ LAYERS = {
         {"groups": 2, "padding": (2, 1, 0), "flip": True},
     ),
     "without a batch": ((4, 9, 9), (6, 4, 3, 3), {"padding": 1}),
+    "a dilation": ((2, 5, 13, 17), (20, 5, 3, 3), {"padding": 2, "dilation": 2}),
+    "dilations of three axes": ((2, 17, 6, 11, 10), (35, 17, 2, 3, 3), {"padding": (2, 3, 1), "dilation": (3, 4, 2)}),
+    "phases of unequal lengths": ((1, 3, 7, 50), (5, 3, 3, 3), {"padding": (3, 8), "dilation": (3, 7)}),
 }
 
 ONLY_WEIGHTS = {"output_mask": (False, True, False)}
@@ -72,9 +75,10 @@ def test_it_stays_within_its_class(whatever_it_costs, device, record, layer, dty
 
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular", "symmetric"])
 def test_padding_holds_what_its_mode_says(whatever_it_costs, device, record, mode):
-    padding = {"padding": ((2, 1), (1, 2)), "padding_mode": mode}
-    problem = clconv.ConvProblem.from_shapes((2, 5, 7, 9), (20, 5, 3, 3), **padding)
-    assert_within_class("conv2d_backward", device, record, *arrays(2, problem), **padding, **ONLY_WEIGHTS)
+    for dilation in (1, 2):
+        arguments = {"padding": ((2, 1), (1, 2)), "padding_mode": mode, "dilation": dilation}
+        problem = clconv.ConvProblem.from_shapes((2, 5, 7, 9), (20, 5, 3, 3), **arguments)
+        assert_within_class("conv2d_backward", device, record, *arrays(2, problem), **arguments, **ONLY_WEIGHTS)
     padding = {"padding": ((1, 2), (2, 1), (1, 2)), "padding_mode": mode}
     problem = clconv.ConvProblem.from_shapes((1, 5, 4, 7, 9), (20, 5, 3, 3, 3), **padding)
     assert_within_class("conv3d_backward", device, record, *arrays(2, problem), **padding, **ONLY_WEIGHTS)
@@ -127,16 +131,19 @@ def test_results_do_not_depend_on_threads():
 
 @pytest.mark.parametrize("mode", ["zeros", "reflect"])
 @pytest.mark.parametrize("where", [("dy",), ("x",), ("dy", "x")])
-@pytest.mark.parametrize(("kernel", "stages"), [((3, 3), False), ((3, 3), True), ((2, 3, 3), False)])
+@pytest.mark.parametrize(
+    ("kernel", "dilation", "stages"),
+    [((3, 3), 1, False), ((3, 3), 1, True), ((2, 3, 3), 1, False), ((3, 3), 2, True), ((2, 3, 3), (1, 3, 2), False)],
+)
 def test_what_is_not_finite_stands_where_plain_products_put_it(
-    whatever_it_costs, monkeypatch, device, record, kernel, stages, where, mode
+    whatever_it_costs, monkeypatch, device, record, kernel, dilation, stages, where, mode
 ):
     """Of the channels, some have numbers that are not finite, at places in the middle and in the corners."""
     if stages:
         monkeypatch.setattr(conv_winograd_weights, "_NEAR", 2**15)
         monkeypatch.setattr(conv_winograd_weights, "_BLOCK", 2)
         monkeypatch.setattr(conv_winograd_weights, "_TILES_PER_PART", 4)
-    padding, rank = {"padding": 1, "padding_mode": mode}, len(kernel)
+    padding, rank = {"padding": 1, "padding_mode": mode, "dilation": dilation}, len(kernel)
     problem = clconv.ConvProblem.from_shapes((2, 18, *(3, 11, 10)[-rank:]), (20, 18, *kernel), **padding)
     dy, x, w = arrays(7, problem)
     for array in ({"dy": dy, "x": x}[name] for name in where):
@@ -185,7 +192,7 @@ REFUSALS = {
     "a large kernel": ((1, 64, 28, 28), (64, 64, 5, 5), {}, 64, "a kernel of 5x5 does not have three taps"),
     "one axis": ((1, 64, 28, 28), (64, 64, 1, 3), {}, 64, "a kernel with three taps along one axis is not 3x3"),
     "a stride": ((1, 64, 28, 28), (64, 64, 3, 3), {"stride": 2}, 64, "the stride is not 1"),
-    "a dilation": ((1, 64, 28, 28), (64, 64, 3, 3), {"dilation": 2}, 64, "the dilation is not 1"),
+    "few outputs": ((1, 64, 31, 28), (64, 64, 3, 3), {"dilation": (11, 1)}, 64, "no two outputs lie so far apart"),
     "short vectors": ((1, 64, 28, 28), (64, 64, 3, 3), {"dtype": "float64"}, 16, "vectors of 2 numbers are too short"),
     "few channels": ((1, 3, 28, 28), (64, 3, 3, 3), {}, 64, "products of vectors do without transforms"),
     "few tiles": ((1, 512, 3, 3), (512, 512, 3, 3), {"padding": 1}, 64, "products of vectors do without transforms"),

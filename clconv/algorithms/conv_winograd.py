@@ -14,9 +14,17 @@ from clconv.algorithms.conv_direct_weights import channels_of_piece, cost_of_wei
 from clconv.algorithms.conv_passes import LARGEST_COPY, Pass, bwd_data, fwd, is_product, split_refusal
 from clconv.plan import Launch, Plan, Traits
 from clconv.problem import ConvProblem
-from clconv.problem.window import PADDING_MODES
+from clconv.problem.window import PADDING_MODES, Window
 
-__all__ = ["bwd_data_refusal", "fwd_refusal", "plan_bwd_data", "plan_fwd"]
+__all__ = [
+    "bwd_data_refusal",
+    "fwd_refusal",
+    "plan_bwd_data",
+    "plan_fwd",
+    "shape_refusal",
+    "tiles_along",
+    "times_apart",
+]
 
 _FILE = "conv_winograd.cl"
 #: Taps along height and width that there is code for, with the outputs of their tiles along each axis of three taps.
@@ -45,6 +53,8 @@ _MANY_WEIGHTS = 2**22
 #: What the transforms of data, sums and weights cost for each vector of numbers that they make or take, in
 #: multiply-adds of a vector, and to read weights that come from memory.
 _DATA, _SUMS, _WEIGHTS, _FAR_WEIGHTS = 12, 11, 28, 10
+#: How many times as much those of data and sums cost where each second position of a row is of use, or fewer are.
+_EVERY_SECOND, _FEWER = 1.75, 3
 #: How many times as much a direct convolution must cost, which takes less time for it and is more accurate.
 _WORTH_IT = 1.15
 
@@ -78,7 +88,7 @@ class Tiling(NamedTuple):
     def tiles(self) -> int:
         """Tiles of a channel, over all samples."""
         depth, *plane = self.this.windows
-        tiles = (-(-window.output // self.tile) if window.kernel == 3 else window.output for window in plane)
+        tiles = (tiles_along(window, self.tile) if window.kernel == 3 else window.output for window in plane)
         return self.this.N * depth.output * math.prod(tiles)
 
     @property
@@ -160,12 +170,12 @@ class Tiling(NamedTuple):
         return has_few and not self.by_point
 
     @property
-    def cost(self) -> int:
+    def cost(self) -> float:
         """How many multiply-adds of a vector everything takes, with weights that are transformed or not."""
         OC, IC = self.blocks * _VECTORS, self.depth * self.this.IC
         is_far = self.weight_elements * self.real_bytes > _MANY_WEIGHTS
         products = self._computed(self.run) * OC * IC
-        transforms = self.tiles * (_DATA * self.inner + _SUMS * OC)
+        transforms = times_apart(self.this.windows[2]) * self.tiles * (_DATA * self.inner + _SUMS * OC)
         transforms_of_weights = 0 if self.prepared else _WEIGHTS
         weights = OC * IC * (transforms_of_weights + _FAR_WEIGHTS * is_far)
         return self.G * self.points * (products + transforms + weights)
@@ -174,6 +184,17 @@ class Tiling(NamedTuple):
         """Return how many tiles are computed, ``count`` at a time."""
         rest = self.tiles % count
         return self.tiles - rest + min(c for c in (0, *_COUNTS[self.vector_bytes]) if c >= rest)
+
+
+def tiles_along(window: Window, tile: int) -> int:
+    """Return how many tiles of so many outputs an axis of three taps has: of each phase of its dilation."""
+    phases = min(window.dilation, window.output)
+    return phases * -(-window.output // (window.dilation * tile))
+
+
+def times_apart(window: Window) -> float:
+    """Return how many times as much transforms cost whose positions along the width lie the dilation apart."""
+    return {1: 1, 2: _EVERY_SECOND}.get(window.dilation, _FEWER) if window.kernel == 3 else 1
 
 
 def fwd_refusal(problem: ConvProblem, traits: Traits) -> str | None:
@@ -320,8 +341,9 @@ def shape_refusal(problem: ConvProblem, traits: Traits) -> str | None:
         return f"a kernel of {kernel} does not have three taps along height, width or both"
     if any(window.stride > 1 for window in problem.windows):
         return "the stride is not 1"
-    if any(window.dilation > 1 for window in problem.windows):
-        return "the dilation is not 1"
+    dilated = [window for window in problem.windows[1:] if window.kernel > 1 and window.dilation > 1]
+    if any(window.dilation >= window.output for window in dilated):
+        return "the dilation is so large that no two outputs lie so far apart"
     return None
 
 
@@ -335,7 +357,7 @@ def _cost_refusal(this: Pass, problem: ConvProblem, traits: Traits) -> str | Non
     products = this.OC * this.terms * this.outputs + cost_of_weights(this, problem, traits, lays_out)
     direct, own = problem.G * products / tiling.lanes, tiling.cost
     if direct < _WORTH_IT * own:
-        costs = f"{direct:.0f} products of vectors do without transforms what costs {own} with them"
+        costs = f"{direct:.0f} products of vectors do without transforms what costs {own:.0f} with them"
         return f"{costs}, which pays from {_WORTH_IT * own:.0f} on"
     return None
 

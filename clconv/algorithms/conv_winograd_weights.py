@@ -13,7 +13,7 @@ from typing import NamedTuple
 from clconv.algorithms.conv_passes import LARGEST_COPY, fwd
 from clconv.algorithms.conv_portable import weights_of_parts
 from clconv.algorithms.conv_weights import walk_of_parts
-from clconv.algorithms.conv_winograd import shape_refusal
+from clconv.algorithms.conv_winograd import shape_refusal, tiles_along, times_apart
 from clconv.plan import Launch, Plan, Traits
 from clconv.problem import ConvProblem
 from clconv.problem.window import PADDING_MODES
@@ -56,7 +56,7 @@ class Tiling(NamedTuple):
     def tiles(self) -> int:
         """Tiles of a channel, over all samples."""
         depth, *plane = self.problem.windows
-        return self.problem.N * depth.output * math.prod(-(-window.output // _TILE) for window in plane)
+        return self.problem.N * depth.output * math.prod(tiles_along(window, _TILE) for window in plane)
 
     @property
     def rows(self) -> int:
@@ -115,10 +115,11 @@ class Tiling(NamedTuple):
         blocks = self.blocks(-(-self.tiles // self.stages))
         return self.problem.G * blocks * _POINTS * (vectors * self.block + 1) * self.lanes
 
-    def cost(self) -> int:
+    def cost(self) -> float:
         """Return how many multiply-adds of a vector everything takes."""
         outputs = self.depth * self.outer * self.rows * -(-self.inner // _VECTORS) * _VECTORS
-        transforms = _DATA * self.data_vectors + _GRADIENT * self.outer
+        apart = times_apart(self.problem.windows[2])
+        transforms = apart * (_DATA * self.data_vectors + _GRADIENT * self.outer)
         sums = self.stages * self.parts * self.problem.OCG * self.data_vectors * _SUMS
         return self.problem.G * _POINTS * (self.tiles * (outputs + transforms) + sums)
 
@@ -141,7 +142,7 @@ def bwd_weights_refusal(problem: ConvProblem, traits: Traits) -> str | None:
     direct = problem.G * problem.OCG * problem.ICG * tiling.depth * 9 * (outputs + _STORED) // tiling.lanes
     own = tiling.cost()
     if direct < _WORTH_IT * own:
-        return f"{direct} products of vectors do without transforms what costs {own} with them"
+        return f"{direct} products of vectors do without transforms what costs {own:.0f} with them"
     return None
 
 

@@ -72,10 +72,11 @@ def forward_in_lanes(draw):
 def by_winograd(draw):
     """As many tiles and channels as it takes to pay, at any width: tiles of 4x4, 2x2, 1x4 and 4x1 outputs."""
     layers = (
-        ((4, 32, 16, 16), (32, 32, 3, 3), 4),
-        ((64, 64, 2, 2), (64, 64, 3, 3), 2),
-        ((4, 64, 8, 32), (64, 64, 1, 3), 4),
-        ((4, 64, 32, 8), (64, 64, 3, 1), 4),
+        ((4, 32, 16, 16), (32, 32, 3, 3), 4, 1),
+        ((4, 32, 16, 16), (32, 32, 3, 3), 4, 2),
+        ((64, 64, 2, 2), (64, 64, 3, 3), 2, 1),
+        ((4, 64, 8, 32), (64, 64, 1, 3), 4, 1),
+        ((4, 64, 32, 8), (64, 64, 3, 1), 4, 1),
     )
     return of_tiles(draw, layers)
 
@@ -83,19 +84,20 @@ def by_winograd(draw):
 def by_winograd_of_many_channels(draw):
     """The same where products are summed point by point."""
     layers = (
-        ((2, 112, 16, 16), (32, 112, 3, 3), 4),
-        ((32, 112, 2, 2), (64, 112, 3, 3), 2),
-        ((2, 112, 8, 32), (64, 112, 1, 3), 4),
-        ((2, 112, 32, 8), (64, 112, 3, 1), 4),
+        ((2, 112, 16, 16), (32, 112, 3, 3), 4, 1),
+        ((32, 112, 2, 2), (64, 112, 3, 3), 2, 1),
+        ((2, 112, 8, 32), (64, 112, 1, 3), 4, 1),
+        ((2, 112, 32, 8), (64, 112, 3, 1), 4, 1),
     )
     return of_tiles(draw, layers)
 
 
 def of_tiles(draw, layers):
-    for input_shape, weight_shape, tile in layers:
+    for input_shape, weight_shape, tile, dilation in layers:
         KH, KW = weight_shape[2:]
         arrays, defines = (draw(*input_shape), draw(*weight_shape)), {"KH": KH, "KW": KW, "TILE": tile}
-        yield Call("conv2d", arrays, {"padding": (KH // 2, KW // 2)}, accuracy="default", defines=defines)
+        window = {"padding": (KH // 2 * dilation, KW // 2 * dilation), "dilation": dilation}
+        yield Call("conv2d", arrays, window, accuracy="default", defines=defines)
 
 
 def backward_data(draw):
@@ -161,7 +163,9 @@ def backward_in_parts(draw):
 def weights_by_winograd(draw):
     """As many tiles and channels as it takes to pay, at any width."""
     arrays = draw(4, 24, 8, 8), draw(4, 32, 8, 8), draw(24, 32, 3, 3)
-    yield Call("conv2d_backward", arrays, {"padding": 1, **ONLY_WEIGHTS}, accuracy="default")
+    for dilation in (1, 2):
+        window = {"padding": dilation, "dilation": dilation}
+        yield Call("conv2d_backward", arrays, {**window, **ONLY_WEIGHTS}, accuracy="default")
 
 
 def forward_of_many_channels(draw):
