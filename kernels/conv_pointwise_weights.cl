@@ -5,8 +5,9 @@
  *
  * a matrix product of two factors whose terms lie side by side. Of one of them, v, a work-item turns a piece of the terms
  * into private memory, COLUMNS vectors of channels for each; the other one, f, is read where it lies, by tiles of ROWS
- * channels one after another: one number for COLUMNS products. So the nearest cache holds what all tiles read, v comes from
- * memory once, and nothing is summed across lanes. Which of x and dy is v is the plan's choice: dw[g, f, v] has their walks.
+ * channels one after another: one number for COLUMNS products. So the nearest cache holds what all tiles of a work-item read,
+ * which takes it from memory once, and nothing is summed across lanes. Which of x and dy is v is the plan's choice: dw[g, f, v]
+ * has their walks.
  */
 #if defined(COLUMNS) && COLUMNS == 4
 #define LONGEST_PIECE 96
@@ -116,7 +117,7 @@ kernel void conv_pointwise_weights(
         channel[k] = f_start + g * f_g + (fc < FC ? fc : FC - 1) * f_c;
     }
     const int is_far = FC * N * OD * OH * OW >= FAR_DATA;
-    for (int r = 0; r < ROWS; r++) channel[tiles * ROWS + r] = channel[r] + LONGEST_PIECE * f_w; /* the next piece */
+    for (int r = 0; r < ROWS; r++) channel[tiles * ROWS + r] = channel[r] + LONGEST_PIECE * f_w; /* in a long row, the next piece */
     const int is_whole = dw_c == 1 && (first_vector + COLUMNS) * LANES <= VC;
     dw += dw_start + part * G * FC * VC + g * dw_g + (index64)first_tile * ROWS * dw_n;
 

@@ -3,9 +3,9 @@
  *
  *     y[n, g, oc, o] = b[g, oc] + sum over ic, k of w[g, oc, ic, k] * x[n, g, ic, source(o - P + k*D)]
  *
- * A tile is M outputs of an axis that lie D apart (winograd_tiles.h); they read A = M + 2 positions d and are Y((U w) * (V d)) (winograd.h):
- * A products in place of 3 M; in two axes, one after the other, A^2 in place of 9 M^2. Taps along depth are summed over
- * like input channels. Products are summed over CHANNELS of these before the sums are added, which keeps the error from
+ * A tile is M outputs of an axis that lie D apart (winograd_tiles.h); they read A = M + 2 positions d and are
+ * Y((U w) * (V d)) (winograd.h): A products in place of 3 M; in two axes, one after the other, A^2 in place of 9 M^2. Taps
+ * along depth are summed over like input channels. Products are summed over CHANNELS of these before the sums are added, which keeps the error from
  * growing with the channels.
  *
  * transform_weights makes packed[g, oc / BLOCK - FROM, j, kd, ic, oc % BLOCK], transform_data values[g, tile / TILES, j,
