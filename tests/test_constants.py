@@ -48,10 +48,10 @@ def test_plans_that_are_joined_keep_their_constants():
 @pytest.mark.skipif(not USABLE, reason="no usable OpenCL device")
 @pytest.mark.parametrize("name", USABLE)
 def test_constants_are_uploaded_once(name):
-    executor = executor_for(name, None, "float32")
-    first = executor._constant(b"some bytes")
-    assert executor._constant(b"some bytes") is first
-    assert executor._constant(b"other bytes") is not first
+    bindings = executor_for(name, None, "float32")._bindings
+    first = bindings._constant(b"some bytes")
+    assert bindings._constant(b"some bytes") is first
+    assert bindings._constant(b"other bytes") is not first
 
 
 @pytest.mark.skipif(not USABLE, reason="no usable OpenCL device")
