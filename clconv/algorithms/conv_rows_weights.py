@@ -27,6 +27,8 @@ _WORK_ITEMS = 48
 #: Costs in products of vectors: an element copied, the sum of a vector's lanes.
 _COPY = 0.5
 _FOLD = 50
+#: How many times as long as others' its products take: each loads a vector of data and, of few taps, one of dy.
+_AS_LONG = 2
 
 
 class _Piece(NamedTuple):
@@ -38,14 +40,14 @@ class _Piece(NamedTuple):
 
 
 def bwd_weights_refusal(problem: ConvProblem, traits: Traits) -> str | None:
-    """Return why not: a piece must fit, and neighbouring outputs fill vectors better than input channels do."""
+    """Return why not: a piece must fit, and neighbouring outputs fill vectors better than channels do."""
     if not traits.vector_bytes or not math.prod(window.output for window in problem.windows):
         return no_vectors(traits) or "there are no outputs"
     own = cost(problem, traits)
     if own == math.inf:
         return f"what all taps read for one output are more than {_SCRATCH} numbers"
-    if own >= conv_weights.cost_of_products(problem, traits):
-        return "input channels fill vectors better than neighbouring outputs do"
+    if _AS_LONG * own >= min(conv_weights.costs(problem, traits)):
+        return "channels fill vectors better than neighbouring outputs do"
     return None
 
 

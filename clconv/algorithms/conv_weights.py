@@ -18,7 +18,7 @@ from clconv.problem.window import PADDING_MODES, Window
 __all__ = [
     "COSTS_OF_TILES",
     "bwd_weights_refusal",
-    "cost_of_products",
+    "costs",
     "in_one_row",
     "plan_bwd_weights",
     "tiles_of",
@@ -58,10 +58,8 @@ def bwd_weights_refusal(problem: ConvProblem, traits: Traits) -> str | None:
     copied = _copied_elements(problem, _shape(problem, traits))
     if copied > LARGEST_COPY:
         return f"{copied} elements to copy are more than {LARGEST_COPY}"
-    own = cost_of_products(problem, traits) + _PACKED * copied / outputs
-    weights = math.prod(problem.weight_shape)
-    direct = problem.G * (padded_products(bwd_weights(problem), problem, traits) + _PACKED_BY_DIRECT * problem.OCG)
-    if own > direct + _STORED_BY_DIRECT * weights / outputs and not conv_direct.bwd_weights_refusal(problem, traits):
+    own, direct = costs(problem, traits)
+    if own > direct:
         return "output channels fill vectors better than input channels do"
     return None
 
@@ -148,10 +146,17 @@ def _run(problem: ConvProblem, shape: _Shape, column: int) -> int:
     return min(range(1, longest + 1), key=lambda run: (-(-columns // run) * run, -run))
 
 
-def cost_of_products(problem: ConvProblem, traits: Traits) -> float:
-    """Return what the products for an output cost, in all lanes of all tiles."""
+def costs(problem: ConvProblem, traits: Traits) -> tuple[float, float]:
+    """Return what an output costs in products, in all lanes of all tiles: here, and in a direct convolution."""
+    outputs = problem.N * math.prod(window.output for window in problem.windows)
     lanes = traits.vector_bytes // problem.real_bytes
-    return problem.G * _cost_of_vectors(_shape(problem, traits), problem.OCG) * lanes
+    shape = _shape(problem, traits)
+    products = problem.G * _cost_of_vectors(shape, problem.OCG) * lanes
+    own = products + _PACKED * _copied_elements(problem, shape) / outputs
+    if conv_direct.bwd_weights_refusal(problem, traits):
+        return own, math.inf
+    direct = problem.G * (padded_products(bwd_weights(problem), problem, traits) + _PACKED_BY_DIRECT * problem.OCG)
+    return own, direct + _STORED_BY_DIRECT * math.prod(problem.weight_shape) / outputs
 
 
 def _shape(problem: ConvProblem, traits: Traits) -> _Shape:
