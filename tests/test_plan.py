@@ -249,7 +249,7 @@ def launched(arrays, file="conv_direct.cl", kernel="pack_weights"):
 
 
 def test_launches_that_read_weights_only_are_split_off():
-    problem = clconv.ConvProblem.from_shapes(X.shape, W.shape, padding=1)
+    problem = clconv.ConvProblem.from_shapes((2, 8, 12, 12), (48, 8, 3, 3), padding=1)
     plan = plan_for("conv_fwd", problem, Traits(64, vector_loops=True))
     first, rest = split(plan, ["w"])
     assert [launch.kernel for launch in first.launches] == ["pack_weights"]

@@ -41,7 +41,6 @@ __all__ = [
     "bwd_weights_refusal",
     "cost",
     "fwd_refusal",
-    "is_copied",
     "plan_bwd_data",
     "plan_bwd_weights",
     "plan_fwd",
@@ -66,10 +65,10 @@ _TERMS_PER_PART = 512
 #: A product whose values are few of those in a cache line.
 _PRODUCT_OF_FAR_VALUES = 1.4
 #: Storing an output.
-_OUTPUT = 50
+_OUTPUT = 90
 #: Storing an output whose channels lie pages apart, where they take each other's place in the nearest cache, if values
 #: that lie as far apart are read in between.
-_OUTPUT_IN_PAGES = 110
+_OUTPUT_IN_PAGES = 150
 
 
 def fwd_refusal(problem: ConvProblem, traits: Traits) -> str | None:
@@ -85,11 +84,6 @@ def bwd_data_refusal(problem: ConvProblem, traits: Traits) -> str | None:
 def bwd_weights_refusal(problem: ConvProblem, traits: Traits) -> str | None:
     """Return the same where the output's gradient plays the weights."""
     return _refusal([bwd_weights(problem)], problem, traits)
-
-
-def is_copied(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
-    """Return whether the data are copied: for the padding that is read, because a half is no real, or for speed."""
-    return _must_be_copied(this, problem) or _has_channels_last(this, problem, traits)
 
 
 def _has_channels_last(this: Pass, problem: ConvProblem, traits: Traits) -> bool:

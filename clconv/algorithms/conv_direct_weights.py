@@ -42,12 +42,12 @@ _WEIGHT = 40
 #: Packing a weight of so many that they come from memory.
 _FAR_WEIGHT = 60
 _FAR_WEIGHTS = 2**20
-#: Packing a vector of the weights between two channels that trade places, by lines.
-_LINE = 240
+#: Packing a lane of the vectors that hold the weights between two channels that trade places, by lines.
+_LINE = 15
 #: Packing a weight where channels trade places and lines would be too long.
 _TURNED_WEIGHT = 150
-#: Laying out a weight to use it at once, and a vector of those between two channels that trade places.
-_LAID_OUT_WEIGHT, _LAID_OUT_LINE = 16, 400
+#: Laying out a weight to use it at once, and a lane of the vectors that hold such weights.
+_LAID_OUT_WEIGHT, _LAID_OUT_LINE = 16, 25
 
 
 def pack(passes: Sequence[Pass], problem: ConvProblem, traits: Traits, channels_inner: bool) -> Plan:
@@ -151,7 +151,7 @@ def _packing(this: Pass, problem: ConvProblem, traits: Traits) -> float:
         return _WEIGHT * this.OC * taps
     if window > _LONGEST_LINE:
         return _TURNED_WEIGHT * this.OC * taps
-    return _LINE * _vectors_of_lines(this, problem, traits, window) * taps / window
+    return _LINE * _lanes_of_lines(this, problem, traits, window) * taps / window
 
 
 def _laying_out(this: Pass, problem: ConvProblem, traits: Traits) -> float:
@@ -160,12 +160,13 @@ def _laying_out(this: Pass, problem: ConvProblem, traits: Traits) -> float:
     times = runs(this, problem, traits, run_of(this, problem, traits, 1, lays_out=True))
     if this.walks[1].axes[1] != (1, 1) or window == 1:
         return times * _LAID_OUT_WEIGHT * padded_channels(this, problem, traits) * window
-    return times * _LAID_OUT_LINE * _vectors_of_lines(this, problem, traits, window)
+    return times * _LAID_OUT_LINE * _lanes_of_lines(this, problem, traits, window)
 
 
-def _vectors_of_lines(this: Pass, problem: ConvProblem, traits: Traits, window: int) -> int:
-    """Return how many vectors hold the lines of an input channel."""
-    return padded_channels(this, problem, traits) * -(-window * problem.real_bytes // traits.vector_bytes)
+def _lanes_of_lines(this: Pass, problem: ConvProblem, traits: Traits, window: int) -> int:
+    """Return how many lanes the vectors have that hold the lines of an input channel."""
+    lanes = traits.vector_bytes // problem.real_bytes
+    return padded_channels(this, problem, traits) * -(-window // lanes) * lanes
 
 
 def channels_are_inner(passes: Sequence[Pass]) -> bool:

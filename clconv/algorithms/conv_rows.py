@@ -71,8 +71,9 @@ _FAR_WEIGHT_APART = 15
 _OUTPUT = 65
 #: Storing an output of planes without gaps.
 _DENSE_OUTPUT = 30
-#: Copying a value of the data which a direct convolution reads where it lies.
-_COPIED_FOR_ROWS = 32
+#: Copying a value of the data, of which those with one remainder come to lie side by side: of every second one, in
+#: vectors, and of others.
+_COPIED_BY_TWO, _COPIED = 32, 150
 
 _FAR_WEIGHTS = 2**20
 
@@ -291,13 +292,13 @@ def _cost(this: Pass, problem: ConvProblem, traits: Traits) -> float:
 
 
 def _cost_of_copy(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> float:
-    """Return what the copy of a strided forward pass costs for a group, unless a direct convolution needs one, too."""
+    """Return what the copy of a strided forward pass costs for a group, in which single remainders are collected."""
     this = passes[0]
-    has_strides = any(window.stride > 1 for window in this.windows)
-    if not has_strides or conv_direct.is_copied(this, problem, traits):
+    stride = max(window.stride for window in this.windows)
+    if stride == 1:
         return 0
     copied = math.prod(this.data_shape) * math.prod(_phases(this)) * math.prod(_extents(this))
-    return _COPIED_FOR_ROWS * copied / problem.G
+    return (_COPIED_BY_TWO if stride == 2 else _COPIED) * copied / problem.G
 
 
 def _steps_over_taps(this: Pass, problem: ConvProblem) -> bool:
