@@ -41,7 +41,7 @@ class _Piece(NamedTuple):
 
 def bwd_weights_refusal(problem: ConvProblem, traits: Traits) -> str | None:
     """Return why not: a piece must fit, and neighbouring outputs fill vectors better than channels do."""
-    if not traits.vector_bytes or not math.prod(window.output for window in problem.windows):
+    if not traits.vector_bytes or not problem.N * math.prod(window.output for window in problem.windows):
         return no_vectors(traits) or "there are no outputs"
     own = cost(problem, traits)
     if own == math.inf:
