@@ -5,15 +5,15 @@
  *
  * A tile is M outputs of an axis that lie D apart (winograd_tiles.h); they read A = M + 2 positions d and are
  * Y((U w) * (V d)) (winograd.h): A products in place of 3 M; in two axes, one after the other, A^2 in place of 9 M^2. Taps
- * along depth are summed over like input channels. Products are summed over CHANNELS of these before the sums are added, which keeps the error from
- * growing with the channels.
+ * along depth are summed over like input channels. Products are summed over CHANNELS of these before the sums are added,
+ * which keeps the error from growing with the channels.
  *
  * transform_weights makes packed[g, oc / BLOCK - FROM, j, kd, ic, oc % BLOCK], transform_data values[g, tile / TILES, j,
- * kd, ic / LANES, tile % TILES, ic % LANES]; both leave LANES numbers between one j and the next, lest all be kept in the same
- * set of a cache. multiply_tiles sums the products of TILES tiles and BLOCK channels for every j, with vectors of
- * output channels and a register for each tile, and transforms them into outputs. Where input channels are many, all work-items
- * would read more data than caches hold: multiply_points then makes products[g, oc / BLOCK - FROM, tile / TILES, j,
- * tile % TILES, oc % BLOCK] before, a j after the other, and reads each number from far memory once.
+ * kd, ic / LANES, tile % TILES, ic % LANES]; both leave LANES numbers between one j and the next, lest all be kept in the
+ * same set of a cache. multiply_tiles sums the products of TILES tiles and BLOCK channels for every j, with vectors of
+ * output channels and a register for each tile, and transforms them into outputs. Where input channels are many, all
+ * work-items would read more data than caches hold: multiply_points then makes products[g, oc / BLOCK - FROM, tile / TILES,
+ * j, tile % TILES, oc % BLOCK] before, a j after the other, and reads each number from far memory once.
  *
  * A number that is not finite spoils its whole tile, and zero padding contributes no product (see conv.cl): an output
  * that is not finite is summed again by the rule.

@@ -44,15 +44,15 @@ static inline vector some_lanes_at(global const element *x, const index64 at, co
     return load_private(lane);
 }
 
-/* The positions of a row from `first` on, D apart, each a vector of neighbouring channels; those from `reach` on are read
- * by no output. Where few of a vector would be of use, single elements are read. */
+/* The positions of a row from `first` on, D apart, each a vector of neighbouring channels; those from `reach` on, which no
+ * output reads, are zeros or anything. Where few of a vector would be of use, single elements are read. */
 static inline void load_positions(
     real *line, global const element *x, const index64 source, const int channels, const int first, const int D,
     const int count, const int reach, const int IW, const int padding_mode, const index64 limit,
     const index64 x_c, const index64 x_h, const index64 x_w)
 {
     for (int p = 0; p < count;) {
-        const int iw = first + p * D;
+        const int iw = p < reach ? first + p * D : -1; /* int may not hold what lies beyond, if D is large */
         if (iw >= 0 && iw < IW && (D == 1 || D * 4 <= LANES) && source + iw + (channels - 1) * x_c + LANES - 1 <= limit) {
             vector square[LANES];
             UNROLLED for (int lane = 0; lane < LANES; lane++) {

@@ -47,15 +47,6 @@ def test_plans_that_are_joined_keep_their_constants():
 
 @pytest.mark.skipif(not USABLE, reason="no usable OpenCL device")
 @pytest.mark.parametrize("name", USABLE)
-def test_constants_are_uploaded_once(name):
-    bindings = executor_for(name, None, "float32")._bindings
-    first = bindings._constant(b"some bytes")
-    assert bindings._constant(b"some bytes") is first
-    assert bindings._constant(b"other bytes") is not first
-
-
-@pytest.mark.skipif(not USABLE, reason="no usable OpenCL device")
-@pytest.mark.parametrize("name", USABLE)
 def test_pyopencl_arrays_are_resampled_on_their_queue(name):
     cl, cl_array = importlib.import_module("pyopencl"), importlib.import_module("pyopencl.array")
     device = executor_for(name, None, "float32").device

@@ -87,6 +87,11 @@ def test_no_convolution_reads_beside_its_arrays(kernel, dtype):
     layers += [((1, ic, 9, 9), (oc, ic, *kernel), {"padding": padding, "stride": 2}) for ic, oc in CHANNELS]
     doubled = {"padding": (2 * padding[0], 2 * padding[1]), "dilation": 2}
     layers += [((1, ic, 7, 9), (oc, ic, *kernel), doubled) for ic, oc in CHANNELS]
+    layers += [
+        ((1, ic, 4, 4), (oc, ic, *kernel), {"padding": padding, "padding_mode": mode, "dilation": 3})
+        for mode, padding in (("reflect", 3), ("circular", 4))
+        for ic, oc in CHANNELS
+    ]
     program = PROGRAM.format(layers=layers, dtypes=[dtype])
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, f"the process ended with {ended.returncode}: {ended.stderr[-1000:]}"

@@ -40,6 +40,7 @@ LAYERS = {
     "phases of unequal lengths": ((1, 3, 7, 50), (5, 3, 3, 3), {"padding": (3, 8), "dilation": (3, 7)}),
     "a dilation along one axis": ((2, 9, 70), (35, 9, 3), {"padding": 16, "dilation": 16}),
     "a dilation of a single tap": ((2, 17, 9, 20), (40, 17, 1, 3), {"padding": (1, 2), "dilation": (30, 3)}),
+    "a column of taps, dilated": ((2, 17, 20, 11), (40, 17, 3, 1), {"dilation": (2, 3)}),
     "a rotated kernel with a dilation": ((1, 4, 9, 30), (6, 4, 3, 3), {"flip": True, "dilation": (1, 4)}),
 }
 
@@ -247,7 +248,7 @@ REFUSALS = {
     "halves": ((1, 64, 28, 28), (64, 64, 3, 3), {"dtype": "float16"}, 64, "arrays of halves are not transformed"),
     "a large kernel": ((1, 64, 28, 28), (64, 64, 5, 5), {}, 64, "a kernel of 5x5 does not have three taps"),
     "a stride": ((1, 64, 28, 28), (64, 64, 3, 3), {"stride": 2}, 64, "the stride is not 1"),
-    "few outputs": ((1, 64, 28, 31), (64, 64, 3, 3), {"dilation": (1, 11)}, 64, "no two outputs lie so far apart"),
+    "few outputs": ((1, 64, 28, 31), (64, 64, 3, 3), {"dilation": (1, 11)}, 64, "no two outputs of the forward pass"),
     "short phases": ((1, 64, 28, 28), (64, 64, 3, 3), {"dilation": 20, "padding": 20}, 64, "do without transforms"),
     "few channels": ((1, 3, 28, 28), (64, 3, 3, 3), {}, 64, "products of vectors do without transforms"),
     "few tiles": ((1, 512, 4, 4), (512, 512, 3, 3), {}, 64, "products of vectors do without transforms"),

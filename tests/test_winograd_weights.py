@@ -162,6 +162,17 @@ def test_what_is_not_finite_stands_where_plain_products_put_it(
     np.testing.assert_allclose(dw[finite], exact[finite], rtol=0, atol=3e-6 * np.abs(exact[finite]).max())
 
 
+def test_infinity_in_the_last_plane_reaches_the_tap_that_reads_it(whatever_it_costs, device):
+    problem = clconv.ConvProblem.from_shapes((1, 3, 5, 6, 6), (4, 3, 2, 3, 3), dilation=(4, 1, 1))
+    dy, x, w = arrays(9, problem)
+    x[0, 1, 4, 2, 2] = np.inf
+    assert chosen(problem) == "winograd"
+    dw = gradient(dy, x, w, device, dilation=(4, 1, 1))
+    assert not np.isfinite(dw[:, 1, 1]).any()
+    assert np.isfinite(dw[:, 1, 0]).all()
+    assert np.isfinite(dw[:, ::2]).all()
+
+
 def test_transforms_that_overflow_are_not_used(whatever_it_costs, device):
     """Positions of a tile are multiplied by up to 25 in all before they meet the gradient."""
     dy, x, w = arrays(8, clconv.ConvProblem.from_shapes((1, 3, 9, 9), (5, 3, 3, 3), padding=1))
@@ -192,7 +203,7 @@ REFUSALS = {
     "a large kernel": ((1, 64, 28, 28), (64, 64, 5, 5), {}, 64, "a kernel of 5x5 does not have three taps"),
     "one axis": ((1, 64, 28, 28), (64, 64, 1, 3), {}, 64, "a kernel with three taps along one axis is not 3x3"),
     "a stride": ((1, 64, 28, 28), (64, 64, 3, 3), {"stride": 2}, 64, "the stride is not 1"),
-    "few outputs": ((1, 64, 31, 28), (64, 64, 3, 3), {"dilation": (11, 1)}, 64, "no two outputs lie so far apart"),
+    "few outputs": ((1, 64, 31, 28), (64, 64, 3, 3), {"dilation": (11, 1)}, 64, "no two outputs of the forward pass"),
     "short vectors": ((1, 64, 28, 28), (64, 64, 3, 3), {"dtype": "float64"}, 16, "vectors of 2 numbers are too short"),
     "few channels": ((1, 3, 28, 28), (64, 3, 3, 3), {}, 64, "products of vectors do without transforms"),
     "few tiles": ((1, 512, 3, 3), (512, 512, 3, 3), {"padding": 1}, 64, "products of vectors do without transforms"),

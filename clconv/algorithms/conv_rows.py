@@ -292,7 +292,11 @@ def _cost(this: Pass, problem: ConvProblem, traits: Traits) -> float:
 
 
 def _cost_of_copy(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> float:
-    """Return what the copy of a strided forward pass costs for a group, in which single remainders are collected."""
+    """Return what the copy of a strided forward pass costs for a group, in which single remainders are collected.
+
+    A direct convolution may copy its data, too; these costs, which were fitted to measured times, hold where neither's
+    copy is counted in the other's.
+    """
     this = passes[0]
     stride = max(window.stride for window in this.windows)
     if stride == 1:

@@ -147,7 +147,10 @@ def _run(problem: ConvProblem, shape: _Shape, column: int) -> int:
 
 
 def costs(problem: ConvProblem, traits: Traits) -> tuple[float, float]:
-    """Return what an output costs in products, in all lanes of all tiles: here, and in a direct convolution."""
+    """Return what an output, of which there must be some, costs in products, in all lanes of all tiles.
+
+    The first cost is this algorithm's, the second a direct convolution's.
+    """
     outputs = problem.N * math.prod(window.output for window in problem.windows)
     lanes = traits.vector_bytes // problem.real_bytes
     shape = _shape(problem, traits)

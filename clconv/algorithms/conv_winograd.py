@@ -343,7 +343,7 @@ def shape_refusal(problem: ConvProblem, traits: Traits) -> str | None:
         return "the stride is not 1"
     dilated = [window for window in problem.windows[1:] if window.kernel > 1 and window.dilation > 1]
     if any(window.dilation >= window.output for window in dilated):
-        return "the dilation is so large that no two outputs lie so far apart"
+        return "the dilation is so large that no two outputs of the forward pass lie so far apart"
     return None
 
 

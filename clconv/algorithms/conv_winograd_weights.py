@@ -29,7 +29,8 @@ _VECTORS = 2
 _ROWS = {64: (4, 8, 11, 14), 32: (4, 6), 16: (4, 6)}
 #: Tiles that are summed in registers, at most.
 _BLOCK = 64
-#: Tiles of a part, at least, whose sums are transformed; and work-items that keep threads equally busy.
+#: Tiles of a part, at least, whose sums are transformed, no fewer than a block has, or parts would be left without one;
+#: and work-items that keep threads equally busy.
 _TILES_PER_PART = 128
 _WORK_ITEMS = 48
 #: Bytes of transformed data and gradients that stay in a cache until they are multiplied.

@@ -169,10 +169,9 @@ class OpenCLExecutor(Executor):
         small = [one for one in wanted if sizes.get(one.name, 0) < one.size]
         if not small:
             return kept
-        wanted_sizes = {one.name: one.size for one in wanted}
-        if sum(wanted_sizes.values()) > _MOST_KEPT:
+        if sum(one.size for one in wanted) > _MOST_KEPT:
             return self._new_workspace(wanted)
-        if sum((sizes | wanted_sizes).values()) > _MOST_KEPT:
+        if sum((sizes | {one.name: one.size for one in small}).values()) > _MOST_KEPT:
             sizes.clear()
             kept.clear()
             small = list(wanted)
