@@ -16,6 +16,7 @@
  */
 #include "convolution.h"
 #include "epilogue.h"
+#include "rule.h"
 #include "vector.h"
 
 #ifndef PIXELS
@@ -47,24 +48,6 @@
 #define LARGEST_SHARE 1
 #endif
 #define LONGEST_PART (TERMS_PER_PART * 3 / 4)
-
-/* The sum of a single output, without the products of zero padding: taps outside [0, I) contribute none. */
-APART real sum_by_the_rule(
-    global const real *x, global const int *offsets, global const element *w, const real bias, const index64 IC,
-    const int KD, const int KH, const int KW, const int ID, const int IH, const int IW,
-    const int DD, const int DH, const int DW, const int id, const int ih, const int iw,
-    const index64 x_c, const index64 w_first, const index64 w_c, const index64 w_d, const index64 w_h, const index64 w_w)
-{
-    real sum = bias;
-    for (index64 ic = 0; ic < IC; ic++)
-        for (int tap = 0; tap < KD * KH * KW; tap++) {
-            const int kw = tap % KW, kh = tap / KW % KH, kd = tap / KW / KH;
-            const int d = id + kd * DD, h = ih + kh * DH, position = iw + kw * DW;
-            if (d < 0 || d >= ID || h < 0 || h >= IH || position < 0 || position >= IW) continue;
-            sum += load(w, w_first + ic * w_c + kd * w_d + kh * w_h + kw * w_w) * x[ic * x_c + offsets[tap]];
-        }
-    return sum;
-}
 
 /* Where sums find the values of a term: in x, in x for a copy that they make, or in that copy. */
 #define IN_PLACE 0
@@ -303,31 +286,28 @@ kernel void conv_rows(
                 }
                 /* The rule asks for the place in each row. */
                 const index64 between = by_the_rule ? EW : pitch, longest = by_the_rule ? OW : extent;
-                for (int c = new_channel; c < CHANNELS; c++) {
-                    index64 ow = begin % between, oh = begin / between % EH, od = begin / between / EH;
-                    for (int i = begin - first; first + i < end;) {
-                        const int length = longest - ow < end - first - i ? longest - ow : end - first - i;
-                        if (oh < OH && length > 0) {
-                            real *run = value + c * TILE + i;
-                            if (by_the_rule) {
-                                for (int t = 0; t < length; t++)
-                                    run[t] = sum_by_the_rule(
-                                        x + first + i + t, offsets, weights, biases[c], IC, KD, KH, KW, ID, IH, IW,
-                                        DD, DH, DW, od * SD - PD, oh * SH - PH, (ow + t) * SW - PW,
-                                        x_c, c * w_n, w_c, w_d, w_h, w_w);
-                            }
-                            const index64 channel = oc[k] + c;
-                            const index64 added = residual_first + channel * residual_c
-                                + od * residual_d + oh * residual_h + ow * residual_w;
-                            FINISH_RUN(run, length, g * OC + channel, added, residual_w);
-                            store_run(y, y_first + channel * y_c + od * y_d + oh * y_h + ow * y_w, y_w, run, length);
+                index64 ow = begin % between, oh = begin / between % EH, od = begin / between / EH;
+                for (int i = begin - first; first + i < end;) {
+                    const int length = longest - ow < end - first - i ? longest - ow : end - first - i;
+                    const index64 target = y_first + od * y_d + oh * y_h + ow * y_w;
+                    const index64 added = residual_first + od * residual_d + oh * residual_h + ow * residual_w;
+                    for (int c = new_channel; c < CHANNELS && oh < OH && length > 0; c++) {
+                        const index64 channel = oc[k] + c;
+                        real *run = value + c * TILE + i;
+                        if (by_the_rule) {
+                            for (int t = 0; t < length; t++)
+                                run[t] = sum_by_the_rule(
+                                    x + first + i + t, offsets, weights, biases[c], IC, KD, KH, KW, ID, IH, IW, DD, DH, DW,
+                                    od * SD - PD, oh * SH - PH, (ow + t) * SW - PW, x_c, c * w_n, w_c, w_d, w_h, w_w);
                         }
-                        i += between - ow;
-                        ow = 0;
-                        if (++oh < EH) continue;
-                        oh = 0;
-                        od++;
+                        FINISH_RUN(run, length, g * OC + channel, added + channel * residual_c, residual_w);
+                        store_run(y, target + channel * y_c, y_w, run, length);
                     }
+                    i += between - ow;
+                    ow = 0;
+                    if (++oh < EH) continue;
+                    oh = 0;
+                    od++;
                 }
             }
             ic += count;

@@ -261,12 +261,15 @@ static inline vector lanes_at(global const element *x, const index64 at, const i
     return load_private(lane);
 }
 
-/* Stores `count` numbers from a private array, `step` elements apart. */
+/* Stores `count` numbers from a private array, `step` elements apart. Of neighbours, the last vector ends where they do. */
 static inline void store_run(global element *y, const index64 at, const index64 step, const real *values, const int count)
 {
     int k = 0;
-    if (step == 1)
-        for (; k + LANES <= count; k += LANES) store_lanes(y, at + k, load_private(values + k));
+    if (step == 1 && count >= LANES)
+        for (; k < count; k += LANES) {
+            const int place = k + LANES <= count ? k : count - LANES;
+            store_lanes(y, at + place, load_private(values + place));
+        }
     for (; k < count; k++) store(y, at + k * step, values[k]);
 }
 

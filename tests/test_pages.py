@@ -22,7 +22,7 @@ import ctypes, itertools, mmap, sys
 import numpy as np
 import clconv
 from clconv import algorithms
-from clconv.algorithms import conv_direct, conv_direct_weights, conv_winograd, conv_winograd_weights
+from clconv.algorithms import conv_direct, conv_direct_weights, conv_rows, conv_winograd, conv_winograd_weights
 from clconv.native.executor import NativeExecutor
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -54,6 +54,8 @@ def launch(executor, plan, *arguments):
 conv_direct_weights._LAID_OUT_WEIGHT = conv_direct_weights._LAID_OUT_LINE = 0
 conv_winograd._WORTH_IT = conv_winograd_weights._WORTH_IT = 0
 conv_direct.cost = lambda *arguments: float("inf")  # so that rows never leave a call to it
+never = conv_direct.cost
+across_rows, within_rows = conv_rows._cost, conv_rows._cost_within_rows
 launched, whole_launch, NativeExecutor.launch = set(), NativeExecutor.launch, launch
 EVERY = {{name: algorithms.ALGORITHMS[name] for name in ("conv_fwd", "conv_bwd_data", "conv_bwd_weights")}}
 layers = {layers}
@@ -63,7 +65,9 @@ for (input_shape, weight_shape, arguments), dtype, at_end in itertools.product(l
     output_shape = clconv.ConvProblem.from_shapes(input_shape, weight_shape, **arguments).output_shape
     shapes = output_shape, input_shape, weight_shape
     dy, x, w = (between_pages(random.integers(-1, 2, shape).astype(dtype), at_end) for shape in shapes)
-    for name in ("rows", "direct", "winograd", "winograd of many channels", "channels", "pointwise"):
+    for name in ("rows", "rows within", "direct", "winograd", "winograd of many channels", "channels", "pointwise"):
+        conv_rows._cost = never if name.endswith("within") else across_rows
+        conv_rows._cost_within_rows = within_rows if name.endswith("within") else never
         conv_winograd._MANY_CHANNELS = 1 if name.endswith("channels") else 2**31
         leave(name.split()[0])
         with clconv.accuracy("default"):
@@ -72,7 +76,7 @@ for (input_shape, weight_shape, arguments), dtype, at_end in itertools.product(l
 print(*launched)
 """
 
-PLANES = [(1, 5), (3, 3), (4, 4), (7, 7), (14, 14), (1, 129)]
+PLANES = [(1, 5), (3, 3), (4, 4), (7, 7), (14, 14), (1, 129), (3, 18)]
 CHANNELS = [(3, 5), (16, 17), (37, 64), (64, 33), (97, 97)]
 
 PLAIN = {"conv_rows", "conv_direct", "conv_weights"}
@@ -96,6 +100,7 @@ def test_no_convolution_reads_beside_its_arrays(kernel, dtype):
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, f"the process ended with {ended.returncode}: {ended.stderr[-1000:]}"
     expected = PLAIN | (TRANSFORMING if 3 in kernel and dtype != "float16" else set())
+    expected |= {"conv_lines"} if kernel[1] > 1 and dtype != "float16" else set()
     takes_gradients = VECTOR_BYTES[level()] >= 4 * np.dtype(dtype).itemsize  # two doubles make no block of Winograd's
     if kernel == (3, 3) and dtype != "float16" and takes_gradients:
         expected |= {"transform_gradient", "multiply_transformed"}

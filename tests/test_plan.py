@@ -118,7 +118,9 @@ def test_a_direct_plan_packs_its_weights_beforehand(monkeypatch):
             executor, "launch", lambda plan, *_: launched_kernels.extend(one.kernel for one in plan.launches)
         )
         layer(X)
-    assert launched_kernels == ["copy_input", "conv_direct"]
+    copied, convolved = launched_kernels
+    assert copied in ("copy_input", "copy_channels_last")  # by the width of registers
+    assert convolved == "conv_direct"
     monkeypatch.undo()
     algorithms.forget()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import numpy as np
@@ -18,7 +19,8 @@ from tests.calls import assert_exact
 
 @pytest.fixture
 def only_rows(monkeypatch):
-    """Leave convolution in rows, whatever it costs, and the portable one for devices without vectors."""
+    """Leave convolution in tiles across rows, whatever it costs, and the portable one for devices without vectors."""
+    monkeypatch.setattr(conv_rows, "_cost_within_rows", lambda this, problem, traits: math.inf)
     for operation in ("conv_fwd", "conv_bwd_data"):
         rows = next(algorithm for algorithm in ALGORITHMS[operation] if algorithm.name == "rows")
         everywhere = rows._replace(refusal=lambda problem, traits: no_vectors(traits))

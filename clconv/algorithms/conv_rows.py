@@ -6,18 +6,25 @@ pack: small planes with many channels, and kernels of one tap.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
-from clconv.algorithms import conv_direct
+from clconv.algorithms import conv_direct, conv_lines
 from clconv.algorithms.algorithm import first_reason, no_vectors
-from clconv.algorithms.conv_copy import plan_copy
-from clconv.algorithms.conv_passes import LARGEST_COPY, PAGE, Pass, bwd_data, fwd, split_refusal
-from clconv.arguments import LARGEST
-from clconv.plan import Launch, Plan, Traits, joined
+from clconv.algorithms.conv_passes import PAGE, Pass, bwd_data, fwd, split_refusal
+from clconv.algorithms.conv_split import (
+    copy_refusal,
+    extents_of,
+    has_zero_padding,
+    is_gapless,
+    lanes_of,
+    lies_as_its_copy,
+    phases_of,
+    places_of,
+    plan_launch,
+    plan_split,
+)
+from clconv.plan import Plan, Traits, joined
 from clconv.problem import ConvProblem
 
 __all__ = ["bwd_data_refusal", "fwd_refusal", "plan_bwd_data", "plan_fwd"]
@@ -26,7 +33,6 @@ __all__ = ["bwd_data_refusal", "fwd_refusal", "plan_bwd_data", "plan_fwd"]
 #: weight is loaded once for all vectors, each vector once for all channels.
 _NARROW_TILES = ((1, 4), (1, 8), (2, 4), (3, 3), (4, 3), (6, 2))
 _TILES = {16: _NARROW_TILES, 32: _NARROW_TILES, 64: ((1, 4), (1, 8), (2, 8), (3, 6), (4, 5), (6, 4), (8, 3), (12, 2))}
-_LARGEST_TILE = 128
 #: Tiles of a plane that pay for one more of a vector: as in the kernel file.
 _MANY_TILES = 8
 #: Work-items that keep threads busy, and so many where they have much to do; and the most tiles of one, and blocks of
@@ -67,10 +73,8 @@ _PRODUCT_OF_ONE_CHANNEL = 2
 _MANY_LINES = 400
 #: Passing over a weight, of so many that they come from memory, for those that lie apart.
 _FAR_WEIGHT_APART = 15
-#: Storing an output of rows with gaps.
-_OUTPUT = 65
-#: Storing an output of planes without gaps.
-_DENSE_OUTPUT = 30
+#: Storing an output of a tile that must be taken apart, and of one that is a piece of a row.
+_OUTPUT, _OUTPUT_OF_PIECES = 65, 30
 #: Copying a value of the data, of which those with one remainder come to lie side by side: of every second one, in
 #: vectors, and of others.
 _COPIED_BY_TWO, _COPIED = 32, 150
@@ -100,64 +104,23 @@ def plan_bwd_data(problem: ConvProblem, traits: Traits) -> Plan:
 
 def _plan_all(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> Plan:
     """Plan passes that read one copy of the data."""
-    return joined([_split(passes[0], problem, traits), *(_plan(this, problem, traits) for this in passes)])
-
-
-def _split(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
-    """Plan the copy of the data with its padding, positions with one remainder by the strides side by side."""
-    if _is_in_place(this, problem, traits):
-        return Plan(())
-    strides = [window.stride for window in this.windows]
-    return plan_copy(this, problem, traits, _lows(this), _extents(this), strides, _phases(this), _LARGEST_TILE)
+    return joined([plan_split(passes[0], problem, traits), *(_plan(this, problem, traits) for this in passes)])
 
 
 def _plan(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
-    data, weights, result = this.arrays
-    offsets = f"{result}_offsets{this.name}"
+    """Plan a pass in tiles across the ends of rows, or within rows if that costs less."""
+    if _cost_within_rows(this, problem, traits) < _cost(this, problem, traits):
+        return conv_lines.plan_lines(this, problem, traits)
     channels, pixels = _tile(this, problem, traits)
-    places = pixels * _lanes(problem, traits)
-    tiles = -(-_places(this) // places)
+    places = pixels * lanes_of(problem, traits)
+    tiles = -(-places_of(this) // places)
     share = _share(this, problem, (channels, pixels), tiles)
     rows_of_tiles = this.N * problem.G * -(-this.OC // (channels * share))
     run = max(1, min(_LONGEST_RUN, rows_of_tiles * tiles // _WORK_ITEMS))
-    runs = -(-(_places(this) + _longest_lead(this, problem, traits, places)) // (run * places))
-    extents = _extents(this)
-    bias = ("b",) if this.has_bias else ()
-    walks = {"w": this.walks[1], "residual": this.walks[2], "y": this.walks[2]}
-    numbers = this.sizes(problem.G)
-    if _is_in_place(this, problem, traits):
-        walks["x"] = this.walks[0]
-    else:
-        data = this.copy
-        numbers |= _walk_of_copy(this)
-    launch = Launch(
-        "conv_rows.cl",
-        "conv_rows",
-        _defines(this, problem, traits),
-        rows_of_tiles * runs,
-        {
-            "x": data,
-            "offsets": offsets,
-            "w": weights,
-            **{name: name for name in (*bias, *this.epilogue.arrays)},
-            "y": result,
-        },
-        {
-            **numbers,
-            "EH": extents[1],
-            "EW": extents[2],
-            "RUN": run,
-            "SHARE": share,
-            "SHARES_FIRST": int(share == 1 and this.blocks_first),
-            "zero_padding": int(_has_zero_padding(this)),
-            "has_bias": int(this.has_bias),
-            **this.epilogue.numbers(),
-        },
-        2 * problem.macs,
-        local_size=1,
-        walks=walks,
-    )
-    return Plan((launch,), constants={offsets: np.array(_offsets(this), np.int32).tobytes()})
+    runs = -(-(places_of(this) + _longest_lead(this, problem, traits, places)) // (run * places))
+    numbers = {"RUN": run, "SHARE": share, "SHARES_FIRST": int(share == 1 and this.blocks_first)}
+    defines = ("CHANNELS", channels), ("PIXELS", pixels)
+    return plan_launch(this, problem, traits, "conv_rows", defines, rows_of_tiles * runs, numbers)
 
 
 def _share(this: Pass, problem: ConvProblem, tile: tuple[int, int], tiles: int) -> int:
@@ -175,120 +138,52 @@ def _share(this: Pass, problem: ConvProblem, tile: tuple[int, int], tiles: int) 
     return -(-blocks // -(-blocks // share))
 
 
-def _lies_as_its_copy(this: Pass) -> bool:
-    """Return whether a copy of the data would be the data itself, as reals."""
-    return this.is_dense and not this.is_padded and all(window.stride == 1 for window in this.windows)
-
-
-def _is_in_place(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
-    """Return whether the data is read where it lies: a vector must fit into a plane, whose end it must not pass."""
-    return _lies_as_its_copy(this) and problem.dtype != "float16" and _lanes(problem, traits) <= _places(this)
-
-
 def _longest_lead(this: Pass, problem: ConvProblem, traits: Traits, places: int) -> int:
     """Return how many places of a plane may come before the first whole tile, where planes lie evenly in memory.
 
     Whether they do, strides say, which the kernel has: work-items that it does not need end at once.
     """
-    has_many_tiles = this.terms == this.IC and _places(this) >= _MANY_TILES * places
-    return _lanes(problem, traits) - 1 if has_many_tiles else 0
-
-
-def _extents(this: Pass) -> list[int]:
-    """Return how many positions of each remainder are copied along each axis."""
-    if _lies_as_its_copy(this):
-        return [window.extent for window in this.windows]
-    return [-(-axis.reach // window.stride) for axis, window in zip(this.frame, this.windows, strict=True)]
-
-
-def _lows(this: Pass) -> list[int]:
-    """Return how far before the data's first position the copy begins along each axis."""
-    return [0 if _lies_as_its_copy(this) else axis.low for axis in this.frame]
-
-
-def _phases(this: Pass) -> list[int]:
-    """Return how many remainders of the positions by the stride are copied along each axis: a single tap reads one."""
-    return [window.stride if window.kernel > 1 else 1 for window in this.windows]
-
-
-def _places(this: Pass) -> int:
-    """Return the places from a plane's first output to its last, those between rows included."""
-    _, height, width = _extents(this)
-    outputs = [window.output for window in this.windows]
-    return ((outputs[0] - 1) * height + outputs[1] - 1) * width + outputs[2]
-
-
-def _has_zero_padding(this: Pass) -> bool:
-    """Return whether taps beside the data contribute no product."""
-    return this.padding_mode == "zeros" and this.is_padded
-
-
-def _is_gapless(this: Pass) -> bool:
-    """Return whether nothing lies between the outputs of a plane, so that they are stored as one row."""
-    _, height, width = _extents(this)
-    outputs = [window.output for window in this.windows]
-    return (width == outputs[2] or outputs[:2] == [1, 1]) and (height == outputs[1] or outputs[0] == 1)
-
-
-def _offsets(this: Pass) -> list[int]:
-    """Return how far from an output's place each tap reads."""
-    extents = _extents(this)
-    axes = [
-        [divmod(low - window.low + k * window.dilation, window.stride) for k in range(window.kernel)]
-        for low, window in zip(_lows(this), this.windows, strict=True)
-    ]
-    offsets = []
-    for taps in itertools.product(*axes):
-        phase = place = 0
-        for (step, remainder), phases, extent in zip(taps, _phases(this), extents, strict=True):
-            phase = phase * phases + remainder
-            place = place * extent + step
-        offsets.append(phase * math.prod(extents) + place)
-    return offsets
-
-
-def _walk_of_copy(this: Pass) -> dict[str, int]:
-    """Return the start and strides by which the kernel walks the copy: within a plane, it does so by offsets."""
-    channel = math.prod(_phases(this)) * math.prod(_extents(this))
-    strides = (this.data_shape[1] * channel, channel, 0, 0, 0)
-    return this.walk_of_copy(0, strides)
+    has_many_tiles = this.terms == this.IC and places_of(this) >= _MANY_TILES * places
+    return lanes_of(problem, traits) - 1 if has_many_tiles else 0
 
 
 def _refusal(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> str | None:
     if not traits.vector_bytes:
         return no_vectors(traits)
-    reason = first_reason(_refusal_to_copy(this) for this in passes)
+    reason = first_reason(copy_refusal(this) for this in passes)
     if reason:
         return reason
-    own = sum(_cost(this, problem, traits) for this in passes) + _cost_of_copy(passes, problem, traits)
+    own = sum(_least_cost(this, problem, traits) for this in passes) + _cost_of_copy(passes, problem, traits)
     direct = conv_direct.cost(passes, problem, traits)
     return None if own < direct else f"direct does with {direct:.0f} products what costs {own:.0f} here"
 
 
-def _refusal_to_copy(this: Pass) -> str | None:
-    """Return why the data of a pass are not copied for it."""
-    if not this.outputs:
-        return "there are no outputs"
-    for window in this.windows:
-        if window.stride > window.kernel > 1:
-            return f"a stride of {window.stride} is longer than {window.kernel} taps: most of a copy would not be read"
-    channel = math.prod(_phases(this)) * math.prod(_extents(this))
-    if channel > LARGEST:
-        return f"{channel} elements to copy of one channel are more than {LARGEST}"
-    copied = math.prod(this.data_shape) * channel
-    return (
-        f"{copied} elements to copy with their padding are more than {LARGEST_COPY}" if copied > LARGEST_COPY else None
-    )
+def _least_cost(this: Pass, problem: ConvProblem, traits: Traits) -> float:
+    """Return what a pass costs for a group, across the ends of rows or within them."""
+    return min(_cost(this, problem, traits), _cost_within_rows(this, problem, traits))
+
+
+def _cost_within_rows(this: Pass, problem: ConvProblem, traits: Traits) -> float:
+    return math.inf if conv_lines.refusal(this, problem, traits) else conv_lines.cost(this, problem, traits)
 
 
 def _cost(this: Pass, problem: ConvProblem, traits: Traits) -> float:
     """Return what a pass costs for a group."""
-    is_dense = _is_gapless(this) and all(factor == 1 for _, factor in this.walks[2].axes[3:])
-    cost = _products(this, problem, traits, _tile(this, problem, traits))
-    cost *= this.terms + (_DENSE_OUTPUT if is_dense else _OUTPUT)
+    tile = _tile(this, problem, traits)
+    pieces = _share_of_pieces(this, tile[1] * lanes_of(problem, traits))
+    cost = _products(this, problem, traits, tile)
+    cost *= this.terms + pieces * _OUTPUT_OF_PIECES + (1 - pieces) * _OUTPUT
     if _steps_over_taps(this, problem) and math.prod(problem.weight_shape) >= _FAR_WEIGHTS:
         cost += _FAR_WEIGHT_APART * math.prod(problem.weight_shape) / problem.G
     return cost
+
+
+def _share_of_pieces(this: Pass, places: int) -> float:
+    """Return how many of the tiles of so many places are pieces of a row, which are stored as they are."""
+    if any(factor != 1 for _, factor in this.walks[2].axes[3:]):
+        return 0
+    width = this.windows[2].output
+    return 1 if is_gapless(this) else max(0, width - places + 1) / extents_of(this)[2]
 
 
 def _cost_of_copy(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> float:
@@ -301,7 +196,7 @@ def _cost_of_copy(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) 
     stride = max(window.stride for window in this.windows)
     if stride == 1:
         return 0
-    copied = math.prod(this.data_shape) * math.prod(_phases(this)) * math.prod(_extents(this))
+    copied = math.prod(this.data_shape) * math.prod(phases_of(this)) * math.prod(extents_of(this))
     return (_COPIED_BY_TWO if stride == 2 else _COPIED) * copied / problem.G
 
 
@@ -314,17 +209,17 @@ def _steps_over_taps(this: Pass, problem: ConvProblem) -> bool:
 def _products(this: Pass, problem: ConvProblem, traits: Traits, tile: tuple[int, int]) -> float:
     """Return what the products for a tap of an input channel cost."""
     channels, pixels = tile
-    places = pixels * _lanes(problem, traits)
+    places = pixels * lanes_of(problem, traits)
     cost = _PRODUCT
     if channels == 1:
         cost = _PRODUCT_OF_ONE_CHANNEL
-    elif math.prod(_phases(this)) > 1 or _steps_over_taps(this, problem):
-        plane = math.prod(_phases(this)) * math.prod(_extents(this)) * problem.real_bytes
-        has_pages = math.prod(_phases(this)) > 1 and plane % PAGE == 0
+    elif math.prod(phases_of(this)) > 1 or _steps_over_taps(this, problem):
+        plane = math.prod(phases_of(this)) * math.prod(extents_of(this)) * problem.real_bytes
+        has_pages = math.prod(phases_of(this)) > 1 and plane % PAGE == 0
         cost = _STRIDED_PRODUCT_IN_PAGES if has_pages else _STRIDED_PRODUCT
-    elif _lies_as_its_copy(this):
-        size = math.prod(this.data_shape) * _places(this) * problem.real_bytes
-        tiles = -(-_places(this) // places)
+    elif lies_as_its_copy(this):
+        size = math.prod(this.data_shape) * places_of(this) * problem.real_bytes
+        tiles = -(-places_of(this) // places)
         is_alone = _share(this, problem, tile, tiles) == 1
         is_far = is_alone and size >= _FAR_DATA and this.IC >= _MANY_LINES
         cost = _FAR_PRODUCT_IN_PLACE if is_far else _PRODUCT_IN_PLACE
@@ -342,10 +237,10 @@ def _products(this: Pass, problem: ConvProblem, traits: Traits, tile: tuple[int,
 def _summed_places(this: Pass, problem: ConvProblem, traits: Traits, tile: tuple[int, int]) -> float:
     """Return how many places could be summed in whole tiles in the time that those of a plane take."""
     channels, pixels = tile
-    lanes = _lanes(problem, traits)
-    tiles, rest = divmod(_places(this), pixels * lanes)
+    lanes = lanes_of(problem, traits)
+    tiles, rest = divmod(places_of(this), pixels * lanes)
     vectors, few = divmod(rest, lanes)
-    if few > _FEW_PLACES or not _sums_over_neighbours(this) or _has_zero_padding(this):
+    if few > _FEW_PLACES or not _sums_over_neighbours(this) or has_zero_padding(this):
         vectors, few = -(-rest // lanes), 0
     parts = -(-vectors // _VECTORS_OF_PART)
     return (tiles * pixels + vectors + parts * _PART_OF_TILE / channels) * lanes + few * _PLACE
@@ -370,13 +265,3 @@ def _tile(this: Pass, problem: ConvProblem, traits: Traits) -> tuple[int, int]:
         if channels == 1 or (channels <= this.OC and problem.dtype != "float16")
     ]
     return min(tiles, key=lambda tile: (_products(this, problem, traits, tile), -tile[1]))
-
-
-def _lanes(problem: ConvProblem, traits: Traits) -> int:
-    return traits.vector_bytes // problem.real_bytes
-
-
-def _defines(this: Pass, problem: ConvProblem, traits: Traits) -> tuple[tuple[str, int], ...]:
-    """Return what the kernels are compiled with."""
-    channels, pixels = _tile(this, problem, traits)
-    return (*problem.defines, ("VECTOR_BYTES", traits.vector_bytes), ("CHANNELS", channels), ("PIXELS", pixels))

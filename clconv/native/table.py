@@ -11,6 +11,7 @@ __all__ = [
     "DEFINE_SETS",
     "DIRECT",
     "LEVELS",
+    "LINES",
     "OPTIONS",
     "ROWS",
     "VECTOR_BYTES",
@@ -35,6 +36,9 @@ ROWS = {
     32: ((1, 4), (1, 8), (2, 4), (3, 3), (4, 3), (6, 2)),
     64: ((1, 4), (1, 8), (2, 8), (3, 6), (4, 5), (6, 4), (8, 3), (12, 2)),
 }
+
+#: The same in a tile within rows: see kernels/conv_lines.cl.
+LINES = {16: (6, 2), 32: (6, 2), 64: (8, 3)}
 
 #: Vectors of output channels, and outputs, in a tile of direct convolution in registers of each width: see
 #: kernels/conv_direct.cl.
@@ -66,6 +70,11 @@ DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
         for element in _ELEMENTS
         for width, tiles in DIRECT.items()
         for vectors, tile in tiles
+    ),
+    "conv_lines.cl": tuple(
+        (("ELEMENT", bits), ("VECTOR_BYTES", width), ("CHANNELS", channels), ("PIXELS", pixels))
+        for bits in (32, 64)
+        for width, (channels, pixels) in LINES.items()
     ),
     "conv_rows.cl": tuple(
         (*element, ("VECTOR_BYTES", width), ("CHANNELS", channels), ("PIXELS", pixels))

@@ -59,6 +59,14 @@ def forward_in_tiles(draw):
         yield Call("conv1d", (draw(1, 6, extent), draw(channels, 6, 1)), {})
 
 
+def forward_in_lines(draw):
+    """Two vectors of a row at any width, the second one not whole, and a block of channels that is not."""
+    for epilogue in whole(draw, (2, 12, 5, 28)):
+        arrays = draw(2, 2, 5, 28), draw(12, 2, 3, 3), draw(12)
+        yield Call("conv2d", arrays, {"padding": 1, "epilogue": epilogue})
+    yield Call("conv2d", (draw(2, 3, 9, 60), draw(9, 3, 10, 9)), {"padding": 5, "stride": (1, 2)})
+
+
 def forward_in_lanes(draw):
     """More groups than there are lanes, in one band and in several."""
     for input_shape in ((2, 19, 6, 7), (1, 17, 40, 40)):
@@ -182,6 +190,7 @@ CALLS = {
     "copy_input": forward_in_tiles,
     "copy_channels_last": forward_of_many_channels,
     "conv_rows": forward_in_tiles,
+    "conv_lines": forward_in_lines,
     "conv_depthwise": forward_in_lanes,
     "transform_weights": by_winograd,
     "transform_data": by_winograd,

@@ -1,0 +1,206 @@
+"""Convolution in vectors within rows of outputs: where rows, bands and tiles end, and what is stored as it is."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+import pytest
+
+import clconv
+from clconv import kernel_source
+from clconv.algorithms import ALGORITHMS, conv_lines, conv_rows, forget
+from clconv.algorithms.algorithm import no_vectors
+from clconv.algorithms.conv_passes import bwd_data, fwd
+from clconv.native.table import LINES
+from clconv.plan import Traits
+from clconv.problem import ConvProblem
+from tests.calls import assert_exact
+
+DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
+
+
+@pytest.fixture
+def only_lines(monkeypatch):
+    """Take vectors within rows wherever that is right, whatever it costs."""
+    monkeypatch.setattr(conv_rows, "_cost", lambda this, problem, traits: math.inf)
+    for operation in ("conv_fwd", "conv_bwd_data"):
+        rows = next(algorithm for algorithm in ALGORITHMS[operation] if algorithm.name == "rows")
+        everywhere = rows._replace(refusal=lambda problem, traits: no_vectors(traits))
+        monkeypatch.setitem(ALGORITHMS, operation, (everywhere, ALGORITHMS[operation][-1]))
+    forget()
+    yield
+    monkeypatch.undo()
+    forget()
+
+
+def draw(shape, seed, dtype="float32"):
+    return np.random.default_rng(seed).integers(-2, 3, shape).astype(dtype)
+
+
+def kernel_of(input_shape, weight_shape, width=64, **arguments):
+    """Return the kernel that computes a forward pass in rows."""
+    problem = ConvProblem.from_shapes(input_shape, weight_shape, **arguments)
+    return conv_rows.plan_fwd(problem, Traits(width)).launches[-1].kernel
+
+
+@DTYPES
+@pytest.mark.parametrize("width", [16, 17, 31, 32, 40, 66, 240, 769])
+def test_rows_may_end_anywhere_in_a_vector(device, record, only_lines, width, dtype):
+    x, w, b = draw((2, 3, 5, width), 1, dtype), draw((13, 3, 3, 3), 2, dtype), draw(13, 3, dtype)
+    assert kernel_of(x.shape, w.shape, padding=1, dtype=dtype) == ("conv_rows" if width == 769 else "conv_lines")
+    assert_exact("conv2d", device, record, x, w, b, padding=1)
+    assert_exact("conv2d", device, record, x, w, b, padding=(2, 1))
+    assert_exact("conv2d", device, record, x[..., ::-1], w[:, :, :, :1], b)
+    assert_exact("conv_transpose2d", device, record, x, draw((3, 13, 3, 3), 4, dtype), b, padding=1)
+
+
+@pytest.mark.parametrize("planes", [(1, 1), (1, 2), (7, 1), (1, 40), (50, 50), (3, 5)])
+def test_planes_may_end_anywhere_in_a_band(device, record, only_lines, planes):
+    x, b = draw((2, 2, *planes, 35), 5), draw(9, 6)
+    assert_exact("conv3d", device, record, x, draw((9, 2, 1, 1, 3), 7), b, padding=(0, 0, 1))
+    assert_exact("conv3d", device, record, x, draw((9, 2, 1, 1, 4), 7), b)
+    assert_exact("conv3d", device, record, x, draw((9, 2, 3, 3, 1), 8), b, padding=1)
+
+
+@pytest.mark.parametrize("channels", [8, 9, 12, 15, 16, 23, 64])
+def test_the_last_block_of_channels_may_overlap_the_one_before(device, record, only_lines, channels):
+    x, w, b = draw((2, 4, 6, 50), 9), draw((channels, 4, 3, 3), 10), draw(channels, 11)
+    assert_exact("conv2d", device, record, x, w, b, padding=1)
+    grouped = draw((2 * channels, 2, 3, 3), 12)
+    assert_exact("conv2d", device, record, x, grouped, padding=1, groups=2)
+
+
+@DTYPES
+@pytest.mark.parametrize("stride", [1, 2, (3, 4)])
+@pytest.mark.parametrize("dilation", [1, (2, 3)])
+def test_taps_are_read_at_any_stride_and_dilation(device, record, only_lines, stride, dilation, dtype):
+    x, w, b = draw((2, 3, 40, 90), 13, dtype), draw((9, 3, 5, 4), 14, dtype), draw(9, 15, dtype)
+    for padding_mode in ("zeros", "reflect", "replicate", "circular", "symmetric"):
+        window = {"padding": (3, 2), "padding_mode": padding_mode, "stride": stride, "dilation": dilation}
+        assert_exact("conv2d", device, record, x, w, b, **window)
+    assert_exact("conv2d", device, record, x, w, b, stride=stride, dilation=dilation, flip=True)
+
+
+@DTYPES
+@pytest.mark.parametrize(
+    "terms", [(1, 1, 2), (85, 1, 3), (128, 1, 2), (129, 1, 2), (37, 7, 2), (1, 17, 17), (3, 19, 9)]
+)
+def test_sums_of_many_terms_are_made_of_parts(device, record, only_lines, terms, dtype):
+    """Of whole channels and of pieces of their taps."""
+    channels, *kernel = terms
+    x, w, b = draw((1, channels, 20, 36), 16, dtype), draw((10, channels, *kernel), 17, dtype), draw(10, 18, dtype)
+    assert kernel_of(x.shape, w.shape, padding=(1, 2), dtype=dtype) == "conv_lines"
+    assert_exact("conv2d", device, record, x, w, b, padding=(1, 2))
+
+
+@pytest.mark.parametrize("channels", [8, 13])
+def test_outputs_are_stored_where_they_belong_as_they_are_asked_for(device, record, only_lines, channels):
+    x, w, b = draw((1, 3, 14, 37), 19), draw((channels, 3, 3, 3), 20), draw(channels, 21)
+    shape = (1, channels, 14, 37)
+    expected = clconv.conv2d(x, w, b, padding=1, device=device)
+    memory = np.full((*shape[:-1], 2 * shape[-1]), np.float32(-1))
+    for out in (memory[..., ::2], memory[..., ::-2], memory[:, :, :, 5 : 5 + shape[-1]]):
+        memory[...] = -1
+        clconv.conv2d(x, w, b, padding=1, out=out, device=device)
+        np.testing.assert_array_equal(out, expected)
+        out[...] = -1
+        assert (memory == -1).all()
+    residual = draw(shape, 22)
+    for epilogue in (
+        clconv.Epilogue(scale=draw(channels, 23), shift=draw(channels, 24)),
+        clconv.Epilogue(activation="relu"),
+        clconv.Epilogue(residual=residual),
+        clconv.Epilogue(residual=residual[..., ::-1]),
+        clconv.Epilogue(residual=np.repeat(residual, 2, 3)[..., ::2]),
+    ):
+        assert_exact("conv2d", device, record, x, w, b, padding=1, epilogue=epilogue)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("where", [0, 8, 12])
+@pytest.mark.parametrize("kernel", [(3, 3), (17, 17)])
+def test_padding_has_no_products(device, only_lines, value, where, kernel):
+    """An infinite weight of the first tap reaches outputs for which it does not read padding, of its channel only."""
+    padding = kernel[0] // 2, kernel[1] // 2
+    x, w, b = np.ones((2, 3, 20, 37), "float32"), np.ones((13, 3, *kernel), "float32"), np.arange(13, dtype="float32")
+    expected = clconv.conv2d(x, w, b, padding=padding, device=device)
+    w[where, 1, 0, 0] = value
+    y = clconv.conv2d(x, w, b, padding=padding, device=device)
+    expected[:, where, padding[0] :, padding[1] :] = value
+    np.testing.assert_array_equal(y, expected)
+
+
+def test_what_is_not_finite_stays_in_its_places(device, only_lines):
+    x, w = draw((1, 2, 9, 50), 25), np.ones((9, 2, 3, 3), "float32")
+    x[0, 1, 4, 49] = np.nan
+    y = clconv.conv2d(x, w, padding=1, device=device)
+    expected = np.zeros(y.shape, bool)
+    expected[..., 3:6, 48:] = True
+    np.testing.assert_array_equal(np.isnan(y), expected)
+
+
+def test_results_do_not_depend_on_threads(only_lines):
+    random = np.random.default_rng(26)
+    x, w = (random.standard_normal(shape).astype("float32") for shape in ((1, 3, 90, 90), (64, 3, 3, 3)))
+    before, results = clconv.get_num_threads(), []
+    try:
+        for count in (1, 2, 5):
+            clconv.set_num_threads(count)
+            results.append(clconv.conv2d(x, w, padding=1, device="native"))
+    finally:
+        clconv.set_num_threads(before)
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
+
+
+REFUSALS = {
+    "halves": ((1, 3, 64, 64), (64, 3, 3, 3), {"dtype": "float16"}, "halves are converted one by one"),
+    "few channels": ((1, 3, 64, 64), (7, 3, 3, 3), {}, "7 output channels are fewer than 8"),
+    "short rows": ((1, 3, 64, 15), (64, 3, 3, 3), {"padding": 1}, "rows of 15 outputs do not hold 16 to 768"),
+    "long rows": ((1, 3, 5, 769), (64, 3, 3, 3), {"padding": 1}, "rows of 769 outputs do not hold 16 to 768"),
+    "a single row": ((1, 3, 200), (64, 3, 3), {"padding": 1}, "nothing lies between the rows"),
+    "a single tap": ((1, 3, 64, 64), (64, 3, 1, 1), {}, "nothing lies between the rows"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_it_says_why_it_does_not_apply(case):
+    input_shape, weight_shape, arguments, reason = REFUSALS[case]
+    problem = ConvProblem.from_shapes(input_shape, weight_shape, **arguments)
+    assert reason in conv_lines.refusal(fwd(problem), problem, Traits(64))
+
+
+def test_outputs_of_a_strided_gradient_are_no_neighbours():
+    problem = ConvProblem.from_shapes((1, 8, 65, 65), (3, 8, 3, 3), stride=2, padding=1)
+    for this in bwd_data(problem):
+        assert conv_lines.refusal(this, problem, Traits(64)) == "outputs of a row are no neighbours"
+
+
+@pytest.mark.parametrize("width", [16, 32, 64])
+def test_few_terms_are_summed_within_rows_and_many_across_them(width):
+    assert kernel_of((1, 3, 100, width // 2), (64, 3, 3, 3), width, padding=1) == "conv_lines"
+    assert kernel_of((1, 64, 100, width // 2 + 1), (64, 64, 3, 3), width, padding=1) == "conv_rows"
+
+
+@pytest.mark.parametrize("width", [16, 32, 64])
+@pytest.mark.parametrize("vectors", [1, 2.25, 4, 6.5, 48])
+@pytest.mark.parametrize("rows", [2, 3, 31, 200])
+def test_bands_fill_tiles_and_cover_planes(width, vectors, rows):
+    columns = int(vectors * width / 4)
+    problem = ConvProblem.from_shapes((1, 3, rows, columns), (96, 3, 3, 3), padding=1)
+    this = fwd(problem)
+    (of_band, bands), (rest, has_rest) = conv_lines._bands(this, problem, Traits(width))
+    assert of_band * bands + rest * has_rest == rows
+    of_row = math.ceil(vectors)
+    assert of_band * of_row <= conv_lines._MOST_VECTORS
+    _, pixels = conv_lines._TILES[width]
+    assert of_band * of_row % pixels == 0 or of_band == min(rows, conv_lines._MOST_VECTORS // of_row)
+
+
+def test_tiles_are_those_that_there_is_code_for():
+    assert conv_lines._TILES == LINES
+    source = (kernel_source.folder() / "conv_lines.cl").read_text()
+    assert int(re.search(r"#define MOST_VECTORS (\d+)", source)[1]) == conv_lines._MOST_VECTORS
+    assert all(conv_lines._MOST_VECTORS % pixels == 0 for _, pixels in LINES.values())
