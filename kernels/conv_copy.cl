@@ -3,6 +3,8 @@
  * reads neighbours:
  *
  *     copy[n, c, r, e] = x[n, c, source(e*S + r - P)]        r < F and e < E, for all three axes
+ *
+ * or, where ROWS_TOGETHER, copy[n, r, ed, eh, c, ew]: a row of outputs then reads what lies together.
  */
 #include "convolution.h"
 #include "vector.h"
@@ -72,7 +74,7 @@ static inline void copy_rows_of_lanes(
 kernel void copy_input(
     WORK_ITEM
     global const element *x, global real *copy,
-    const index64 N, const index64 C, const int SLACK, const int ROWS,
+    const index64 N, const index64 C, const int SLACK, const int ROWS, const int ROWS_TOGETHER,
     const int ID, const int IH, const int IW, const int ED, const int EH, const int EW,
     const int SD, const int SH, const int SW, const int FD, const int FH, const int FW,
     const int PD, const int PH, const int PW, const int padding_mode,
@@ -98,7 +100,9 @@ kernel void copy_input(
     const int channels = C - c < LANES ? C - c : LANES;
     const int id = source_of(ed * SD + rd - PD, ID, padding_mode);
     const index64 source = x_start + n * x_n + c * x_c + id * x_d;
-    global real *rows = copy + (n * C + c) * plane + ((((index64)rd * FH + rh) * FW + rw) * ED + ed) * EH * EW;
+    /* From a channel to the next, and from a row. */
+    const index64 next_channel = ROWS_TOGETHER ? EW : plane, pitch = ROWS_TOGETHER ? C * EW : EW;
+    global real *rows = copy + n * C * plane + c * next_channel + ((((index64)rd * FH + rh) * FW + rw) * ED + ed) * EH * pitch;
     /* Places whose position e*S + r - P lies within [0, I). */
     int begin = PW > rw ? (PW - rw + SW - 1) / SW : 0;
     int end = IW + PW - rw > 0 ? (IW + PW - rw + SW - 1) / SW : 0;
@@ -112,11 +116,11 @@ kernel void copy_input(
         for (int eh = first_eh; eh < last_eh; eh++) {
             const int ih = source_of(eh * SH + rh - PH, IH, padding_mode);
             if (id < 0 || ih < 0) continue;
-            copy_rows_of_lanes(rows + eh * EW, plane, x, source + ih * x_h + column, step, begin, end);
+            copy_rows_of_lanes(rows + eh * pitch, next_channel, x, source + ih * x_h + column, step, begin, end);
         }
     for (int channel = 0; channel < channels; channel++)
         for (int eh = first_eh; eh < last_eh; eh++) {
-            global real *row = rows + channel * plane + eh * EW;
+            global real *row = rows + channel * next_channel + eh * pitch;
             const int ih = source_of(eh * SH + rh - PH, IH, padding_mode);
             const index64 first = source + channel * x_c + ih * x_h;
             const int is_empty = id < 0 || ih < 0;

@@ -3,7 +3,7 @@
  *
  *     y[n, g, oc, o] = b[g, oc] + sum over ic, k of w[g, oc, ic, k] * x[n, g, ic, source(o*S - P + k*D)]
  *
- * and reads the same copy of x, or x itself; but no vector crosses the end of a row, so that sums are stored as they are, from
+ * and reads such a copy of x, in which the rows of all channels lie together, or x itself; but no vector crosses the end of a row, so that sums are stored as they are, from
  * registers. The last vector of a row ends where the row does, and computes some of its outputs again. A work-item computes
  * CHANNELS output channels of whole rows, PIXELS vectors at a time, whichever rows these are in. Where the values and
  * weights of terms lie is listed once for all of them.
@@ -29,7 +29,7 @@
 /* Adds a part of the sums to total[c * PIXELS + p] of the channels c, for the vectors p that begin at starts[p] in x. Into y
  * instead, at targets[p], if `is_last` and all sums are finite or need not be: returns whether. */
 APART int sums_of_vectors(
-    vector *total, global const real *x, const index64 *places, const int *starts, global const element *w, const index64 *weights,
+    vector *total, global const real *x, const index64 *places, const index64 *starts, global const element *w, const index64 *weights,
     const int terms, const index64 w_n, const real *bias, const int is_first, const int is_last, const int must_be_finite,
     global element *y, const index64 y_c, const index64 *targets)
 {
@@ -74,7 +74,7 @@ kernel void conv_lines(
     const int OD, const int OH, const int OW, const int KD, const int KH, const int KW,
     const int SD, const int SH, const int SW, const int DD, const int DH, const int DW,
     const int ID, const int IH, const int IW, const int PD, const int PH, const int PW, const int zero_padding,
-    const int EH, const int EW, const int ROWS,
+    const int EH, const index64 PITCH, const int ROWS,
     GROUPED_VIEW(x), GROUPED_VIEW(w), GROUPED_VIEW(y), const index64 b_start, const index64 b_c, const int has_bias,
     EPILOGUE, GROUPED_VIEW(residual))
 {
@@ -100,13 +100,13 @@ kernel void conv_lines(
     const int of_row = (OW + LANES - 1) / LANES;
     const int rows = OD * OH - first_row < ROWS ? OD * OH - first_row : ROWS;
     const int vectors = rows * of_row, tiles = (vectors + PIXELS - 1) / PIXELS;
-    int starts[MOST_VECTORS];
+    index64 starts[MOST_VECTORS];
     index64 targets[MOST_VECTORS];
     for (int v = 0; v < tiles * PIXELS; v++) {
         const int last = v < vectors ? v : vectors - 1;
         const int od = (first_row + last / of_row) / OH, oh = (first_row + last / of_row) % OH;
         const int ow = last % of_row < of_row - 1 ? last % of_row * LANES : OW - LANES;
-        starts[v] = (od * EH + oh) * EW + ow;
+        starts[v] = ((index64)od * EH + oh) * PITCH + ow;
         targets[v] = od * y_d + oh * y_h + ow * y_w;
     }
 

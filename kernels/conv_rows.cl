@@ -173,11 +173,11 @@ kernel void conv_rows(
     const int OD, const int OH, const int OW, const int KD, const int KH, const int KW,
     const int SD, const int SH, const int SW, const int DD, const int DH, const int DW,
     const int ID, const int IH, const int IW, const int PD, const int PH, const int PW, const int zero_padding,
-    const int EH, const int EW, const int RUN, const int SHARE, const int SHARES_FIRST,
+    const int EH, const int PITCH, const int RUN, const int SHARE, const int SHARES_FIRST,
     GROUPED_VIEW(x), GROUPED_VIEW(w), GROUPED_VIEW(y), const index64 b_start, const index64 b_c, const int has_bias,
     EPILOGUE, GROUPED_VIEW(residual))
 {
-    const index64 places = ((OD - 1) * (index64)EH + OH - 1) * EW + OW;
+    const index64 places = ((OD - 1) * (index64)EH + OH - 1) * PITCH + OW;
     const int taps = KD * KH * KW;
     /* Where a tap reads all planes from the same place within a vector of memory, tiles begin so much before multiples of
      * their length, the first one at the first place: vectors that lie across two lines of a cache are read more slowly. */
@@ -210,7 +210,7 @@ kernel void conv_rows(
             bias[k * CHANNELS + c] = has_bias ? load(b, b_start + (g * OC + oc[k] + c) * b_c) : 0;
     }
     /* Where nothing lies between rows, all outputs of a plane are one row. */
-    const int is_gapless = (EW == OW || (OH == 1 && OD == 1)) && (EH == OH || OD == 1);
+    const int is_gapless = (PITCH == OW || (OH == 1 && OD == 1)) && (EH == OH || OD == 1);
     const int is_row = is_gapless && IS_ROW(y) && (!has_residual || IS_ROW(residual));
     const int is_plain = y_w == 1 && !(has_scale | has_shift | has_residual | (activation != NO_ACTIVATION));
     const int has_far_weights = w_c >= FAR_WEIGHTS;
@@ -232,7 +232,7 @@ kernel void conv_rows(
         const index64 next = tile + (tile < 0 ? TILE : vectors * LANES), end = next < places ? next : places;
         tile = next;
         const int has_few_places = taps == 1 && w_c == 1 && !is_even && !zero_padding && end - begin <= FEW_PLACES;
-        const index64 pitch = is_row ? places : EW, extent = is_row ? places : OW;
+        const index64 pitch = is_row ? places : PITCH, extent = is_row ? places : OW;
         const index64 first_ow = begin % pitch, first_oh = begin / pitch % EH, first_od = begin / pitch / EH;
         /* Whether the tile is a piece of a row, which is stored as it is. */
         const int is_piece = is_plain && begin == first && end == first + vectors * LANES
@@ -285,7 +285,7 @@ kernel void conv_rows(
                             store_vector(value + (c * PIXELS + p) * LANES, sums[c * PIXELS + p]);
                 }
                 /* The rule asks for the place in each row. */
-                const index64 between = by_the_rule ? EW : pitch, longest = by_the_rule ? OW : extent;
+                const index64 between = by_the_rule ? PITCH : pitch, longest = by_the_rule ? OW : extent;
                 index64 ow = begin % between, oh = begin / between % EH, od = begin / between / EH;
                 for (int i = begin - first; first + i < end;) {
                     const int length = longest - ow < end - first - i ? longest - ow : end - first - i;

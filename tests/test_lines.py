@@ -64,12 +64,21 @@ def test_planes_may_end_anywhere_in_a_band(device, record, only_lines, planes):
     assert_exact("conv3d", device, record, x, draw((9, 2, 3, 3, 1), 8), b, padding=1)
 
 
-@pytest.mark.parametrize("channels", [8, 9, 12, 15, 16, 23, 64])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 23, 64])
 def test_the_last_block_of_channels_may_overlap_the_one_before(device, record, only_lines, channels):
     x, w, b = draw((2, 4, 6, 50), 9), draw((channels, 4, 3, 3), 10), draw(channels, 11)
     assert_exact("conv2d", device, record, x, w, b, padding=1)
     grouped = draw((2 * channels, 2, 3, 3), 12)
     assert_exact("conv2d", device, record, x, grouped, padding=1, groups=2)
+
+
+@DTYPES
+@pytest.mark.parametrize("channels", [3, 16, 37])
+def test_channels_of_the_data_may_be_neighbours(device, record, only_lines, channels, dtype):
+    x, w = draw((2, 9, 40, channels), 27, dtype).transpose(0, 3, 1, 2), draw((9, channels, 3, 3), 28, dtype)
+    assert_exact("conv2d", device, record, x, w, padding=1)
+    assert_exact("conv2d", device, record, x, w, padding=(2, 1), padding_mode="circular")
+    assert_exact("conv2d", device, record, x, w, padding=2, stride=2)
 
 
 @DTYPES
@@ -157,7 +166,6 @@ def test_results_do_not_depend_on_threads(only_lines):
 
 REFUSALS = {
     "halves": ((1, 3, 64, 64), (64, 3, 3, 3), {"dtype": "float16"}, "halves are converted one by one"),
-    "few channels": ((1, 3, 64, 64), (7, 3, 3, 3), {}, "7 output channels are fewer than 8"),
     "short rows": ((1, 3, 64, 15), (64, 3, 3, 3), {"padding": 1}, "rows of 15 outputs do not hold 16 to 768"),
     "long rows": ((1, 3, 5, 769), (64, 3, 3, 3), {"padding": 1}, "rows of 769 outputs do not hold 16 to 768"),
     "a single row": ((1, 3, 200), (64, 3, 3), {"padding": 1}, "nothing lies between the rows"),
@@ -187,20 +195,21 @@ def test_few_terms_are_summed_within_rows_and_many_across_them(width):
 @pytest.mark.parametrize("width", [16, 32, 64])
 @pytest.mark.parametrize("vectors", [1, 2.25, 4, 6.5, 48])
 @pytest.mark.parametrize("rows", [2, 3, 31, 200])
-def test_bands_fill_tiles_and_cover_planes(width, vectors, rows):
+@pytest.mark.parametrize("tile", [0, 2, -1])
+def test_bands_fill_tiles_and_cover_planes(width, vectors, rows, tile):
     columns = int(vectors * width / 4)
     problem = ConvProblem.from_shapes((1, 3, rows, columns), (96, 3, 3, 3), padding=1)
-    this = fwd(problem)
-    (of_band, bands), (rest, has_rest) = conv_lines._bands(this, problem, Traits(width))
+    channels, pixels = conv_lines._TILES[width][tile]
+    (of_band, bands), (rest, has_rest) = conv_lines._bands((channels, pixels), fwd(problem), problem, Traits(width))
     assert of_band * bands + rest * has_rest == rows
     of_row = math.ceil(vectors)
-    assert of_band * of_row <= conv_lines._MOST_VECTORS
-    _, pixels = conv_lines._TILES[width]
-    assert of_band * of_row % pixels == 0 or of_band == min(rows, conv_lines._MOST_VECTORS // of_row)
+    most = conv_lines._MOST_VECTORS // of_row
+    assert of_band <= most
+    assert of_band * of_row % pixels == 0 or of_band == min(rows, most)
 
 
 def test_tiles_are_those_that_there_is_code_for():
     assert conv_lines._TILES == LINES
     source = (kernel_source.folder() / "conv_lines.cl").read_text()
     assert int(re.search(r"#define MOST_VECTORS (\d+)", source)[1]) == conv_lines._MOST_VECTORS
-    assert all(conv_lines._MOST_VECTORS % pixels == 0 for _, pixels in LINES.values())
+    assert all(conv_lines._MOST_VECTORS % pixels == 0 for tiles in LINES.values() for _, pixels in tiles)

@@ -28,6 +28,7 @@ def plan_copy(
     strides: Sequence[int] = (1, 1, 1),
     remainders: Sequence[int] = (1, 1, 1),
     slack: int = 0,
+    rows_together: bool = False,
 ) -> Plan:
     """Plan the copy of a pass's data as reals.
 
@@ -39,13 +40,16 @@ def plan_copy(
         By what positions are divided, and how many remainders are copied, from 0 on.
     slack : int
         Zeros that follow the copy.
+    rows_together : bool
+        Whether the rows of all channels lie together, else the planes of each.
     """
     lanes = traits.vector_bytes // problem.real_bytes
     batch, channels = this.data_shape
     planes = math.prod(remainders) * extents[0]
     elements = batch * channels * planes * extents[1] * extents[2] + slack
     items = batch * -(-channels // lanes) * planes * -(-extents[1] // _ROWS) + 1
-    numbers = {"SLACK": slack, "ROWS": _ROWS, **by_axis("S", strides), **by_axis("F", remainders)}
+    numbers = {"SLACK": slack, "ROWS": _ROWS, "ROWS_TOGETHER": int(rows_together)}
+    numbers |= {**by_axis("S", strides), **by_axis("F", remainders)}
     return _plan(this, problem, traits, "copy_input", items, elements, lows, extents, numbers)
 
 

@@ -103,14 +103,16 @@ def plan_bwd_data(problem: ConvProblem, traits: Traits) -> Plan:
 
 
 def _plan_all(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> Plan:
-    """Plan passes that read one copy of the data."""
-    return joined([plan_split(passes[0], problem, traits), *(_plan(this, problem, traits) for this in passes)])
+    """Plan passes that read one copy: in tiles across the ends of rows, or within rows if that costs less."""
+    across, within = _costs(passes, problem, traits)
+    is_within = within < across
+    plan = conv_lines.plan_lines if is_within else _plan
+    copy = plan_split(passes[0], problem, traits, rows_together=is_within)
+    return joined([copy, *(plan(this, problem, traits) for this in passes)])
 
 
 def _plan(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
-    """Plan a pass in tiles across the ends of rows, or within rows if that costs less."""
-    if _cost_within_rows(this, problem, traits) < _cost(this, problem, traits):
-        return conv_lines.plan_lines(this, problem, traits)
+    """Plan a pass in tiles across the ends of rows."""
     channels, pixels = _tile(this, problem, traits)
     places = pixels * lanes_of(problem, traits)
     tiles = -(-places_of(this) // places)
@@ -120,7 +122,7 @@ def _plan(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
     runs = -(-(places_of(this) + _longest_lead(this, problem, traits, places)) // (run * places))
     numbers = {"RUN": run, "SHARE": share, "SHARES_FIRST": int(share == 1 and this.blocks_first)}
     defines = ("CHANNELS", channels), ("PIXELS", pixels)
-    return plan_launch(this, problem, traits, "conv_rows", defines, rows_of_tiles * runs, numbers)
+    return plan_launch(this, problem, traits, "conv_rows", defines, rows_of_tiles * runs, numbers, rows_together=False)
 
 
 def _share(this: Pass, problem: ConvProblem, tile: tuple[int, int], tiles: int) -> int:
@@ -153,14 +155,15 @@ def _refusal(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> st
     reason = first_reason(copy_refusal(this) for this in passes)
     if reason:
         return reason
-    own = sum(_least_cost(this, problem, traits) for this in passes) + _cost_of_copy(passes, problem, traits)
+    own = min(_costs(passes, problem, traits)) + _cost_of_copy(passes, problem, traits)
     direct = conv_direct.cost(passes, problem, traits)
     return None if own < direct else f"direct does with {direct:.0f} products what costs {own:.0f} here"
 
 
-def _least_cost(this: Pass, problem: ConvProblem, traits: Traits) -> float:
-    """Return what a pass costs for a group, across the ends of rows or within them."""
-    return min(_cost(this, problem, traits), _cost_within_rows(this, problem, traits))
+def _costs(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> tuple[float, float]:
+    """Return what passes cost for a group: in tiles across the ends of rows, and within rows."""
+    across = sum(_cost(this, problem, traits) for this in passes)
+    return across, sum(_cost_within_rows(this, problem, traits) for this in passes)
 
 
 def _cost_within_rows(this: Pass, problem: ConvProblem, traits: Traits) -> float:

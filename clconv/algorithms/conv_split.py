@@ -52,12 +52,14 @@ def copy_refusal(this: Pass) -> str | None:
     )
 
 
-def plan_split(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
-    """Plan the copy of the data with its padding, positions with one remainder by the strides side by side."""
+def plan_split(this: Pass, problem: ConvProblem, traits: Traits, rows_together: bool) -> Plan:
+    """Plan the copy of the data: with the rows of all channels together, or the planes of each apart."""
     if is_in_place(this, problem, traits):
         return Plan(())
     strides = [window.stride for window in this.windows]
-    return plan_copy(this, problem, traits, _lows(this), extents_of(this), strides, phases_of(this), _LARGEST_TILE)
+    return plan_copy(
+        this, problem, traits, _lows(this), extents_of(this), strides, phases_of(this), _LARGEST_TILE, rows_together
+    )
 
 
 def plan_launch(
@@ -68,17 +70,20 @@ def plan_launch(
     defines: tuple[tuple[str, int], ...],
     items: int,
     numbers: Mapping[str, int],
+    rows_together: bool,
 ) -> Plan:
-    """Plan so many work-items of a kernel that computes a pass from the copy, or from the data where they lie."""
+    """Plan so many work-items of a kernel that computes a pass from that copy, or from the data where they lie."""
     data, weights, result = this.arrays
     offsets = f"{result}_offsets{this.name}"
-    extents = extents_of(this)
+    _, height, width = extents_of(this)
+    pitch = width
     walks = {"w": this.walks[1], "residual": this.walks[2], "y": this.walks[2]}
     walk: dict[str, int] = {}
     if is_in_place(this, problem, traits):
         walks["x"] = this.walks[0]
     else:
-        data, walk = this.copy, _walk_of_split(this)
+        data, walk = this.copy, _walk_of_split(this, rows_together)
+        pitch *= this.data_shape[1] if rows_together else 1
     bias = ("b",) if this.has_bias else ()
     launch = Launch(
         f"{kernel}.cl",
@@ -95,8 +100,8 @@ def plan_launch(
         {
             **this.sizes(problem.G),
             **walk,
-            "EH": extents[1],
-            "EW": extents[2],
+            "EH": height,
+            "PITCH": pitch,
             **numbers,
             "zero_padding": int(has_zero_padding(this)),
             "has_bias": int(this.has_bias),
@@ -106,7 +111,7 @@ def plan_launch(
         local_size=1,
         walks=walks,
     )
-    return Plan((launch,), constants={offsets: np.array(_offsets(this), np.int32).tobytes()})
+    return Plan((launch,), constants={offsets: np.array(_offsets(this, pitch), np.int32).tobytes()})
 
 
 def lies_as_its_copy(this: Pass) -> bool:
@@ -155,28 +160,28 @@ def has_zero_padding(this: Pass) -> bool:
     return this.padding_mode == "zeros" and this.is_padded
 
 
-def _offsets(this: Pass) -> list[int]:
-    """Return how far from an output's place each tap reads."""
-    extents = extents_of(this)
+def _offsets(this: Pass, pitch: int) -> list[int]:
+    """Return how far from an output's place each tap reads, where a row begins so far behind the one before it."""
+    depth, height, _ = extents_of(this)
     axes = [
         [divmod(low - window.low + k * window.dilation, window.stride) for k in range(window.kernel)]
         for low, window in zip(_lows(this), this.windows, strict=True)
     ]
     offsets = []
     for taps in itertools.product(*axes):
-        phase = place = 0
-        for (step, remainder), phases, extent in zip(taps, phases_of(this), extents, strict=True):
+        phase = 0
+        for (_, remainder), phases in zip(taps, phases_of(this), strict=True):
             phase = phase * phases + remainder
-            place = place * extent + step
-        offsets.append(phase * math.prod(extents) + place)
+        step_d, step_h, step_w = (step for step, _ in taps)
+        offsets.append(((phase * depth + step_d) * height + step_h) * pitch + step_w)
     return offsets
 
 
-def _walk_of_split(this: Pass) -> dict[str, int]:
+def _walk_of_split(this: Pass, rows_together: bool) -> dict[str, int]:
     """Return the start and strides by which the kernel walks the copy: within a plane, it does so by offsets."""
-    channel = math.prod(phases_of(this)) * math.prod(extents_of(this))
-    strides = (this.data_shape[1] * channel, channel, 0, 0, 0)
-    return this.walk_of_copy(0, strides)
+    extents = extents_of(this)
+    channel = math.prod(phases_of(this)) * math.prod(extents)
+    return this.walk_of_copy(0, (this.data_shape[1] * channel, extents[2] if rows_together else channel, 0, 0, 0))
 
 
 def lanes_of(problem: ConvProblem, traits: Traits) -> int:

@@ -38,7 +38,11 @@ ROWS = {
 }
 
 #: The same in a tile within rows: see kernels/conv_lines.cl.
-LINES = {16: (6, 2), 32: (6, 2), 64: (8, 3)}
+LINES = {
+    16: ((1, 8), (2, 4), (3, 3), (4, 3), (6, 2)),
+    32: ((1, 8), (2, 4), (3, 3), (4, 3), (6, 2)),
+    64: ((1, 8), (2, 8), (3, 6), (4, 6), (8, 3)),
+}
 
 #: Vectors of output channels, and outputs, in a tile of direct convolution in registers of each width: see
 #: kernels/conv_direct.cl.
@@ -74,7 +78,8 @@ DEFINE_SETS: dict[str, tuple[Defines, ...]] = {
     "conv_lines.cl": tuple(
         (("ELEMENT", bits), ("VECTOR_BYTES", width), ("CHANNELS", channels), ("PIXELS", pixels))
         for bits in (32, 64)
-        for width, (channels, pixels) in LINES.items()
+        for width, tiles in LINES.items()
+        for channels, pixels in tiles
     ),
     "conv_rows.cl": tuple(
         (*element, ("VECTOR_BYTES", width), ("CHANNELS", channels), ("PIXELS", pixels))

@@ -27,6 +27,8 @@ def forward_in_vectors(draw):
     for OC in (8, 16, 24, 32, 48, 64):
         yield Call("conv2d", (draw(2, 2, 4, 5), draw(OC, 2, 3, 2), draw(OC)), WINDOW)
         yield Call("conv2d", (draw(1, 2, 6, 5), draw(OC, 2, 3, 2), draw(OC)), {})
+    arrays = draw(1, 2, 200, 3), draw(4, 2, 3, 2), draw(4)  # rows that fill no vector, enough to pack weights for
+    yield Call("conv2d", arrays, {"padding": (1, 0)})
     for stride, OC in itertools.product((1, 2), (16, 32, 48)):  # weights whose channels trade places
         arrays = draw(1, 2, 6 - 2 * stride, 6 - 2 * stride), draw(2, OC, 2, 3)
         yield Call("conv_transpose2d", arrays, {"stride": stride})
@@ -61,8 +63,10 @@ def forward_in_tiles(draw):
 
 def forward_in_lines(draw):
     """Two vectors of a row at any width, the second one not whole, and a block of channels that is not."""
-    for epilogue in whole(draw, (2, 12, 5, 28)):
-        arrays = draw(2, 2, 5, 28), draw(12, 2, 3, 3), draw(12)
+    for channels in (1, 2, 3, 4):  # of the tiles for few
+        yield Call("conv2d", (draw(2, 3, 5, 28), draw(channels, 3, 5, 5)), {"padding": 2})
+    for epilogue in whole(draw, (2, 31, 5, 28)):
+        arrays = draw(2, 2, 5, 28), draw(31, 2, 3, 3), draw(31)
         yield Call("conv2d", arrays, {"padding": 1, "epilogue": epilogue})
     yield Call("conv2d", (draw(2, 3, 9, 60), draw(9, 3, 10, 9)), {"padding": 5, "stride": (1, 2)})
 
