@@ -11,6 +11,14 @@
 
 #define HALF (LANES / 2)
 
+/* What a position of the copy shows, less than 0 for zeros. Whole strides reach beyond what taps read: a position there may
+ * lie farther from the data than circular padding repeats them. */
+static inline int shown_at(const int position, const int extent, const int padding_mode)
+{
+    const int source = source_of(position, extent, padding_mode);
+    return source < extent ? source : -1;
+}
+
 /* row[e] = x[first + e*step] for the e from begin up to end. What is left of neighbours, or few ones, is copied in vectors, or
  * halves of them, that end where the others do. */
 static inline void copy_row(
@@ -98,11 +106,12 @@ kernel void copy_input(
     const int rd = item % FD;
     const index64 n = item / FD;
     const int channels = C - c < LANES ? C - c : LANES;
-    const int id = source_of(ed * SD + rd - PD, ID, padding_mode);
+    const int id = shown_at(ed * SD + rd - PD, ID, padding_mode);
     const index64 source = x_start + n * x_n + c * x_c + id * x_d;
     /* From a channel to the next, and from a row. */
     const index64 next_channel = ROWS_TOGETHER ? EW : plane, pitch = ROWS_TOGETHER ? C * EW : EW;
-    global real *rows = copy + n * C * plane + c * next_channel + ((((index64)rd * FH + rh) * FW + rw) * ED + ed) * EH * pitch;
+    const index64 slice = (((index64)rd * FH + rh) * FW + rw) * ED + ed;
+    global real *rows = copy + n * C * plane + c * next_channel + slice * EH * pitch;
     /* Places whose position e*S + r - P lies within [0, I). */
     int begin = PW > rw ? (PW - rw + SW - 1) / SW : 0;
     int end = IW + PW - rw > 0 ? (IW + PW - rw + SW - 1) / SW : 0;
@@ -114,14 +123,14 @@ kernel void copy_input(
     const int is_cleared = padding_mode == PADDING_ZEROS && EW >= LANES && !is_turned;
     if (is_turned)
         for (int eh = first_eh; eh < last_eh; eh++) {
-            const int ih = source_of(eh * SH + rh - PH, IH, padding_mode);
+            const int ih = shown_at(eh * SH + rh - PH, IH, padding_mode);
             if (id < 0 || ih < 0) continue;
             copy_rows_of_lanes(rows + eh * pitch, next_channel, x, source + ih * x_h + column, step, begin, end);
         }
     for (int channel = 0; channel < channels; channel++)
         for (int eh = first_eh; eh < last_eh; eh++) {
             global real *row = rows + channel * next_channel + eh * pitch;
-            const int ih = source_of(eh * SH + rh - PH, IH, padding_mode);
+            const int ih = shown_at(eh * SH + rh - PH, IH, padding_mode);
             const index64 first = source + channel * x_c + ih * x_h;
             const int is_empty = id < 0 || ih < 0;
             if (is_cleared) clear_row(row, EW, is_empty ? EW : begin, is_empty ? EW : end);
@@ -130,7 +139,7 @@ kernel void copy_input(
             for (int e = 0; e < EW; e++) {
                 if (!is_empty && e == begin) e = end;
                 if (e == EW) break;
-                const int iw = is_empty ? -1 : source_of(e * SW + rw - PW, IW, padding_mode);
+                const int iw = is_empty ? -1 : shown_at(e * SW + rw - PW, IW, padding_mode);
                 row[e] = iw < 0 ? 0 : load(x, first + iw * x_w);
             }
         }

@@ -1,12 +1,16 @@
 /* Convolution in vectors that lie within the rows of outputs, for processors: for sums of few terms, where storing an
- * output takes as long as its products. It computes the same sum as conv_rows.cl, in the same letters,
+ * output takes as long as its products, and for few output channels by large windows. It computes the same sum as
+ * conv_rows.cl, in the same letters,
  *
  *     y[n, g, oc, o] = b[g, oc] + sum over ic, k of w[g, oc, ic, k] * x[n, g, ic, source(o*S - P + k*D)]
  *
- * and reads such a copy of x, in which the rows of all channels lie together, or x itself; but no vector crosses the end of a row, so that sums are stored as they are, from
- * registers. The last vector of a row ends where the row does, and computes some of its outputs again. A work-item computes
- * CHANNELS output channels of whole rows, PIXELS vectors at a time, whichever rows these are in. Where the values and
- * weights of terms lie is listed once for all of them.
+ * No vector crosses the end of a row, so that sums are stored from registers where there is no epilogue. The last vector
+ * of a row ends where the row does: some of its outputs are computed, and may be stored, twice, by the same work-item,
+ * which computes CHANNELS output channels of whole rows, PIXELS vectors at a time, whichever rows these are in. How far
+ * from an output's place the values and weights of terms lie is listed once for all of them.
+ *
+ * copy_input, in conv_copy.cl, has copied x with its padding and with the rows of all channels together, so that what a row
+ * of outputs sums, channel by channel, is read in order. Dense planes without padding, at stride 1, are read in place.
  *
  * Zero padding contributes no product, as in conv.cl: outputs of a tile that is not finite are computed again by that rule.
  */
@@ -26,11 +30,13 @@
 /* Vectors of a work-item, at most: a multiple of PIXELS. */
 #define MOST_VECTORS 48
 
-/* Adds a part of the sums to total[c * PIXELS + p] of the channels c, for the vectors p that begin at starts[p] in x. Into y
- * instead, at targets[p], if `is_last` and all sums are finite or need not be: returns whether. */
+/* Adds a part of the sums to total[c * PIXELS + p] of the channels c, for the vectors p that begin at starts[p] in x. After
+ * the part that `is_last`, stores the sums in y at targets[p] instead, and returns 1; but where one must be finite and is
+ * not, all are left in `total`, and 0 is returned. */
 APART int sums_of_vectors(
-    vector *total, global const real *x, const index64 *places, const index64 *starts, global const element *w, const index64 *weights,
-    const int terms, const index64 w_n, const real *bias, const int is_first, const int is_last, const int must_be_finite,
+    vector *total, global const real *x, const index64 *places, const index64 *starts,
+    global const element *w, const index64 *weights, const int terms, const index64 w_n, const real *bias,
+    const int is_first, const int is_last, const int must_be_finite,
     global element *y, const index64 y_c, const index64 *targets)
 {
     vector sum[SUMS];
@@ -74,7 +80,7 @@ kernel void conv_lines(
     const int OD, const int OH, const int OW, const int KD, const int KH, const int KW,
     const int SD, const int SH, const int SW, const int DD, const int DH, const int DW,
     const int ID, const int IH, const int IW, const int PD, const int PH, const int PW, const int zero_padding,
-    const int EH, const index64 PITCH, const int ROWS,
+    const int EH, const int PITCH, const int ROWS,
     GROUPED_VIEW(x), GROUPED_VIEW(w), GROUPED_VIEW(y), const index64 b_start, const index64 b_c, const int has_bias,
     EPILOGUE, GROUPED_VIEW(residual))
 {

@@ -1,5 +1,6 @@
 /* The rule by which zero padding contributes no product (see conv.cl), for copies that hold zeros there: an output that is
- * not finite is summed again by it.
+ * not finite is summed again by it, one term after the other. So are its neighbours in a tile, which may be finite: their
+ * sums are then rounded in another order.
  */
 #ifndef CLCONV_RULE_H
 #define CLCONV_RULE_H

@@ -141,6 +141,45 @@ def test_padding_has_no_products(device, only_lines, value, where, kernel):
     np.testing.assert_array_equal(y, expected)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize(
+    "window",
+    [
+        {"stride": 2, "padding": (2, 3), "dilation": (2, 3)},
+        {"stride": (2, 3, 1), "padding": (3, 1, 2), "dilation": (2, 1, 2)},
+    ],
+)
+def test_padding_has_no_products_at_strides_and_dilations(device, only_lines, value, window):
+    """As the portable algorithm has none, whatever is asked of outputs on their way to memory."""
+    rank = len(window["padding"])
+    x, w, b = draw((2, 4, *(7, 9, 50)[-rank:]), 29), draw((18, 2, *rank * (3,)), 30), draw(18, 31)
+    w[5].flat[0] = w[17].flat[-1] = value
+    shape = ConvProblem.from_shapes(x.shape, w.shape, groups=2, **window).output_shape
+    scale, residual = draw(18, 32) * 2 + 1, draw(shape, 33)
+    conv, portable = getattr(clconv, f"conv{rank}d"), ALGORITHMS["conv_fwd"][-1:]
+    for epilogue in (None, clconv.Epilogue(scale=scale, shift=b, residual=residual[..., ::-1])):
+        arguments = {"groups": 2, "epilogue": epilogue, "device": device, **window}
+        y = conv(x, w, b, **arguments)
+        out = np.empty((*shape[:-1], 2 * shape[-1]), "float32")[..., ::-2]
+        np.testing.assert_array_equal(conv(x, w, b, out=out, **arguments), y)
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setitem(ALGORITHMS, "conv_fwd", portable)
+            forget()
+            expected = conv(x, w, b, **arguments)
+        forget()
+        np.testing.assert_array_equal(y, expected)
+        assert not np.isfinite(y).all()
+
+
+@pytest.mark.parametrize("channels", [8, 13])
+def test_groups_samples_and_slices_have_their_own_epilogue(device, record, only_lines, channels):
+    shape = (2, 2 * channels, 3, 5, 40)
+    x, w, b = draw((2, 4, 3, 5, 40), 34), draw((2 * channels, 2, 3, 3, 3), 35), draw(2 * channels, 36)
+    epilogue = clconv.Epilogue(scale=draw(2 * channels, 37), shift=draw(2 * channels, 38), residual=draw(shape, 39))
+    for arguments in ({}, {"epilogue": epilogue}, {"epilogue": clconv.Epilogue(residual=draw(shape, 40))}):
+        assert_exact("conv3d", device, record, x, w, b, padding=1, groups=2, **arguments)
+
+
 def test_what_is_not_finite_stays_in_its_places(device, only_lines):
     x, w = draw((1, 2, 9, 50), 25), np.ones((9, 2, 3, 3), "float32")
     x[0, 1, 4, 49] = np.nan
@@ -165,6 +204,7 @@ def test_results_do_not_depend_on_threads(only_lines):
 
 
 REFUSALS = {
+    "no channels": ((1, 0, 64, 64), (64, 0, 3, 3), {"padding": 1}, "there is nothing to sum"),
     "halves": ((1, 3, 64, 64), (64, 3, 3, 3), {"dtype": "float16"}, "halves are converted one by one"),
     "short rows": ((1, 3, 64, 15), (64, 3, 3, 3), {"padding": 1}, "rows of 15 outputs do not hold 16 to 768"),
     "long rows": ((1, 3, 5, 769), (64, 3, 3, 3), {"padding": 1}, "rows of 769 outputs do not hold 16 to 768"),
@@ -183,7 +223,7 @@ def test_it_says_why_it_does_not_apply(case):
 def test_outputs_of_a_strided_gradient_are_no_neighbours():
     problem = ConvProblem.from_shapes((1, 8, 65, 65), (3, 8, 3, 3), stride=2, padding=1)
     for this in bwd_data(problem):
-        assert conv_lines.refusal(this, problem, Traits(64)) == "outputs of a row are no neighbours"
+        assert conv_lines.refusal(this, problem, Traits(64)) == "every 2 places of a row have an output of this pass"
 
 
 @pytest.mark.parametrize("width", [16, 32, 64])

@@ -96,6 +96,10 @@ def test_no_convolution_reads_beside_its_arrays(kernel, dtype):
         for mode, padding in (("reflect", 3), ("circular", 4))
         for ic, oc in CHANNELS
     ]
+    # Whole strides reach beyond what taps read, and farther than an extent from the data.
+    farthest = {"padding": 3, "padding_mode": "circular", "stride": 2}
+    layers += [((1, ic, 3, 3), (oc, ic, *kernel), farthest) for ic, oc in CHANNELS]
+    layers += [((1, ic, 3, 70), (oc, ic, *kernel), {**farthest, "stride": (2, 1)}) for ic, oc in CHANNELS[:2]]
     program = PROGRAM.format(layers=layers, dtypes=[dtype])
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, f"the process ended with {ended.returncode}: {ended.stderr[-1000:]}"

@@ -1,6 +1,7 @@
 """Convolution in vectors that lie within the rows of outputs (kernels/conv_lines.cl).
 
-For sums of few terms: what :mod:`conv_rows` computes in tiles across the ends of rows it must take apart to store it.
+For sums of few terms, because :mod:`conv_rows` must take its tiles, which cross the ends of rows, apart to store them;
+and for few output channels by large windows, because a channel's taps follow each other here.
 """
 
 from __future__ import annotations
@@ -36,8 +37,9 @@ def refusal(this: Pass, problem: ConvProblem, traits: Traits) -> str | None:
         return "halves are converted one by one as weights"
     if not (this.OC and this.terms):
         return "there is nothing to sum"
-    if this.walks[2].axes[5][1] != 1:
-        return "outputs of a row are no neighbours"
+    *_, (_, step) = this.walks[2].axes
+    if step != 1:
+        return f"every {step} places of a row have an output of this pass"
     if is_gapless(this):
         return "nothing lies between the rows of a plane, which are one"
     if not lanes <= width <= lanes * _MOST_VECTORS:

@@ -182,7 +182,7 @@ def _cost(this: Pass, problem: ConvProblem, traits: Traits) -> float:
 
 
 def _share_of_pieces(this: Pass, places: int) -> float:
-    """Return how many of the tiles of so many places are pieces of a row, which are stored as they are."""
+    """Return the share of the tiles of so many places that are pieces of a row, which are stored as they are."""
     if any(factor != 1 for _, factor in this.walks[2].axes[3:]):
         return 0
     width = this.windows[2].output

@@ -32,7 +32,7 @@ __all__ = [
     "plan_split",
 ]
 
-#: Places that the longest tile reads at once, which may begin at the last one.
+#: Places that the longest tile across rows reads at once, which may begin at the last one of a plane.
 _LARGEST_TILE = 128
 
 
@@ -57,8 +57,9 @@ def plan_split(this: Pass, problem: ConvProblem, traits: Traits, rows_together: 
     if is_in_place(this, problem, traits):
         return Plan(())
     strides = [window.stride for window in this.windows]
+    slack = 0 if rows_together else _LARGEST_TILE
     return plan_copy(
-        this, problem, traits, _lows(this), extents_of(this), strides, phases_of(this), _LARGEST_TILE, rows_together
+        this, problem, traits, _lows(this), extents_of(this), strides, phases_of(this), slack, rows_together
     )
 
 
@@ -111,6 +112,7 @@ def plan_launch(
         local_size=1,
         walks=walks,
     )
+    # Offsets stay within a sample's copy, of LARGEST_COPY elements at most, or within a plane.
     return Plan((launch,), constants={offsets: np.array(_offsets(this, pitch), np.int32).tobytes()})
 
 
