@@ -27,6 +27,10 @@ class Traits(NamedTuple):
     vector_loops: bool = False
     prepared: bool = False
 
+    def lanes(self, real_bytes: int) -> int:
+        """Return how many numbers of so many bytes a register has."""
+        return self.vector_bytes // real_bytes
+
 
 class Walk(NamedTuple):
     """How a kernel's axes follow from an operand's, where they are not the same.

@@ -11,12 +11,13 @@ import pytest
 import clconv
 from clconv import kernel_source
 from clconv.algorithms import ALGORITHMS, conv_lines, conv_rows, forget
-from clconv.algorithms.algorithm import no_vectors
 from clconv.algorithms.conv_passes import bwd_data, fwd
 from clconv.native.table import LINES
 from clconv.plan import Traits
 from clconv.problem import ConvProblem
 from tests.calls import assert_exact
+from tests.rows import rows_everywhere
+from tests.threads import results_by_threads
 
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
@@ -25,14 +26,8 @@ DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 def only_lines(monkeypatch):
     """Take vectors within rows wherever that is right, whatever it costs."""
     monkeypatch.setattr(conv_rows, "_cost", lambda this, problem, traits: math.inf)
-    for operation in ("conv_fwd", "conv_bwd_data"):
-        rows = next(algorithm for algorithm in ALGORITHMS[operation] if algorithm.name == "rows")
-        everywhere = rows._replace(refusal=lambda problem, traits: no_vectors(traits))
-        monkeypatch.setitem(ALGORITHMS, operation, (everywhere, ALGORITHMS[operation][-1]))
-    forget()
-    yield
-    monkeypatch.undo()
-    forget()
+    with rows_everywhere(monkeypatch):
+        yield
 
 
 def draw(shape, seed, dtype="float32"):
@@ -192,13 +187,7 @@ def test_what_is_not_finite_stays_in_its_places(device, only_lines):
 def test_results_do_not_depend_on_threads(only_lines):
     random = np.random.default_rng(26)
     x, w = (random.standard_normal(shape).astype("float32") for shape in ((1, 3, 90, 90), (64, 3, 3, 3)))
-    before, results = clconv.get_num_threads(), []
-    try:
-        for count in (1, 2, 5):
-            clconv.set_num_threads(count)
-            results.append(clconv.conv2d(x, w, padding=1, device="native"))
-    finally:
-        clconv.set_num_threads(before)
+    results = results_by_threads(lambda: clconv.conv2d(x, w, padding=1, device="native"))
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[0], results[2])
 

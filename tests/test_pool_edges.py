@@ -12,6 +12,7 @@ from clconv.oracle import reference
 from clconv.problem import MaxPoolProblem, PoolProblem
 from clconv.problem.pool import PoolAxis
 from tests.calls import assert_exact, run_twice
+from tests.threads import results_by_threads
 
 NAN, INF = np.nan, np.inf
 PLANE = np.arange(2 * 3 * 6 * 6, dtype="float32").reshape(2, 3, 6, 6)
@@ -162,15 +163,13 @@ def test_unpooling_undoes_pooling(device):
 
 def test_results_do_not_depend_on_the_number_of_threads():
     x = np.random.default_rng(1).standard_normal((4, 8, 60, 60)).astype("float32")
-    before, results = clconv.get_num_threads(), []
-    try:
-        for count in (1, 2, 5):
-            clconv.set_num_threads(count)
-            y = clconv.avg_pool2d(x, 3, 2, 1, device="native")
-            dx = clconv.max_pool2d_backward(y, x, 3, 2, 1, device="native").input
-            results.append((y.tobytes(), dx.tobytes(), clconv.global_avg_pool(x, device="native").tobytes()))
-    finally:
-        clconv.set_num_threads(before)
+
+    def call():
+        y = clconv.avg_pool2d(x, 3, 2, 1, device="native")
+        dx = clconv.max_pool2d_backward(y, x, 3, 2, 1, device="native").input
+        return y.tobytes(), dx.tobytes(), clconv.global_avg_pool(x, device="native").tobytes()
+
+    results = results_by_threads(call)
     assert results[0] == results[1] == results[2]
 
 

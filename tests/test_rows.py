@@ -10,25 +10,19 @@ import pytest
 
 import clconv
 from clconv import kernel_source
-from clconv.algorithms import ALGORITHMS, conv_rows, forget, plan_for
-from clconv.algorithms.algorithm import no_vectors
+from clconv.algorithms import conv_rows, plan_for
 from clconv.plan import Traits
 from clconv.problem import ConvProblem
 from tests.calls import assert_exact
+from tests.rows import rows_everywhere
 
 
 @pytest.fixture
 def only_rows(monkeypatch):
     """Leave convolution in tiles across rows, whatever it costs, and the portable one for devices without vectors."""
     monkeypatch.setattr(conv_rows, "_cost_within_rows", lambda this, problem, traits: math.inf)
-    for operation in ("conv_fwd", "conv_bwd_data"):
-        rows = next(algorithm for algorithm in ALGORITHMS[operation] if algorithm.name == "rows")
-        everywhere = rows._replace(refusal=lambda problem, traits: no_vectors(traits))
-        monkeypatch.setitem(ALGORITHMS, operation, (everywhere, ALGORITHMS[operation][-1]))
-    forget()
-    yield
-    monkeypatch.undo()
-    forget()
+    with rows_everywhere(monkeypatch):
+        yield
 
 
 def draw(shape, seed, dtype="float32"):

@@ -11,6 +11,7 @@ from clconv.algorithms import algorithm_for, conv_winograd
 from clconv.oracle import reference
 from clconv.plan import Traits
 from tests.calls import assert_within_class, run_twice
+from tests.threads import results_by_threads
 
 pytestmark = pytest.mark.accuracy("default")
 
@@ -123,13 +124,7 @@ def test_views_are_read_and_written_where_they_lie(by_point, device, dilation):
 def test_results_do_not_depend_on_threads(by_point):
     x, w = normal(5, (2, 64, 30, 30), (64, 64, 3, 3))
     assert chosen("conv_fwd", clconv.ConvProblem.from_shapes(x.shape, w.shape, padding=1)) == "winograd"
-    before, results = clconv.get_num_threads(), []
-    try:
-        for count in (1, 2, 5):
-            clconv.set_num_threads(count)
-            results.append(clconv.conv2d(x, w, padding=1, device="native"))
-    finally:
-        clconv.set_num_threads(before)
+    results = results_by_threads(lambda: clconv.conv2d(x, w, padding=1, device="native"))
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[0], results[2])
 

@@ -10,6 +10,7 @@ from clconv import algorithms
 from clconv.algorithms import algorithm_for, conv_winograd_weights
 from clconv.plan import Traits
 from tests.calls import assert_within_class, run_twice
+from tests.threads import results_by_threads
 
 pytestmark = pytest.mark.accuracy("default")
 
@@ -118,13 +119,7 @@ def test_stages_and_parts_are_added(whatever_it_costs, monkeypatch, device, reco
 def test_results_do_not_depend_on_threads():
     problem = clconv.ConvProblem.from_shapes((4, 32, 60, 60), (32, 32, 3, 3), padding=1)
     assert chosen(problem) == "winograd"
-    before, results = clconv.get_num_threads(), []
-    try:
-        for count in (1, 2, 5):
-            clconv.set_num_threads(count)
-            results.append(gradient(*arrays(6, problem), padding=1))
-    finally:
-        clconv.set_num_threads(before)
+    results = results_by_threads(lambda: gradient(*arrays(6, problem), padding=1))
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[0], results[2])
 

@@ -43,13 +43,18 @@ def plan_copy(
     rows_together : bool
         Whether the rows of all channels lie together, else the planes of each.
     """
-    lanes = traits.vector_bytes // problem.real_bytes
+    lanes = traits.lanes(problem.real_bytes)
     batch, channels = this.data_shape
     planes = math.prod(remainders) * extents[0]
     elements = batch * channels * planes * extents[1] * extents[2] + slack
     items = batch * -(-channels // lanes) * planes * -(-extents[1] // _ROWS) + 1
-    numbers = {"SLACK": slack, "ROWS": _ROWS, "ROWS_TOGETHER": int(rows_together)}
-    numbers |= {**by_axis("S", strides), **by_axis("F", remainders)}
+    numbers = {
+        "SLACK": slack,
+        "ROWS": _ROWS,
+        "ROWS_TOGETHER": int(rows_together),
+        **by_axis("S", strides),
+        **by_axis("F", remainders),
+    }
     return _plan(this, problem, traits, "copy_input", items, elements, lows, extents, numbers)
 
 
@@ -60,7 +65,7 @@ def channels_last_shape(
 
     These are an odd number of vectors: places that lie a power of two apart take each other's place in caches.
     """
-    lanes = traits.vector_bytes // problem.real_bytes
+    lanes = traits.lanes(problem.real_bytes)
     batch, channels = this.data_shape
     depth, height, width = extents
     return batch, depth, height, width, lanes * (-(-channels // lanes) | 1)
@@ -70,7 +75,7 @@ def plan_channels_last(
     this: Pass, problem: ConvProblem, traits: Traits, lows: Sequence[int], extents: Sequence[int]
 ) -> Plan:
     """Plan the copy of a pass's data as reals with channels side by side, as `plan_copy` plans the other."""
-    lanes = traits.vector_bytes // problem.real_bytes
+    lanes = traits.lanes(problem.real_bytes)
     batch, channels = this.data_shape
     shape = channels_last_shape(this, problem, traits, extents)
     bands = extents[0] * -(-extents[1] // _ROWS_OF_SQUARES) * -(-extents[2] // _PLACES_OF_SQUARES)

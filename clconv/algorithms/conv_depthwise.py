@@ -107,7 +107,7 @@ def lanes_refusal(problem: ConvProblem, traits: Traits, channels: int) -> str | 
         return f"padding_mode={problem.padding_mode!r} is not 'zeros'"
     if (depth.kernel, depth.stride, depth.low, depth.extent) != (1, 1, 0, depth.output):
         return "the window has a depth"
-    lanes = traits.vector_bytes // problem.real_bytes
+    lanes = traits.lanes(problem.real_bytes)
     return f"{problem.G} groups are less than the {lanes} lanes of a vector" if lanes > problem.G else None
 
 
@@ -146,7 +146,7 @@ def _plan(
 ) -> Plan:
     height, width = axes
     rows, columns = _band(axes)
-    lanes = traits.vector_bytes // problem.real_bytes
+    lanes = traits.lanes(problem.real_bytes)
     blocks = problem.N * -(-problem.G // lanes) * problem.windows[0].output * -(-width.outputs // columns)
     bands = max(-(-height.outputs // rows), min(height.outputs, -(-_WORK_ITEMS // blocks)))
     rows = -(-height.outputs // bands)

@@ -46,7 +46,7 @@ def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
     this = fwd(problem)
     depth, height, width = problem.windows
     rows, columns = _piece(problem)
-    items = -(-problem.G // (traits.vector_bytes // problem.real_bytes)) * problem.OCG
+    items = -(-problem.G // traits.lanes(problem.real_bytes)) * problem.OCG
     pieces = problem.N * depth.output * -(-height.output // rows) * -(-width.output // columns)
     parts = max(1, min(pieces, _WORK_ITEMS // max(items, 1)))
     in_parts = parts > 1 or problem.dtype == "float16"
@@ -88,7 +88,7 @@ def _cost(problem: ConvProblem, traits: Traits) -> float:
     """
     _, height, width = problem.windows
     rows, columns = _piece(problem)
-    lanes = traits.vector_bytes // problem.real_bytes
+    lanes = traits.lanes(problem.real_bytes)
     rounds = math.log2(lanes)
     products = -(-height.kernel * width.kernel // _TAPS) * _TAPS
     read = ((rows - 1) * height.stride + height.span) * ((columns - 1) * width.stride + width.span) / (rows * columns)

@@ -229,7 +229,7 @@ def _convolve(
         {**given, "part": "dw_parts"} if parts > 1 else {**given, "y": result},
         {
             **numbers,
-            "zero_padding": int(this.is_padded and this.padding_mode == "zeros"),
+            "zero_padding": int(this.has_zero_padding),
             "PIECE": piece,
             "PARTS": parts,
             "RUN": run,

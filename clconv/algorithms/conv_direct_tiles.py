@@ -38,7 +38,7 @@ def defines_of(this: Pass, problem: ConvProblem, traits: Traits) -> tuple[tuple[
     That is as many vectors as make the products of all channels cost least, the same for all passes of a gradient, and
     the tile that leaves the fewest outputs empty.
     """
-    lanes = traits.vector_bytes // problem.real_bytes
+    lanes = traits.lanes(problem.real_bytes)
     tiles = _WIDE_TILES if traits.vector_bytes == 64 else _TILES
     vectors = min(tiles, key=lambda count: (-(-this.OC // (count * lanes)) * count * _COSTS[count], -count))
     tile = min(tiles[vectors], key=lambda tile: -(-this.outputs // tile) * tile)
@@ -47,7 +47,7 @@ def defines_of(this: Pass, problem: ConvProblem, traits: Traits) -> tuple[tuple[
 
 def block(this: Pass, problem: ConvProblem, traits: Traits) -> int:
     """Return the output channels of a work-item."""
-    return dict(defines_of(this, problem, traits))["VECTORS"] * traits.vector_bytes // problem.real_bytes
+    return dict(defines_of(this, problem, traits))["VECTORS"] * traits.lanes(problem.real_bytes)
 
 
 def blocks(this: Pass, problem: ConvProblem, traits: Traits) -> int:

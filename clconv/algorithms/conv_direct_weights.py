@@ -165,7 +165,7 @@ def _laying_out(this: Pass, problem: ConvProblem, traits: Traits) -> float:
 
 def _lanes_of_lines(this: Pass, problem: ConvProblem, traits: Traits, window: int) -> int:
     """Return how many lanes the vectors have that hold the lines of an input channel."""
-    lanes = traits.vector_bytes // problem.real_bytes
+    lanes = traits.lanes(problem.real_bytes)
     return padded_channels(this, problem, traits) * -(-window // lanes) * lanes
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from clconv.algorithms.conv_passes import Pass
-from clconv.algorithms.conv_split import is_gapless, lanes_of, plan_launch
+from clconv.algorithms.conv_split import is_gapless, plan_launch
 from clconv.plan import Plan, Traits
 from clconv.problem import ConvProblem
 
@@ -32,7 +32,7 @@ _MANY_TAPS = 5
 
 def refusal(this: Pass, problem: ConvProblem, traits: Traits) -> str | None:
     """Return why a pass is not computed so."""
-    lanes, width = lanes_of(problem, traits), this.windows[2].output
+    lanes, width = traits.lanes(problem.real_bytes), this.windows[2].output
     if problem.dtype == "float16":
         return "halves are converted one by one as weights"
     if not (this.OC and this.terms):
@@ -56,7 +56,7 @@ def _cost_in(tile: tuple[int, int], this: Pass, problem: ConvProblem, traits: Tr
     channels, pixels = tile
     of_row = _vectors_of_row(this, problem, traits)
     tiles = sum(bands * -(-rows * of_row // pixels) for rows, bands in _bands(tile, this, problem, traits))
-    outputs = this.N * -(-this.OC // channels) * channels * tiles * pixels * lanes_of(problem, traits)
+    outputs = this.N * -(-this.OC // channels) * channels * tiles * pixels * traits.lanes(problem.real_bytes)
     factors = _FEW_CHANNELS_OF_MANY_TAPS if this.windows[2].kernel >= _MANY_TAPS else _FEW_CHANNELS
     return outputs * (this.terms * _PRODUCT * factors.get(channels, 1) + _OUTPUT)
 
@@ -93,4 +93,4 @@ def _bands(
 
 
 def _vectors_of_row(this: Pass, problem: ConvProblem, traits: Traits) -> int:
-    return -(-this.windows[2].output // lanes_of(problem, traits))
+    return -(-this.windows[2].output // traits.lanes(problem.real_bytes))

@@ -123,6 +123,11 @@ class Pass(NamedTuple):
         return any(frame.low > 0 or frame.reach > frame.low + window.extent for frame, window in axes)
 
     @property
+    def has_zero_padding(self) -> bool:
+        """Whether taps beside the data contribute no product."""
+        return self.padding_mode == "zeros" and self.is_padded
+
+    @property
     def rows(self) -> int:
         """Rows of taps that each output sums over."""
         return self.IC * math.prod(window.kernel for window in self.windows[:-1])

@@ -50,7 +50,7 @@ def bwd_weights_refusal(problem: ConvProblem, traits: Traits) -> str | None:
         return "windows have more than one tap"
     if any(window.low or window.reach > window.extent for window in problem.windows):
         return "padding is read"
-    lanes = traits.vector_bytes // problem.real_bytes
+    lanes = traits.lanes(problem.real_bytes)
     if not problem.ICG or not problem.OCG:
         return "there are no channels"
     if max(problem.ICG, problem.OCG) < lanes:
@@ -124,7 +124,7 @@ def _with_axes_exchanged(walk: Walk, one: int, other: int) -> Walk:
 
 def _cut(problem: ConvProblem, traits: Traits) -> _Cut:
     """Return the cut that costs least."""
-    lanes = traits.vector_bytes // problem.real_bytes
+    lanes = traits.lanes(problem.real_bytes)
     return min(
         (
             cut

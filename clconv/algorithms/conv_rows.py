@@ -15,9 +15,7 @@ from clconv.algorithms.conv_passes import PAGE, Pass, bwd_data, fwd, split_refus
 from clconv.algorithms.conv_split import (
     copy_refusal,
     extents_of,
-    has_zero_padding,
     is_gapless,
-    lanes_of,
     lies_as_its_copy,
     phases_of,
     places_of,
@@ -114,7 +112,7 @@ def _plan_all(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> P
 def _plan(this: Pass, problem: ConvProblem, traits: Traits) -> Plan:
     """Plan a pass in tiles across the ends of rows."""
     channels, pixels = _tile(this, problem, traits)
-    places = pixels * lanes_of(problem, traits)
+    places = pixels * traits.lanes(problem.real_bytes)
     tiles = -(-places_of(this) // places)
     share = _share(this, problem, (channels, pixels), tiles)
     rows_of_tiles = this.N * problem.G * -(-this.OC // (channels * share))
@@ -146,7 +144,7 @@ def _longest_lead(this: Pass, problem: ConvProblem, traits: Traits, places: int)
     Whether they do, strides say, which the kernel has: work-items that it does not need end at once.
     """
     has_many_tiles = this.terms == this.IC and places_of(this) >= _MANY_TILES * places
-    return lanes_of(problem, traits) - 1 if has_many_tiles else 0
+    return traits.lanes(problem.real_bytes) - 1 if has_many_tiles else 0
 
 
 def _refusal(passes: Sequence[Pass], problem: ConvProblem, traits: Traits) -> str | None:
@@ -173,7 +171,7 @@ def _cost_within_rows(this: Pass, problem: ConvProblem, traits: Traits) -> float
 def _cost(this: Pass, problem: ConvProblem, traits: Traits) -> float:
     """Return what a pass costs for a group."""
     tile = _tile(this, problem, traits)
-    pieces = _share_of_pieces(this, tile[1] * lanes_of(problem, traits))
+    pieces = _share_of_pieces(this, tile[1] * traits.lanes(problem.real_bytes))
     cost = _products(this, problem, traits, tile)
     cost *= this.terms + pieces * _OUTPUT_OF_PIECES + (1 - pieces) * _OUTPUT
     if _steps_over_taps(this, problem) and math.prod(problem.weight_shape) >= _FAR_WEIGHTS:
@@ -212,7 +210,7 @@ def _steps_over_taps(this: Pass, problem: ConvProblem) -> bool:
 def _products(this: Pass, problem: ConvProblem, traits: Traits, tile: tuple[int, int]) -> float:
     """Return what the products for a tap of an input channel cost."""
     channels, pixels = tile
-    places = pixels * lanes_of(problem, traits)
+    places = pixels * traits.lanes(problem.real_bytes)
     cost = _PRODUCT
     if channels == 1:
         cost = _PRODUCT_OF_ONE_CHANNEL
@@ -240,10 +238,10 @@ def _products(this: Pass, problem: ConvProblem, traits: Traits, tile: tuple[int,
 def _summed_places(this: Pass, problem: ConvProblem, traits: Traits, tile: tuple[int, int]) -> float:
     """Return how many places could be summed in whole tiles in the time that those of a plane take."""
     channels, pixels = tile
-    lanes = lanes_of(problem, traits)
+    lanes = traits.lanes(problem.real_bytes)
     tiles, rest = divmod(places_of(this), pixels * lanes)
     vectors, few = divmod(rest, lanes)
-    if few > _FEW_PLACES or not _sums_over_neighbours(this) or has_zero_padding(this):
+    if few > _FEW_PLACES or not _sums_over_neighbours(this) or this.has_zero_padding:
         vectors, few = -(-rest // lanes), 0
     parts = -(-vectors // _VECTORS_OF_PART)
     return (tiles * pixels + vectors + parts * _PART_OF_TILE / channels) * lanes + few * _PLACE

@@ -86,7 +86,7 @@ def plan_bwd_weights(problem: ConvProblem, traits: Traits) -> Plan:
 def _piece(problem: ConvProblem, traits: Traits) -> _Piece | None:
     """Return the largest piece that fits, of whole rows if one does; None where a single output does not fit."""
     _, height, width = problem.windows
-    lanes = traits.vector_bytes // problem.real_bytes
+    lanes = traits.lanes(problem.real_bytes)
 
     def piece(band: int, cut: int) -> _Piece:
         pitch = -(-(cut + (width.kernel - 1) * width.dilation // width.stride) // lanes) * lanes
@@ -110,7 +110,7 @@ def cost(problem: ConvProblem, traits: Traits) -> float:
     if piece is None:
         return math.inf
     depth, height, width = problem.windows
-    lanes = traits.vector_bytes // problem.real_bytes
+    lanes = traits.lanes(problem.real_bytes)
     taps = height.kernel * width.kernel
     sums = problem.G * problem.OCG * problem.ICG * depth.kernel
     places = -(-piece.cut // lanes) * lanes

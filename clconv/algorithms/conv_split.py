@@ -21,10 +21,8 @@ from clconv.problem import ConvProblem
 __all__ = [
     "copy_refusal",
     "extents_of",
-    "has_zero_padding",
     "is_gapless",
     "is_in_place",
-    "lanes_of",
     "lies_as_its_copy",
     "phases_of",
     "places_of",
@@ -104,7 +102,7 @@ def plan_launch(
             "EH": height,
             "PITCH": pitch,
             **numbers,
-            "zero_padding": int(has_zero_padding(this)),
+            "zero_padding": int(this.has_zero_padding),
             "has_bias": int(this.has_bias),
             **this.epilogue.numbers(),
         },
@@ -123,7 +121,7 @@ def lies_as_its_copy(this: Pass) -> bool:
 
 def is_in_place(this: Pass, problem: ConvProblem, traits: Traits) -> bool:
     """Return whether the data is read where it lies: a vector must fit into a plane, whose end it must not pass."""
-    return lies_as_its_copy(this) and problem.dtype != "float16" and lanes_of(problem, traits) <= places_of(this)
+    return lies_as_its_copy(this) and problem.dtype != "float16" and traits.lanes(problem.real_bytes) <= places_of(this)
 
 
 def extents_of(this: Pass) -> list[int]:
@@ -157,11 +155,6 @@ def is_gapless(this: Pass) -> bool:
     return (width == outputs[2] or outputs[:2] == [1, 1]) and (height == outputs[1] or outputs[0] == 1)
 
 
-def has_zero_padding(this: Pass) -> bool:
-    """Return whether taps beside the data contribute no product."""
-    return this.padding_mode == "zeros" and this.is_padded
-
-
 def _offsets(this: Pass, pitch: int) -> list[int]:
     """Return how far from an output's place each tap reads, where a row begins so far behind the one before it."""
     depth, height, _ = extents_of(this)
@@ -184,8 +177,3 @@ def _walk_of_split(this: Pass, rows_together: bool) -> dict[str, int]:
     extents = extents_of(this)
     channel = math.prod(phases_of(this)) * math.prod(extents)
     return this.walk_of_copy(0, (this.data_shape[1] * channel, extents[2] if rows_together else channel, 0, 0, 0))
-
-
-def lanes_of(problem: ConvProblem, traits: Traits) -> int:
-    """Return how many reals a vector has."""
-    return traits.vector_bytes // problem.real_bytes

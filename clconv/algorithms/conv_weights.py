@@ -152,7 +152,7 @@ def costs(problem: ConvProblem, traits: Traits) -> tuple[float, float]:
     The first cost is this algorithm's, the second a direct convolution's.
     """
     outputs = problem.N * math.prod(window.output for window in problem.windows)
-    lanes = traits.vector_bytes // problem.real_bytes
+    lanes = traits.lanes(problem.real_bytes)
     shape = _shape(problem, traits)
     products = problem.G * _cost_of_vectors(shape, problem.OCG) * lanes
     own = products + _PACKED * _copied_elements(problem, shape) / outputs
@@ -164,7 +164,7 @@ def costs(problem: ConvProblem, traits: Traits) -> tuple[float, float]:
 
 def _shape(problem: ConvProblem, traits: Traits) -> _Shape:
     """Return the cut whose products, wasted ones too, cost least; of several, one that is stored as whole windows."""
-    lanes = traits.vector_bytes // problem.real_bytes
+    lanes = traits.lanes(problem.real_bytes)
     blocks = {max(1, min(lanes, problem.ICG))}
     if lanes < problem.ICG and problem.windows[-1].dilation == 1:
         blocks.add(-(-problem.ICG // (problem.ICG // lanes)))

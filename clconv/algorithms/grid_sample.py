@@ -66,7 +66,7 @@ def plan_rows(problem: GridSampleProblem, traits: Traits) -> Plan:
 
 def plan_rows_bwd_input(problem: GridSampleProblem, traits: Traits) -> Plan:
     """Plan the gradient of the image: operands dy, grid, dx."""
-    lanes = traits.vector_bytes // problem.real_bytes
+    lanes = traits.lanes(problem.real_bytes)
     items = problem.N * -(-problem.C // lanes)
     size = items * math.prod(problem.extents) * traits.vector_bytes
     return Plan(

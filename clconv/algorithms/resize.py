@@ -105,7 +105,7 @@ def plan_lanes(problem: ResizeProblem, traits: Traits, backward: bool) -> Plan:
     tables = _tables(problem.axes, backward)
     run, spans = _runs("resize_lanes", tables[-1])
     D, H, _ = _extents(tables)
-    lanes = traits.vector_bytes // real_bytes(problem.dtype)
+    lanes = traits.lanes(real_bytes(problem.dtype))
     items = -(-problem.N * problem.C * D * H // lanes) * len(spans[0])
     return _plan("resize_lanes", problem, tables, items, {"RUN": run}, spans, traits.vector_bytes)
 
