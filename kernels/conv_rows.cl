@@ -7,10 +7,10 @@
  * copy_input, in conv_copy.cl, has copied x with its padding, positions with one remainder by the strides side by side. So
  * each tap reads the copy at a constant offset from the output's own place, at any stride, and outputs lie as far apart as
  * what they read: a work-item walks PIXELS vectors of a plane across the ends of its rows. What it computes between those is
- * not stored. Dense planes without padding, at stride 1, are read where they lie. Where there are many terms and channels, a
- * work-item computes a SHARE of several blocks of channels: the first one copies what it reads, line by line from planes far
- * apart, to where the others find it side by side. The last tiles of a plane have as many vectors as are left, and one or
- * two places that fill but little of a vector are summed in vectors of input channels.
+ * not stored. Dense planes without padding, at stride 1, are read where they lie. Where there are many channels, a work-item
+ * computes a SHARE of several blocks of them: the first one copies what it reads, line by line from planes far apart, to where
+ * the others find it side by side. The last tiles of a plane have as many vectors as are left, and one or two places that
+ * fill but little of a vector are summed in vectors of input channels.
  *
  * Zero padding contributes no product, as in conv.cl: outputs of a tile that is not finite are computed again by that rule.
  */

@@ -227,17 +227,18 @@ def test_pieces_of_rows_are_stored_where_they_belong_as_they_are_asked_for(devic
 
 @pytest.mark.parametrize("width", [16, 32, 64])
 @pytest.mark.parametrize("window", [1, 3])
-def test_layers_of_many_terms_and_channels_share_copies(only_rows, width, window):
-    """As those above do; tiles for few channels, and layers of few terms, have a copy of their own or none."""
+def test_blocks_of_channels_share_copies(only_rows, width, window):
+    """As those above do, if there are several, and work-items enough without each of their own."""
 
-    def share(input_channels, output_channels):
-        shape = (1, input_channels, 40, 41)
+    def share(input_channels, output_channels, extent=40):
+        shape = (1, input_channels, extent, 41)
         problem = ConvProblem.from_shapes(shape, (output_channels, input_channels, window, 1), padding=(window // 2, 0))
         return plan_for("conv_fwd", problem, Traits(width)).launches[-1].numbers["SHARE"]
 
     assert 1 < share(256, 256) <= conv_rows._LARGEST_SHARE
+    assert 1 < share(20, 256) <= conv_rows._LARGEST_SHARE
     assert share(256, 4) == 1
-    assert share(20, 256) == 1
+    assert share(256, 12, 1) == 1
 
 
 def test_no_share_and_no_part_is_longer_than_a_work_item_has_memory_for():

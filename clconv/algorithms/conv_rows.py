@@ -37,8 +37,8 @@ _MANY_TILES = 8
 #: channels that share a copy of what they read: as in the kernel file.
 _WORK_ITEMS, _FEW_WORK_ITEMS = 64, 16
 _LONGEST_RUN, _LARGEST_SHARE = 16, 24
-#: Terms and blocks from which on a copy pays, and taps that it has room for.
-_LEAST_TERMS, _LEAST_SHARE, _MOST_TAPS = 128, 6, 192
+#: Taps that a copy has room for.
+_MOST_TAPS = 192
 #: Tiles of a plane which is so small that its channels are read like a copy.
 _FEW_TILES = 2
 # Costs, in products of a direct convolution.
@@ -131,7 +131,7 @@ def _share(this: Pass, problem: ConvProblem, tile: tuple[int, int], tiles: int) 
     channels, pixels = tile
     blocks, taps = -(-this.OC // channels), math.prod(window.kernel for window in this.windows)
     share = min(_LARGEST_SHARE, blocks, this.N * problem.G * tiles * blocks // _FEW_WORK_ITEMS)
-    if channels <= pixels or share < _LEAST_SHARE or this.terms < _LEAST_TERMS or taps > _MOST_TAPS:
+    if channels <= pixels or share < 2 or taps > _MOST_TAPS:
         return 1
     if tiles <= _FEW_TILES and _sums_over_neighbours(this):
         return 1
