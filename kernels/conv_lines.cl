@@ -124,13 +124,17 @@ kernel void conv_lines(
         const int count = terms - first < TERMS_PER_PART ? terms - first : TERMS_PER_PART;
         index64 places[TERMS_PER_PART], weights[TERMS_PER_PART];
         const index64 first_ic = first / taps;
-        int tap = first % taps;
+        int tap = first % taps, kd = tap / KW / KH, kh = tap / KW % KH, kw = tap % KW;
         index64 ic = 0;
         for (int t = 0; t < count; t++) {
-            places[t] = ic * x_c + offsets[tap];
-            weights[t] = ic * w_c + tap / KW / KH * w_d + tap / KW % KH * w_h + tap % KW * w_w;
-            if (++tap < taps) continue;
-            tap = 0;
+            places[t] = ic * x_c + offsets[tap++];
+            weights[t] = ic * w_c + kd * w_d + kh * w_h + kw * w_w;
+            if (++kw < KW) continue;
+            kw = 0;
+            if (++kh < KH) continue;
+            kh = 0;
+            if (++kd < KD) continue;
+            kd = tap = 0;
             ic++;
         }
         for (int tile = 0; tile < tiles; tile++)
