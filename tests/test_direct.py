@@ -276,10 +276,10 @@ def test_no_stride_of_patches_leaves_the_gradient_of_the_data_to_the_portable_ke
 
 @pytest.mark.parametrize("width", [16, 32, 64])
 def test_a_strided_gradient_of_the_data_has_a_pass_for_each_remainder(width):
-    problem = clconv.ConvProblem.from_shapes((1, 64, 30, 30), (6, 64, 3, 3), stride=(2, 3), padding=1)
+    problem = clconv.ConvProblem.from_shapes((1, 64, 30, 30), (12, 64, 3, 3), stride=(2, 3), padding=1)
     plan = clconv.algorithms.plan_for("conv_bwd_data", problem, Traits(width))
     kernels = ["pack_weights", *["conv_direct"] * 6]
-    copy = "copy_channels_last" if width == 16 else "copy_input"  # six channels fill a vector of four floats only
+    copy = "copy_input" if width == 64 else "copy_channels_last"  # of 12 channels, four or eight floats
     assert [launch.kernel for launch in plan.launches] == [copy, *kernels]
 
 

@@ -43,7 +43,7 @@ _WEIGHT = 40
 _FAR_WEIGHT = 60
 _FAR_WEIGHTS = 2**20
 #: Packing a lane of the vectors that hold the weights between two channels that trade places, by lines.
-_LINE = 15
+_LINE = 30
 #: Packing a weight where channels trade places and lines would be too long.
 _TURNED_WEIGHT = 150
 #: Laying out a weight to use it at once, and a lane of the vectors that hold such weights.

@@ -23,6 +23,8 @@ _MOST_VECTORS, _WORK_ITEMS = 48, 64
 # Costs, in products of a direct convolution.
 #: A product, and storing an output.
 _PRODUCT, _OUTPUT = 1.2, 30
+#: Listing a term of a work-item, for each lane of a vector: as long as that takes, vectors are not computed.
+_LISTED = 11
 #: How many times as much a product costs in tiles of few channels, for which vectors are loaded more often; and where
 #: so many taps use what was read of a row.
 _FEW_CHANNELS = {1: 2, 2: 1.6, 3: 1.25, 4: 1.35}
@@ -54,11 +56,12 @@ def cost(this: Pass, problem: ConvProblem, traits: Traits) -> float:
 
 def _cost_in(tile: tuple[int, int], this: Pass, problem: ConvProblem, traits: Traits) -> float:
     channels, pixels = tile
-    of_row = _vectors_of_row(this, problem, traits)
-    tiles = sum(bands * -(-rows * of_row // pixels) for rows, bands in _bands(tile, this, problem, traits))
-    outputs = this.N * -(-this.OC // channels) * channels * tiles * pixels * traits.lanes(problem.real_bytes)
+    of_row, all_bands = _vectors_of_row(this, problem, traits), _bands(tile, this, problem, traits)
+    lanes = this.N * -(-this.OC // channels) * traits.lanes(problem.real_bytes)
+    outputs = lanes * channels * pixels * sum(bands * -(-rows * of_row // pixels) for rows, bands in all_bands)
     factors = _FEW_CHANNELS_OF_MANY_TAPS if this.windows[2].kernel >= _MANY_TAPS else _FEW_CHANNELS
-    return outputs * (this.terms * _PRODUCT * factors.get(channels, 1) + _OUTPUT)
+    listed = lanes * sum(bands for _, bands in all_bands) * this.terms
+    return outputs * (this.terms * _PRODUCT * factors.get(channels, 1) + _OUTPUT) + listed * _LISTED
 
 
 def _tile(this: Pass, problem: ConvProblem, traits: Traits) -> tuple[int, int]:

@@ -61,9 +61,11 @@ _FEW_CHANNELS = {2: 1.3, 3: 1.1, 4: 1.05}
 _PLACE, _FEW_PLACES = 5, 2
 _PART_OF_TILE, _VECTORS_OF_PART = 5, 3
 #: A product whose values lie in a plane for each remainder by the strides, or whose weights lie apart.
-_STRIDED_PRODUCT = 1.15
+_STRIDED_PRODUCT = 1.25
 #: The same where such planes are whole pages: lines of different channels take each other's place in the nearest cache.
 _STRIDED_PRODUCT_IN_PAGES = 1.7
+#: A product of windows of one tap between which places lie that have no output, or that no output reads.
+_PRODUCT_OF_TAPS_APART = 1.35
 #: How many times as much a product costs where the weights of so many channels lie so.
 _WEIGHTS_IN_PAGES = 1.6
 #: A product for which a vector of values is loaded anew.
@@ -218,6 +220,8 @@ def _products(this: Pass, problem: ConvProblem, traits: Traits, tile: tuple[int,
         plane = math.prod(phases_of(this)) * math.prod(extents_of(this)) * problem.real_bytes
         has_pages = math.prod(phases_of(this)) > 1 and plane % PAGE == 0
         cost = _STRIDED_PRODUCT_IN_PAGES if has_pages else _STRIDED_PRODUCT
+    elif all(window.kernel == 1 for window in problem.windows) and any(window.stride > 1 for window in problem.windows):
+        cost = _PRODUCT_OF_TAPS_APART
     elif lies_as_its_copy(this):
         size = math.prod(this.data_shape) * places_of(this) * problem.real_bytes
         tiles = -(-places_of(this) // places)

@@ -64,9 +64,9 @@ def forward_in_tiles(draw):
 def forward_in_lines(draw):
     """Two vectors of a row at any width, the second one not whole, and a block of channels that is not."""
     for channels in (1, 2, 3, 4):  # of the tiles for few
-        yield Call("conv2d", (draw(2, 3, 5, 28), draw(channels, 3, 5, 5)), {"padding": 2})
-    for epilogue in whole(draw, (2, 31, 5, 28)):
-        arrays = draw(2, 2, 5, 28), draw(31, 2, 3, 3), draw(31)
+        yield Call("conv2d", (draw(2, 2, 8, 28), draw(channels, 2, 5, 5)), {"padding": 2})
+    for epilogue in whole(draw, (2, 31, 7, 28)):
+        arrays = draw(2, 2, 7, 28), draw(31, 2, 3, 3), draw(31)
         yield Call("conv2d", arrays, {"padding": 1, "epilogue": epilogue})
     yield Call("conv2d", (draw(2, 3, 9, 60), draw(9, 3, 10, 9)), {"padding": 5, "stride": (1, 2)})
 
